@@ -1,0 +1,664 @@
+//! What is sold to whom: meters, features, plans with their prices and quotas, customers and
+//! subscriptions, all as they stand after some fact.
+//!
+//! The catalog changes only by `apply`, one change at a time, each checked against what is
+//! there, so that a catalog that exists is one that makes sense. Cloning it is cheap: the tables
+//! share what did not change. Ids are given in the order of the facts and never reused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::{OrdMap, Vector};
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::{self, Anchor, Cadence, Calendar};
+use crate::currency::Currency;
+use crate::dictionary::{Dictionary, SubjectId};
+use crate::grain::{Grain, GrainStep, Interval, Micros, QUARTER_MICROS};
+use crate::layout::{EventLayout, Layouts, NumberColumn};
+use crate::meter::{Aggregation, Filter, Meter};
+use crate::money::Rounding;
+use crate::price::Price;
+use crate::pricing;
+
+/// A meter of the catalog.
+pub type MeterId = u32;
+/// A feature of the catalog.
+pub type FeatureId = u32;
+/// A plan of the catalog.
+pub type PlanId = u32;
+/// A customer of the catalog.
+pub type CustomerId = u32;
+/// A subscription of the catalog.
+pub type SubscriptionId = u32;
+
+/// Something that is sold: a meter's usage, or that part of it that meets a filter; or, with no
+/// meter, something that is simply had, such as a seat or a base fee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// Its name.
+    pub name: String,
+    /// The meter whose quantity is sold.
+    pub meter: Option<String>,
+    /// Which of the meter's usage, by its dimensions.
+    pub filter: Filter,
+}
+
+/// How much of a feature may be used in a billing period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// The greatest quantity that is still inside, in units of 10^-12.
+    pub limit: i128,
+    /// From which quantity on to warn, in units of 10^-12; no more than the limit.
+    pub warning_at: i128,
+}
+
+/// A price from a moment on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceVersion {
+    /// The first moment at which it holds, a grain edge; none: always.
+    pub effective_from: Option<Micros>,
+    /// What it costs.
+    pub price: Price,
+}
+
+/// What a plan says of one feature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateCard {
+    /// The feature.
+    pub feature: String,
+    /// Its prices, each from a moment on; empty: it costs nothing and makes no line.
+    pub prices: Vec<PriceVersion>,
+    /// How much may be used.
+    pub quota: Option<Quota>,
+}
+
+/// A plan: what a subscriber gets and pays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// The currency of its prices.
+    pub currency: Currency,
+    /// How often a billing period ends.
+    pub cadence: Cadence,
+    /// Where periods begin: with the calendar, or with the subscription.
+    pub anchor: AnchorRule,
+    /// How line amounts are rounded.
+    pub rounding: Rounding,
+    /// Its features, with prices and quotas.
+    pub rate_cards: Vec<RateCard>,
+}
+
+/// Where billing periods begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnchorRule {
+    /// With the calendar: on the 1st, on Monday.
+    #[default]
+    Calendar,
+    /// On the anniversaries of the subscription's start.
+    Anniversary,
+}
+
+/// Somebody who is billed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Customer {
+    /// Its id, as the outside knows it.
+    pub id: String,
+    /// Its name, for people.
+    pub name: String,
+    /// Its IANA time zone, in which its days and periods begin.
+    pub zone: String,
+    /// Whose usage is its own: CloudEvents subjects.
+    pub subjects: Vec<String>,
+}
+
+/// A customer on a plan over a stretch of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Its id, as the outside knows it.
+    pub id: String,
+    /// Who.
+    pub customer: String,
+    /// On what.
+    pub plan: String,
+    /// From when on, a grain edge.
+    pub starts_at: Micros,
+    /// Until when, a grain edge; none: open.
+    pub ends_at: Option<Micros>,
+}
+
+/// A change of the catalog. A definition of a name that is there already replaces it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogChange {
+    /// Defines a meter.
+    Meter(Meter),
+    /// Defines a feature.
+    Feature(Feature),
+    /// Defines a plan.
+    Plan(Plan),
+    /// Sets a price of a plan from a moment on, in the past or the future.
+    Price {
+        /// The plan.
+        plan: String,
+        /// The feature.
+        feature: String,
+        /// The price and its first moment; replaces a version of the same moment.
+        version: PriceVersion,
+    },
+    /// Defines a customer.
+    Customer(Customer),
+    /// Defines a subscription.
+    Subscription(Subscription),
+}
+
+/// Why a change of the catalog cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// It names something that is not there.
+    #[error("{what} refers to {kind} '{name}', which is not defined: define it first or correct the name")]
+    Unknown {
+        /// What refers.
+        what: String,
+        /// The kind of thing referred to.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// It contradicts itself or what is there.
+    #[error("{what}: {why}")]
+    Contradiction {
+        /// What is wrong.
+        what: String,
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+fn unknown(what: String, kind: &'static str, name: &str) -> CatalogError {
+    CatalogError::Unknown { what, kind, name: name.to_owned() }
+}
+
+fn contradiction(what: impl Into<String>, why: impl Into<String>) -> CatalogError {
+    CatalogError::Contradiction { what: what.into(), why: why.into() }
+}
+
+/// Definitions of one kind, found by id and by name.
+#[derive(Clone, Debug)]
+pub struct Table<D> {
+    rows: Vector<Arc<D>>,
+    ids: OrdMap<Arc<str>, u32>,
+}
+
+impl<D> Default for Table<D> {
+    fn default() -> Self {
+        Table { rows: Vector::new(), ids: OrdMap::new() }
+    }
+}
+
+impl<D> Table<D> {
+    /// The definition with this id, which must have been given.
+    pub fn get(&self, id: u32) -> &Arc<D> {
+        &self.rows[id as usize]
+    }
+
+    /// The id that stands for this name now.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+
+    /// The definition that stands for this name now.
+    pub fn named(&self, name: &str) -> Option<&Arc<D>> {
+        self.id(name).map(|id| self.get(id))
+    }
+
+    /// Names with their ids and definitions, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u32, &Arc<D>)> {
+        self.ids.iter().map(|(name, &id)| (name, id, self.get(id)))
+    }
+
+    /// Puts a definition in the place of the one of this name, or at the end.
+    fn put(&mut self, name: &str, definition: D) -> u32 {
+        match self.id(name) {
+            Some(id) => {
+                self.rows.set(id as usize, Arc::new(definition));
+                id
+            }
+            None => self.append(name, definition),
+        }
+    }
+
+    /// Puts a definition at the end, even where the name stood for another; that one keeps its
+    /// id and is found by it alone.
+    fn append(&mut self, name: &str, definition: D) -> u32 {
+        let id = self.rows.len() as u32;
+        self.rows.push_back(Arc::new(definition));
+        self.ids.insert(name.into(), id);
+        id
+    }
+}
+
+/// A customer's time on a subscription, with the billing periods that cut it.
+#[derive(Clone, Debug)]
+pub struct Tenure {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// Its plan.
+    pub plan: PlanId,
+    /// From its start to its end.
+    pub term: Interval,
+    /// Its billing periods.
+    pub calendar: Arc<Calendar>,
+}
+
+impl Tenure {
+    /// The billing period that contains a grain of the term.
+    pub fn period(&self, grain: Grain) -> Option<Interval> {
+        if self.term.contains(grain) { self.calendar.period_containing(grain) } else { None }
+    }
+}
+
+/// What belongs to a customer.
+#[derive(Clone, Debug, Default)]
+struct Holding {
+    step: GrainStep,
+    subjects: BTreeSet<SubjectId>,
+    subscriptions: BTreeSet<SubscriptionId>,
+    /// By their start; no two overlap.
+    tenures: Arc<[Tenure]>,
+}
+
+/// Whose figures a change may move.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Everybody's.
+    pub all: bool,
+    /// These customers'.
+    pub customers: BTreeSet<CustomerId>,
+    /// The usage of these subjects.
+    pub subjects: BTreeSet<SubjectId>,
+}
+
+impl Touched {
+    /// Whether nobody's figures move.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.customers.is_empty() && self.subjects.is_empty()
+    }
+}
+
+/// The catalog as it stands.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// Meters. A meter defined anew gets a new id, so that what was counted by the old
+    /// definition and by the new one can never be mixed.
+    pub meters: Table<Meter>,
+    /// Features.
+    pub features: Table<Feature>,
+    /// Plans.
+    pub plans: Table<Plan>,
+    /// Customers.
+    pub customers: Table<Customer>,
+    /// Subscriptions.
+    pub subscriptions: Table<Subscription>,
+    layouts: Arc<Layouts>,
+    owners: OrdMap<SubjectId, CustomerId>,
+    holdings: OrdMap<CustomerId, Holding>,
+    calendars: OrdMap<(String, Cadence, Anchor), Arc<Calendar>>,
+}
+
+impl Catalog {
+    /// What is kept of each type of event.
+    pub fn layouts(&self) -> &Arc<Layouts> {
+        &self.layouts
+    }
+
+    /// Whose usage a subject's is.
+    pub fn owner(&self, subject: SubjectId) -> Option<CustomerId> {
+        self.owners.get(&subject).copied()
+    }
+
+    /// Every subject that is somebody's.
+    pub fn subjects(&self) -> impl Iterator<Item = SubjectId> {
+        self.owners.keys().copied()
+    }
+
+    /// The subjects of a customer.
+    pub fn subjects_of(&self, customer: CustomerId) -> impl Iterator<Item = SubjectId> {
+        self.holdings.get(&customer).into_iter().flat_map(|holding| holding.subjects.iter().copied())
+    }
+
+    /// A customer's subscriptions, by their start; no two overlap.
+    pub fn tenures(&self, customer: CustomerId) -> &[Tenure] {
+        self.holdings.get(&customer).map_or(&[], |holding| &*holding.tenures)
+    }
+
+    /// The tenure of a subscription.
+    pub fn tenure(&self, customer: CustomerId, subscription: SubscriptionId) -> Option<&Tenure> {
+        self.tenures(customer).iter().find(|tenure| tenure.subscription == subscription)
+    }
+
+    /// The grains of a subject's usage; an hour while it is nobody's.
+    pub fn step(&self, subject: SubjectId) -> GrainStep {
+        let holding = self.owner(subject).and_then(|owner| self.holdings.get(&owner));
+        holding.map_or(GrainStep::Hour, |holding| holding.step)
+    }
+
+    /// Makes one change, or refuses it and stays as it was. Tells whose figures may move.
+    pub fn apply(&mut self, change: CatalogChange, dictionary: &mut Dictionary) -> Result<Touched, CatalogError> {
+        match change {
+            CatalogChange::Meter(meter) => self.define_meter(meter),
+            CatalogChange::Feature(feature) => self.define_feature(feature),
+            CatalogChange::Plan(plan) => self.define_plan(plan),
+            CatalogChange::Price { plan, feature, version } => self.set_price(&plan, &feature, version),
+            CatalogChange::Customer(customer) => self.define_customer(customer, dictionary),
+            CatalogChange::Subscription(subscription) => self.define_subscription(subscription),
+        }
+    }
+
+    fn define_meter(&mut self, meter: Meter) -> Result<Touched, CatalogError> {
+        check_meter(&meter)?;
+        if self.meters.named(&meter.name).is_some_and(|old| **old == meter) {
+            return Ok(Touched::default());
+        }
+        let is_new = self.meters.id(&meter.name).is_none();
+        let mut changed = self.clone();
+        let name = meter.name.clone();
+        changed.meters.append(&name, meter);
+        changed.lay_out()?;
+        *self = changed;
+        // No feature can sell a meter that was not there.
+        Ok(Touched { all: !is_new, ..Touched::default() })
+    }
+
+    /// Derives the layouts from the meters that stand.
+    fn lay_out(&mut self) -> Result<(), CatalogError> {
+        let mut by_type: BTreeMap<String, EventLayout> = BTreeMap::new();
+        for (_, _, meter) in self.meters.iter() {
+            let layout = by_type.entry(meter.event_type.clone()).or_insert_with(|| EventLayout {
+                event_type: meter.event_type.clone(),
+                numbers: Vec::new(),
+                texts: Vec::new(),
+                dimensions: Vec::new(),
+            });
+            add_columns(layout, meter)?;
+        }
+        let by_type: BTreeMap<_, _> = by_type.into_iter().map(|(name, layout)| (name, Arc::new(layout))).collect();
+        if by_type != self.layouts.by_type {
+            self.layouts = Arc::new(Layouts { generation: self.layouts.generation + 1, by_type });
+        }
+        Ok(())
+    }
+
+    fn define_feature(&mut self, feature: Feature) -> Result<Touched, CatalogError> {
+        let what = || format!("feature '{}'", feature.name);
+        if let Some(name) = &feature.meter {
+            let meter = self.meters.named(name).ok_or_else(|| unknown(what(), "meter", name))?;
+            if let Some(stranger) = feature.filter.keys().find(|key| !meter.dimensions.contains(key)) {
+                return Err(contradiction(
+                    what(),
+                    format!("its filter names '{stranger}', which is not a dimension of meter '{name}': add it to the meter's dimensions"),
+                ));
+            }
+        } else if !feature.filter.is_empty() {
+            return Err(contradiction(what(), "it has a filter but no meter to filter: name a meter or leave the filter out"));
+        }
+        let is_new = self.features.id(&feature.name).is_none();
+        let name = feature.name.clone();
+        self.features.put(&name, feature);
+        Ok(Touched { all: !is_new, ..Touched::default() })
+    }
+
+    fn define_plan(&mut self, mut plan: Plan) -> Result<Touched, CatalogError> {
+        let mut seen = BTreeSet::new();
+        for card in &mut plan.rate_cards {
+            let what = || format!("plan '{}', rate card '{}'", plan.name, card.feature);
+            if !seen.insert(card.feature.clone()) {
+                return Err(contradiction(what(), "the feature has two rate cards: merge them"));
+            }
+            self.check_rate_card(card, &what)?;
+            card.prices.sort_by_key(|version| version.effective_from);
+        }
+        let mut changed = self.clone();
+        let name = plan.name.clone();
+        let id = changed.plans.put(&name, plan);
+        let customers = changed.subscribers(&name);
+        for &customer in &customers {
+            changed.cut_tenures(customer)?;
+        }
+        *self = changed;
+        debug_assert!(self.plans.id(&name) == Some(id));
+        Ok(Touched { customers, ..Touched::default() })
+    }
+
+    fn check_rate_card(&self, card: &RateCard, what: &dyn Fn() -> String) -> Result<(), CatalogError> {
+        let feature = self.features.named(&card.feature).ok_or_else(|| unknown(what(), "feature", &card.feature))?;
+        for version in &card.prices {
+            check_version(feature, version, what)?;
+        }
+        for (index, version) in card.prices.iter().enumerate() {
+            if card.prices[..index].iter().any(|other| other.effective_from == version.effective_from) {
+                return Err(contradiction(what(), "two prices begin at the same moment: keep one"));
+            }
+        }
+        if let Some(quota) = &card.quota {
+            if feature.meter.is_none() {
+                return Err(contradiction(what(), "it has a quota, but its feature has no meter to measure it by"));
+            }
+            if quota.limit < 0 || quota.warning_at > quota.limit {
+                return Err(contradiction(what(), "the quota's warning lies above its limit, or the limit below zero"));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_price(&mut self, plan: &str, feature: &str, version: PriceVersion) -> Result<Touched, CatalogError> {
+        let what = || format!("price of '{feature}' in plan '{plan}'");
+        let mut changed = (**self.plans.named(plan).ok_or_else(|| unknown(what(), "plan", plan))?).clone();
+        let card = changed
+            .rate_cards
+            .iter_mut()
+            .find(|card| card.feature == feature)
+            .ok_or_else(|| unknown(what(), "rate card", feature))?;
+        let definition = self.features.named(feature).ok_or_else(|| unknown(what(), "feature", feature))?;
+        check_version(definition, &version, &what)?;
+        card.prices.retain(|other| other.effective_from != version.effective_from);
+        card.prices.push(version);
+        card.prices.sort_by_key(|version| version.effective_from);
+        self.plans.put(plan, changed);
+        Ok(Touched { customers: self.subscribers(plan), ..Touched::default() })
+    }
+
+    fn define_customer(&mut self, customer: Customer, dictionary: &mut Dictionary) -> Result<Touched, CatalogError> {
+        let what = format!("customer '{}'", customer.id);
+        let step = calendar::grain_step(&customer.zone).map_err(|error| contradiction(&what, error.to_string()))?;
+        let subjects: BTreeSet<SubjectId> = customer.subjects.iter().map(|subject| dictionary.subject(subject)).collect();
+        let mut changed = self.clone();
+        let id = changed.customers.put(&customer.id.clone(), customer);
+        for &subject in &subjects {
+            if let Some(owner) = self.owner(subject).filter(|&owner| owner != id) {
+                let other = &self.customers.get(owner).id;
+                let name = dictionary.names().subject(subject).to_owned();
+                return Err(contradiction(what, format!("subject '{name}' is already customer '{other}''s: take it from there first")));
+            }
+        }
+        let before: BTreeSet<SubjectId> = self.owned_by(id);
+        for subject in before.difference(&subjects) {
+            changed.owners.remove(subject);
+        }
+        for &subject in &subjects {
+            changed.owners.insert(subject, id);
+        }
+        let holding = changed.holdings.entry(id).or_default();
+        holding.step = step;
+        holding.subjects = subjects.clone();
+        changed.cut_tenures(id)?;
+        *self = changed;
+        Ok(Touched { all: false, customers: BTreeSet::from([id]), subjects: before.union(&subjects).copied().collect() })
+    }
+
+    fn define_subscription(&mut self, subscription: Subscription) -> Result<Touched, CatalogError> {
+        let what = format!("subscription '{}'", subscription.id);
+        let customer = self
+            .customers
+            .id(&subscription.customer)
+            .ok_or_else(|| unknown(what.clone(), "customer", &subscription.customer))?;
+        if self.plans.id(&subscription.plan).is_none() {
+            return Err(unknown(what, "plan", &subscription.plan));
+        }
+        if self.subscriptions.named(&subscription.id).is_some_and(|old| old.customer != subscription.customer) {
+            return Err(contradiction(what, "it is another customer's: give the new one an id of its own"));
+        }
+        let mut changed = self.clone();
+        let id = changed.subscriptions.put(&subscription.id.clone(), subscription);
+        changed.holdings.entry(customer).or_default().subscriptions.insert(id);
+        changed.cut_tenures(customer)?;
+        *self = changed;
+        Ok(Touched { customers: BTreeSet::from([customer]), subjects: self.owned_by(customer), all: false })
+    }
+
+    /// Cuts a customer's time into tenures anew; refuses overlapping subscriptions.
+    fn cut_tenures(&mut self, customer: CustomerId) -> Result<(), CatalogError> {
+        let definition = self.customers.get(customer).clone();
+        let mut tenures = Vec::new();
+        let subscriptions = self.holdings.get(&customer).map(|holding| holding.subscriptions.clone());
+        for id in subscriptions.unwrap_or_default() {
+            let subscription = self.subscriptions.get(id).clone();
+            tenures.push(self.tenure_of(id, &subscription, &definition)?);
+        }
+        tenures.sort_by_key(|tenure| tenure.term);
+        for pair in tenures.windows(2) {
+            if pair[1].term.from < pair[0].term.to {
+                let (first, second) = (self.subscriptions.get(pair[0].subscription), self.subscriptions.get(pair[1].subscription));
+                return Err(contradiction(
+                    format!("subscription '{}'", second.id),
+                    format!("it overlaps subscription '{}' of the same customer: end that one first", first.id),
+                ));
+            }
+        }
+        self.holdings.entry(customer).or_default().tenures = tenures.into();
+        Ok(())
+    }
+
+    fn tenure_of(&mut self, id: SubscriptionId, subscription: &Subscription, customer: &Customer) -> Result<Tenure, CatalogError> {
+        let what = || format!("subscription '{}'", subscription.id);
+        let plan_id = self.plans.id(&subscription.plan).ok_or_else(|| unknown(what(), "plan", &subscription.plan))?;
+        let plan = self.plans.get(plan_id).clone();
+        let step = self.holdings.get(&self.customers.id(&customer.id).unwrap_or_default()).map_or(GrainStep::Hour, |holding| holding.step);
+        let from = edge(subscription.starts_at, step, &what)?;
+        let to = subscription.ends_at.map_or(Ok(Grain::MAX), |at| edge(at, step, &what))?;
+        if to < from {
+            return Err(contradiction(what(), "it ends before it starts"));
+        }
+        let anchor = match plan.anchor {
+            AnchorRule::Calendar => Anchor::calendar(plan.cadence),
+            AnchorRule::Anniversary => {
+                let start = calendar::local_date(&customer.zone, subscription.starts_at)
+                    .map_err(|error| contradiction(what(), error.to_string()))?;
+                Anchor::of(plan.cadence, start)
+            }
+        };
+        let calendar = self.calendar(&customer.zone, plan.cadence, anchor, &what)?;
+        Ok(Tenure { subscription: id, plan: plan_id, term: Interval { from, to }, calendar })
+    }
+
+    fn calendar(
+        &mut self,
+        zone: &str,
+        cadence: Cadence,
+        anchor: Anchor,
+        what: &dyn Fn() -> String,
+    ) -> Result<Arc<Calendar>, CatalogError> {
+        let key = (zone.to_owned(), cadence, anchor);
+        if let Some(calendar) = self.calendars.get(&key) {
+            return Ok(calendar.clone());
+        }
+        let calendar = Calendar::new(zone, cadence, anchor).map_err(|error| contradiction(what(), error.to_string()))?;
+        let calendar = Arc::new(calendar);
+        self.calendars.insert(key, calendar.clone());
+        Ok(calendar)
+    }
+
+    fn owned_by(&self, customer: CustomerId) -> BTreeSet<SubjectId> {
+        self.holdings.get(&customer).map_or_else(BTreeSet::new, |holding| holding.subjects.clone())
+    }
+
+    fn subscribers(&self, plan: &str) -> BTreeSet<CustomerId> {
+        self.subscriptions
+            .iter()
+            .filter(|(_, _, subscription)| subscription.plan == plan)
+            .filter_map(|(_, _, subscription)| self.customers.id(&subscription.customer))
+            .collect()
+    }
+}
+
+/// A moment that must be a grain edge of the customer.
+fn edge(at: Micros, step: GrainStep, what: &dyn Fn() -> String) -> Result<Grain, CatalogError> {
+    let grain = Grain::at_edge(at).filter(|grain| grain.0 % step.quarters() == 0);
+    grain.ok_or_else(|| {
+        let length = i64::from(step.quarters()) * QUARTER_MICROS;
+        let nearest = (at + length / 2).div_euclid(length) * length;
+        let nearest = crate::grain::show_micros(nearest);
+        contradiction(what(), format!("it begins or ends between two edges of the usage grain: the nearest edge is {nearest}"))
+    })
+}
+
+fn check_version(feature: &Feature, version: &PriceVersion, what: &dyn Fn() -> String) -> Result<(), CatalogError> {
+    pricing::validate(&version.price).map_err(|error| contradiction(what(), error.to_string()))?;
+    if let Some(at) = version.effective_from {
+        // Hours are edges for every customer; a quarter-hour edge would split others' grains.
+        edge(at, GrainStep::Hour, what)?;
+    }
+    let is_flat = matches!(version.price, Price::Flat { .. });
+    if feature.meter.is_none() && !is_flat {
+        return Err(contradiction(what(), format!("feature '{}' has no meter, so only a flat price fits", feature.name)));
+    }
+    if feature.meter.is_some() && is_flat {
+        return Err(contradiction(what(), format!("feature '{}' is metered: sell the flat amount as a feature of its own", feature.name)));
+    }
+    Ok(())
+}
+
+fn check_meter(meter: &Meter) -> Result<(), CatalogError> {
+    let what = || format!("meter '{}'", meter.name);
+    let needs_property = meter.aggregation != Aggregation::Count;
+    if needs_property != meter.property.is_some() {
+        let why = if needs_property { "this aggregation needs a property to read" } else { "a count reads no property" };
+        return Err(contradiction(what(), why));
+    }
+    if meter.scale > crate::money::PLACES {
+        return Err(contradiction(what(), "a scale is at most 12 decimal places"));
+    }
+    if let Some(stranger) = meter.filter.keys().find(|key| !meter.dimensions.contains(key)) {
+        return Err(contradiction(what(), format!("its filter names '{stranger}', which is not among its dimensions: add it there")));
+    }
+    Ok(())
+}
+
+/// Adds to a layout what a meter reads.
+fn add_columns(layout: &mut EventLayout, meter: &Meter) -> Result<(), CatalogError> {
+    for dimension in &meter.dimensions {
+        if !layout.dimensions.contains(dimension) {
+            layout.dimensions.push(dimension.clone());
+        }
+    }
+    let Some(property) = &meter.property else { return Ok(()) };
+    if !meter.aggregation.reads_number() {
+        if layout.text(property).is_none() {
+            layout.texts.push(property.clone());
+        }
+        return Ok(());
+    }
+    match layout.number(property) {
+        None => layout.numbers.push(NumberColumn { property: property.clone(), scale: meter.scale }),
+        Some(column) if layout.numbers[column].scale == meter.scale => {}
+        Some(column) => {
+            let scale = layout.numbers[column].scale;
+            return Err(contradiction(
+                format!("meter '{}'", meter.name),
+                format!("another meter reads '{property}' of '{}' at scale {scale}: give both the same scale", meter.event_type),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What is charged, counted against a quota, billed and corrected: the rows of the views, with
+//! ids for names and grains for times.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{CustomerId, FeatureId, SubscriptionId};
+use crate::grain::{Grain, Interval};
+use crate::money::Amount;
+
+/// A feature within one billing period of a subscription: what is priced and limited together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Group {
+    /// Who is billed.
+    pub customer: CustomerId,
+    /// For which subscription.
+    pub subscription: SubscriptionId,
+    /// The first grain of the billing period.
+    pub period: Grain,
+    /// For what.
+    pub feature: FeatureId,
+}
+
+impl Group {
+    /// The invoice on which its charges stand.
+    pub fn invoice(&self) -> InvoiceKey {
+        InvoiceKey { customer: self.customer, subscription: self.subscription, period: self.period }
+    }
+}
+
+/// One billing period of a subscription: what one invoice covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InvoiceKey {
+    /// Who is billed.
+    pub customer: CustomerId,
+    /// For which subscription.
+    pub subscription: SubscriptionId,
+    /// The first grain of the billing period.
+    pub period: Grain,
+}
+
+/// A rated amount for a group's service period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Charge {
+    /// What is charged.
+    pub group: Group,
+    /// The part of the billing period in which one price held.
+    pub service: Interval,
+    /// How much was used, in units of 10^-12.
+    pub quantity: i128,
+    /// The exact amount.
+    pub amount: Amount,
+    /// The rounded amount: what stands on the invoice.
+    pub billed: Amount,
+}
+
+/// How near a quota's use is to its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Level {
+    /// Below the warning.
+    #[default]
+    Ok,
+    /// At the warning or above, and not above the limit.
+    Warning,
+    /// Above the limit.
+    Over,
+}
+
+impl Level {
+    /// Its name in the views.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Over => "over",
+        }
+    }
+}
+
+/// What a quota stands at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QuotaState {
+    /// Whose, of what, in which period.
+    pub group: Group,
+    /// How much was used, in units of 10^-12.
+    pub used: i128,
+    /// The limit.
+    pub limit: i128,
+    /// From where on to warn.
+    pub warning_at: i128,
+    /// Where that puts it.
+    pub level: Level,
+}
+
+/// A change of a quota's level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Crossing {
+    /// Whose quota, of what, in which period.
+    pub group: Group,
+    /// The epoch that brought it.
+    pub epoch: u64,
+    /// The level before.
+    pub from: Level,
+    /// The level since.
+    pub to: Level,
+    /// How much was used then.
+    pub used: i128,
+    /// The limit then.
+    pub limit: i128,
+}
+
+/// An invoice as the books say it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Invoice {
+    /// Whose, for which period.
+    pub key: InvoiceKey,
+    /// How many lines.
+    pub lines: i64,
+    /// The sum of their rounded amounts.
+    pub total: Amount,
+    /// The sum of all issued documents; none while it is a draft.
+    pub issued: Option<Amount>,
+}
+
+/// The difference between what the books say and what was issued, for one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Correction {
+    /// What was charged.
+    pub group: Group,
+    /// The first grain of the service period.
+    pub service: Grain,
+    /// How much more, or less, was used.
+    pub quantity: i128,
+    /// How much more, or less, is due.
+    pub billed: Amount,
+}

@@ -1,0 +1,83 @@
+//! Everything that can enter. A fact is accepted once, in the journal, and never changed.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::CatalogChange;
+use crate::grain::Micros;
+use crate::money::Amount;
+use crate::usage::{Refused, UsageBatch};
+
+/// The number of a journal entry: the engine's logical time, from 1 on.
+pub type Epoch = u64;
+
+/// One thing that was accepted.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// Usage events that passed the door.
+    Usage(Arc<UsageBatch>),
+    /// Inputs that were set aside.
+    Refused(Vec<Refused>),
+    /// A change of the catalog.
+    Catalog(CatalogChange),
+    /// A document that was issued to a customer.
+    Issued(Document),
+}
+
+/// What the journal holds of one epoch.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number; entries follow one another without a gap.
+    pub epoch: Epoch,
+    /// The billing clock when it was accepted; never goes back.
+    pub clock: Micros,
+    /// The facts, in the order in which they were accepted.
+    pub facts: Vec<Fact>,
+}
+
+/// An issued document: an invoice, or the correction of one. It never changes; truth that
+/// comes later becomes another document that names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Its number, unique: `INV-000001`.
+    pub number: String,
+    /// The invoice it corrects; none: it is an invoice.
+    pub corrects: Option<String>,
+    /// Who is billed.
+    pub customer: String,
+    /// For which subscription.
+    pub subscription: String,
+    /// The first instant of the billing period.
+    pub period_start: Micros,
+    /// The first instant after it.
+    pub period_end: Micros,
+    /// When it was issued, by the billing clock.
+    pub issued_at: Micros,
+    /// Its currency.
+    pub currency: String,
+    /// Its lines; a correction's are differences and may be negative.
+    pub lines: Vec<DocumentLine>,
+}
+
+impl Document {
+    /// What is to be paid: the sum of its lines.
+    pub fn total(&self) -> Amount {
+        self.lines.iter().map(|line| line.billed).sum()
+    }
+}
+
+/// A line of an issued document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentLine {
+    /// What was used.
+    pub feature: String,
+    /// The first instant of the service period.
+    pub service_start: Micros,
+    /// The first instant after it.
+    pub service_end: Micros,
+    /// How much, in units of 10^-12.
+    pub quantity: i128,
+    /// The rounded amount, in units of 10^-12.
+    pub billed: Amount,
+}

@@ -1,0 +1,20 @@
+#![doc = include_str!("README.md")]
+
+pub mod books;
+pub mod calendar;
+pub mod catalog;
+pub mod charge;
+pub mod currency;
+pub mod decimal;
+pub mod dictionary;
+pub mod event;
+pub mod fact;
+pub mod grain;
+pub mod identity;
+pub mod layout;
+pub mod meter;
+pub mod metering;
+pub mod money;
+pub mod price;
+pub mod pricing;
+pub mod usage;

@@ -1,0 +1,147 @@
+//! Which meters an event feeds, worked out once per property set rather than per event.
+//!
+//! `Metering` is a value: the contributions of a row are a function of the row and of it. When
+//! meters or customers' zones change, there is a new one, and `Metering::changes` says whose
+//! contributions differ, so that just those events are metered again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::{OrdSet, Vector};
+
+use crate::catalog::Catalog;
+use crate::dictionary::{Dictionary, PropertySetId, Series, SeriesId, SubjectId};
+use crate::grain::{GrainStep, Micros};
+use crate::layout::EventLayout;
+use crate::meter::{Aggregation, Meter, matches};
+use crate::money::ONE;
+
+/// Usage of one subject in one series during one grain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct UsageKey {
+    /// Who used it.
+    pub subject: SubjectId,
+    /// What, of which kind.
+    pub series: SeriesId,
+    /// When: a grain of the subject.
+    pub grain: crate::grain::Grain,
+}
+
+/// One meter fed by the events of a property set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The series their usage belongs to.
+    pub series: SeriesId,
+    /// How their values are aggregated.
+    pub aggregation: Aggregation,
+    /// The column of the value; 0 for a count.
+    pub column: usize,
+}
+
+/// Where the events of each property set go.
+#[derive(Clone, Debug, Default)]
+pub struct Metering {
+    routes: Vector<Arc<[Route]>>,
+    quarterly: OrdSet<SubjectId>,
+}
+
+/// Whose contributions differ between two meterings.
+#[derive(Clone, Debug, Default)]
+pub struct MeteringChanges {
+    /// Events with these properties.
+    pub properties: BTreeSet<PropertySetId>,
+    /// Events of these subjects.
+    pub subjects: BTreeSet<SubjectId>,
+}
+
+impl MeteringChanges {
+    /// Whether no event is metered otherwise than before.
+    pub fn is_empty(&self) -> bool {
+        self.properties.is_empty() && self.subjects.is_empty()
+    }
+}
+
+impl Metering {
+    /// The meters fed by events with these properties.
+    pub fn routes(&self, properties: PropertySetId) -> &Arc<[Route]> {
+        &self.routes[properties as usize]
+    }
+
+    /// How many property sets have routes.
+    pub fn property_sets(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// The length of a subject's grains.
+    pub fn step(&self, subject: SubjectId) -> GrainStep {
+        if !self.quarterly.is_empty() && self.quarterly.contains(&subject) { GrainStep::Quarter } else { GrainStep::Hour }
+    }
+
+    /// The key under which a value of this subject and series at this instant is kept.
+    pub fn key(&self, subject: SubjectId, series: SeriesId, occurred_at: Micros) -> UsageKey {
+        UsageKey { subject, series, grain: self.step(subject).grain(occurred_at) }
+    }
+
+    /// Adds routes for property sets that came since, under an unchanged catalog.
+    pub fn extend(&mut self, catalog: &Catalog, dictionary: &mut Dictionary) {
+        for properties in self.routes.len()..dictionary.names().property_sets() {
+            self.routes.push_back(routes(properties as PropertySetId, catalog, dictionary));
+        }
+    }
+
+    /// The metering under a changed catalog.
+    pub fn under(catalog: &Catalog, dictionary: &mut Dictionary) -> Metering {
+        let mut metering = Metering { routes: Vector::new(), quarterly: quarterly(catalog) };
+        metering.extend(catalog, dictionary);
+        metering
+    }
+
+    /// What is metered otherwise by `next` than by this one. Property sets that only `next`
+    /// knows have no events yet and do not count.
+    pub fn changes(&self, next: &Metering) -> MeteringChanges {
+        let pairs = self.routes.iter().zip(next.routes.iter()).enumerate();
+        let properties = pairs.filter(|(_, (old, new))| old != new).map(|(id, _)| id as PropertySetId).collect();
+        let subjects = self.quarterly.clone().symmetric_difference(next.quarterly.clone()).into_iter().collect();
+        MeteringChanges { properties, subjects }
+    }
+}
+
+/// The subjects whose customers live in zones that are not whole hours from UTC.
+fn quarterly(catalog: &Catalog) -> OrdSet<SubjectId> {
+    catalog.subjects().filter(|&subject| catalog.step(subject) == GrainStep::Quarter).collect()
+}
+
+fn routes(properties: PropertySetId, catalog: &Catalog, dictionary: &mut Dictionary) -> Arc<[Route]> {
+    let names = dictionary.names().clone();
+    let layout = names.layout(properties);
+    let values = &names.properties(properties).dimensions;
+    let dimension = |name: &str| {
+        let place = layout.dimensions.iter().position(|dimension| dimension == name)?;
+        values[place].as_deref()
+    };
+    let mut routes = Vec::new();
+    for (_, id, meter) in catalog.meters.iter() {
+        if meter.event_type != layout.event_type || !matches(&meter.filter, dimension) {
+            continue;
+        }
+        let Some(column) = column(meter, layout) else { continue };
+        let dimensions = meter.dimensions.iter().map(|name| dimension(name).map(Box::from)).collect();
+        let series = dictionary.series(Series { meter: id, dimensions });
+        routes.push(Route { series, aggregation: meter.aggregation, column });
+    }
+    routes.into()
+}
+
+/// The column a meter reads; none if the events were read before it was kept.
+fn column(meter: &Meter, layout: &EventLayout) -> Option<usize> {
+    match &meter.property {
+        None => Some(0),
+        Some(property) if meter.aggregation.reads_number() => layout.number(property),
+        Some(property) => layout.text(property),
+    }
+}
+
+/// A quantity at a meter's scale, in units of 10^-12.
+pub fn quantity_units(quantity: i128, scale: u32) -> i128 {
+    quantity * (ONE / 10_i128.pow(scale))
+}

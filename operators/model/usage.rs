@@ -1,0 +1,350 @@
+//! Usage events on the way in: rows of fixed size with their texts in tables beside them.
+//!
+//! Two forms share the rows. An `EventBatch` comes from a connector: its rows name subjects,
+//! properties and texts by their place in the batch's own tables. A `UsageBatch` has passed the
+//! door: the same rows, naming them by the ids of the engine's dictionary. Turning one into the
+//! other costs a look-up per *different* text, not per event.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::grain::Micros;
+use crate::identity::Identity;
+use crate::layout::EventLayout;
+
+/// One event, in 48 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageRow {
+    /// Who it is.
+    pub identity: Identity,
+    /// When it was used.
+    pub occurred_at: Micros,
+    /// Its value, where its layout has one column and the value fits; else where its values
+    /// begin in the batch's `wide` (see `is_wide`).
+    pub value: i64,
+    /// Who used it: an id of the dictionary, or a place in the batch's table.
+    pub subject: u32,
+    /// Its type and dimensions: an id of the dictionary, or a place in the batch's table.
+    pub properties: u32,
+    /// Which statement of the event this is.
+    pub revision: u32,
+    /// Whether it takes the event back.
+    pub retract: bool,
+    /// Whether `value` is a place in `wide`.
+    pub is_wide: bool,
+}
+
+/// An event's type and the values of its dimensions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PropertySet {
+    /// The layout by which it was read.
+    pub layout: Arc<str>,
+    /// The generation of that layout.
+    pub generation: u64,
+    /// A value for each dimension of the layout; none where the event has none.
+    pub dimensions: Box<[Option<Box<str>>]>,
+}
+
+/// Sources and ids as they were sent, row by row, for whoever has to show them.
+#[derive(Clone, Debug, Default)]
+pub struct SentIds {
+    bytes: String,
+    ends: Vec<(u32, u32)>,
+}
+
+impl SentIds {
+    /// Remembers the source and id of the next row.
+    pub fn push(&mut self, source: &str, id: &str) {
+        self.bytes.push_str(source);
+        let middle = self.bytes.len() as u32;
+        self.bytes.push_str(id);
+        self.ends.push((middle, self.bytes.len() as u32));
+    }
+
+    /// The source and id of a row; none where the source sent only identities.
+    pub fn get(&self, row: usize) -> Option<(&str, &str)> {
+        let (middle, end) = *self.ends.get(row)?;
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before].1);
+        Some((&self.bytes[start as usize..middle as usize], &self.bytes[middle as usize..end as usize]))
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+/// Events as a connector hands them over.
+#[derive(Clone, Debug, Default)]
+pub struct EventBatch {
+    /// The generation of layouts by which they were read.
+    pub generation: u64,
+    /// The events, in the order of the source.
+    pub rows: Vec<UsageRow>,
+    /// Values that do not fit into a row, all columns of a row together.
+    pub wide: Vec<i128>,
+    /// The different subjects.
+    pub subjects: Vec<Box<str>>,
+    /// The different types with dimensions.
+    pub properties: Vec<PropertySet>,
+    /// The different texts of text columns; a row's value is a place in here.
+    pub texts: Vec<Box<str>>,
+    /// Sources and ids as sent: one per row, or none at all.
+    pub ids: SentIds,
+    /// What could not be read.
+    pub refused: Vec<Refused>,
+}
+
+/// Events that have passed the door.
+#[derive(Clone, Debug)]
+pub struct UsageBatch {
+    /// The number of its first row among all rows ever accepted.
+    pub first_row: u64,
+    /// The events.
+    pub rows: Vec<UsageRow>,
+    /// Values that do not fit into a row.
+    pub wide: Vec<i128>,
+    /// Sources and ids as sent: one per row, or none at all.
+    pub ids: SentIds,
+}
+
+impl UsageBatch {
+    /// The value of a row in a column of its layout, which has `columns` of them.
+    pub fn value(&self, row: &UsageRow, column: usize) -> i128 {
+        if row.is_wide { self.wide[row.value as usize + column] } else { i128::from(row.value) }
+    }
+
+    /// Whether two rows, each in its own batch, say the same.
+    pub fn same_content(&self, row: &UsageRow, other: &UsageBatch, other_row: &UsageRow, columns: usize) -> bool {
+        row.subject == other_row.subject
+            && row.properties == other_row.properties
+            && row.occurred_at == other_row.occurred_at
+            && (0..columns).all(|column| self.value(row, column) == other.value(other_row, column))
+    }
+}
+
+/// Why an input was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// It is not a CloudEvent, or not even JSON, CSV or Arrow.
+    Unreadable,
+    /// A required attribute or property is missing.
+    Missing,
+    /// A value is not of its kind or outside what can be kept.
+    OutOfRange,
+    /// No meter reads this type of event.
+    UnknownType,
+    /// It says to have happened in the future, or too long ago.
+    TimeOutOfRange,
+    /// Another event with this identity and revision says something else.
+    Conflict,
+    /// There are more combinations of dimensions than may be kept apart.
+    TooManyDimensions,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 7] = [
+        Reason::Unreadable,
+        Reason::Missing,
+        Reason::OutOfRange,
+        Reason::UnknownType,
+        Reason::TimeOutOfRange,
+        Reason::Conflict,
+        Reason::TooManyDimensions,
+    ];
+
+    /// Its name in the quarantine view.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Unreadable => "unreadable",
+            Reason::Missing => "missing",
+            Reason::OutOfRange => "out_of_range",
+            Reason::UnknownType => "unknown_type",
+            Reason::TimeOutOfRange => "time_out_of_range",
+            Reason::Conflict => "conflict",
+            Reason::TooManyDimensions => "too_many_dimensions",
+        }
+    }
+}
+
+/// An input that was set aside, with all that helps to mend it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refused {
+    /// Which way in: a file's name, a topic, an address.
+    pub source: String,
+    /// Where in it: `line 17`, `row 3 of batch 2`.
+    pub position: String,
+    /// CloudEvents `source`, where it could be read.
+    pub event_source: Option<String>,
+    /// CloudEvents `id`, where it could be read.
+    pub event_id: Option<String>,
+    /// Why, by kind.
+    pub reason: Reason,
+    /// Why, in a sentence that names the thing and the remedy.
+    pub detail: String,
+    /// The input itself, cut to a bearable length.
+    pub payload: Option<String>,
+}
+
+/// Fills an `EventBatch`, giving each different text its place.
+pub struct EventBatchBuilder {
+    tenant: String,
+    batch: EventBatch,
+    subjects: Places,
+    properties: Places,
+    texts: Places,
+}
+
+/// The parts of an event that every layout has.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// CloudEvents `source`.
+    pub source: &'a str,
+    /// CloudEvents `id`.
+    pub id: &'a str,
+    /// CloudEvents `subject`.
+    pub subject: &'a str,
+    /// CloudEvents `time`.
+    pub occurred_at: Micros,
+    /// Which statement of the event.
+    pub revision: u32,
+    /// Whether it takes the event back.
+    pub retract: bool,
+}
+
+impl EventBatchBuilder {
+    /// An empty batch of a tenant, to be read by layouts of `generation`.
+    pub fn new(tenant: &str, generation: u64) -> EventBatchBuilder {
+        EventBatchBuilder {
+            tenant: tenant.to_owned(),
+            batch: EventBatch { generation, ..EventBatch::default() },
+            subjects: Places::default(),
+            properties: Places::default(),
+            texts: Places::default(),
+        }
+    }
+
+    /// How many rows it has.
+    pub fn len(&self) -> usize {
+        self.batch.rows.len()
+    }
+
+    /// Whether it has neither rows nor refusals.
+    pub fn is_empty(&self) -> bool {
+        self.batch.rows.is_empty() && self.batch.refused.is_empty()
+    }
+
+    /// Adds an event whose values were read by `layout`: its numbers, its texts and its
+    /// dimensions, each in the layout's order.
+    pub fn push(
+        &mut self,
+        head: Head<'_>,
+        layout: &EventLayout,
+        numbers: &[i128],
+        texts: &[&str],
+        dimensions: &[Option<&str>],
+    ) {
+        debug_assert_eq!((numbers.len(), texts.len()), (layout.numbers.len(), layout.texts.len()));
+        let subject = self.subject(head.subject);
+        let properties = self.property_set(layout, dimensions);
+        let (value, is_wide) = self.values(numbers, texts);
+        self.batch.ids.push(head.source, head.id);
+        self.batch.rows.push(UsageRow {
+            identity: Identity::of(&self.tenant, head.source, head.id),
+            occurred_at: head.occurred_at,
+            value,
+            subject,
+            properties,
+            revision: head.revision,
+            retract: head.retract,
+            is_wide,
+        });
+    }
+
+    /// Adds an input that could not be read.
+    pub fn refuse(&mut self, refused: Refused) {
+        self.batch.refused.push(refused);
+    }
+
+    /// The batch.
+    pub fn finish(self) -> EventBatch {
+        self.batch
+    }
+
+    fn subject(&mut self, subject: &str) -> u32 {
+        self.subjects.place_text(&mut self.batch.subjects, subject)
+    }
+
+    fn text(&mut self, text: &str) -> i128 {
+        i128::from(self.texts.place_text(&mut self.batch.texts, text))
+    }
+
+    fn property_set(&mut self, layout: &EventLayout, dimensions: &[Option<&str>]) -> u32 {
+        let generation = self.batch.generation;
+        let event_type = layout.event_type.as_str();
+        let is_same = |set: &PropertySet| {
+            *set.layout == *event_type && set.dimensions.iter().map(Option::as_deref).eq(dimensions.iter().copied())
+        };
+        let make = || PropertySet {
+            layout: event_type.into(),
+            generation,
+            dimensions: dimensions.iter().map(|value| value.map(Box::from)).collect(),
+        };
+        self.properties.place(&mut self.batch.properties, &(event_type, dimensions), is_same, make)
+    }
+
+    fn values(&mut self, numbers: &[i128], texts: &[&str]) -> (i64, bool) {
+        if let ([number], []) = (numbers, texts)
+            && let Ok(narrow) = i64::try_from(*number)
+        {
+            return (narrow, false);
+        }
+        if let ([], [text]) = (numbers, texts) {
+            return (self.text(text) as i64, false);
+        }
+        if numbers.is_empty() && texts.is_empty() {
+            return (0, false);
+        }
+        let start = self.batch.wide.len() as i64;
+        self.batch.wide.extend_from_slice(numbers);
+        for text in texts {
+            let text = self.text(text);
+            self.batch.wide.push(text);
+        }
+        (start, true)
+    }
+}
+
+/// Where each different entry of a table stands, found by hash without a copy of the entry.
+#[derive(Default)]
+struct Places {
+    places: HashTable<(u64, u32)>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Places {
+    fn place_text(&mut self, table: &mut Vec<Box<str>>, text: &str) -> u32 {
+        self.place(table, &text, |entry| **entry == *text, || text.into())
+    }
+
+    fn place<E, K: Hash>(
+        &mut self,
+        table: &mut Vec<E>,
+        key: &K,
+        is_same: impl Fn(&E) -> bool,
+        make: impl FnOnce() -> E,
+    ) -> u32 {
+        let hash = self.hasher.hash_one(key);
+        let found = self.places.find(hash, |&(other, place)| other == hash && is_same(&table[place as usize]));
+        if let Some(&(_, place)) = found {
+            return place;
+        }
+        let place = table.len() as u32;
+        table.push(make());
+        self.places.insert_unique(hash, (hash, place), |&(hash, _)| hash);
+        place
+    }
+}

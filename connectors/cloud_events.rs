@@ -1,0 +1,211 @@
+//! CloudEvents 1.0 in JSON, one event or one batch to a line.
+//!
+//! Law: every event becomes exactly one row or exactly one refusal, whatever its bytes. Quantities
+//! are read from the digits as sent. Only the properties that a meter reads are looked at; all
+//! others are stepped over. What an event may hold is in the crate's README.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::mem::take;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use trueup_model::event::UsageEvent;
+use trueup_model::layout::Layouts;
+use trueup_model::usage::{EventBatchBuilder, Head};
+
+use crate::columns::{Columns, RowBuffers, emptied};
+use crate::fault::{Fault, Sender};
+use crate::limits::{BATCH_BYTES_MAX, check_event, shown};
+use crate::value::Value;
+
+mod envelope;
+mod head;
+
+use envelope::{Data, Envelope, all_properties};
+
+/// Reads events of one tenant by the layouts of one generation.
+///
+/// It keeps its memory from event to event and allocates nothing for an ordinary one.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use trueup_connectors::EventReader;
+/// # use trueup_model::layout::Layouts;
+/// let mut reader = EventReader::new(Arc::new(Layouts::default()), "default", "events.ndjson");
+/// let mut batch = reader.batch();
+/// reader.read_line(b"{\"id\": 17}", "line 1", &mut batch);
+/// let batch = batch.finish();
+/// assert_eq!(batch.refused[0].detail, "`id` is a number; write it as a text, in quotes");
+/// ```
+#[derive(Clone, Debug)]
+pub struct EventReader {
+    layouts: Arc<Layouts>,
+    tenant: String,
+    source_name: String,
+    columns: Arc<BTreeMap<String, Columns>>,
+    values: Vec<Value<'static>>,
+    buffers: RowBuffers,
+}
+
+impl EventReader {
+    /// A reader for what `tenant` sends by the way called `source_name`: a file, a topic.
+    pub fn new(layouts: Arc<Layouts>, tenant: &str, source_name: &str) -> EventReader {
+        let columns = layouts.by_type.iter().map(|(name, layout)| (name.clone(), Columns::of(layout)));
+        EventReader {
+            columns: Arc::new(columns.collect()),
+            layouts,
+            tenant: tenant.to_owned(),
+            source_name: source_name.to_owned(),
+            values: Vec::new(),
+            buffers: RowBuffers::default(),
+        }
+    }
+
+    /// The name of the way in.
+    pub fn source_name(&self) -> &str {
+        &self.source_name
+    }
+
+    /// An empty batch for what this reader reads.
+    pub fn batch(&self) -> EventBatchBuilder {
+        EventBatchBuilder::new(&self.tenant, self.layouts.generation)
+    }
+
+    /// Reads a line: one event, or a batch of them in brackets. The batch grows by one row or
+    /// refusal for each event; `position` is written out only for a refusal.
+    ///
+    /// A line of more than [`EVENT_BYTES_MAX`](crate::limits::EVENT_BYTES_MAX) bytes is one
+    /// refusal. So is a batch that is not JSON to its end: none of its events is then taken.
+    pub fn read_line(&mut self, line: &[u8], position: impl Display, builder: &mut EventBatchBuilder) {
+        match check_event(line).and_then(|()| utf8(line)) {
+            Ok(text) if is_batch(text) => self.read_events(text, &position, builder),
+            Ok(text) => self.read_event(text, &position, builder),
+            Err(fault) => self.refuse(fault, &position, line, builder),
+        }
+    }
+
+    /// Reads a body that came as a whole: one event, or a batch of up to
+    /// [`BATCH_BYTES_MAX`] bytes. Otherwise as [`read_line`](EventReader::read_line).
+    pub fn read_body(&mut self, body: &[u8], position: impl Display, builder: &mut EventBatchBuilder) {
+        let too_long = || Fault::unreadable(format!("the batch has more than {BATCH_BYTES_MAX} bytes; send it in parts"));
+        let checked = if body.len() > BATCH_BYTES_MAX { Err(too_long()) } else { utf8(body) };
+        match checked {
+            Ok(text) if is_batch(text) => self.read_events(text, &position, builder),
+            Ok(text) => self.read_event_within_limits(text, &position, builder),
+            Err(fault) => self.refuse(fault, &position, body, builder),
+        }
+    }
+
+    fn read_events(&mut self, text: &str, position: &dyn Display, builder: &mut EventBatchBuilder) {
+        let events: Vec<&RawValue> = match serde_json::from_str(text) {
+            Ok(events) => events,
+            Err(error) => return self.refuse(not_json(&error), position, text.as_bytes(), builder),
+        };
+        if events.is_empty() {
+            let fault = Fault::missing("the batch is empty; leave it out, or put events between its brackets");
+            return self.refuse(fault, position, text.as_bytes(), builder);
+        }
+        for (number, event) in (1..).zip(events) {
+            let position = format_args!("{position}, event {number}");
+            self.read_event_within_limits(event.get(), &position, builder);
+        }
+    }
+
+    fn read_event_within_limits(&mut self, text: &str, position: &dyn Display, builder: &mut EventBatchBuilder) {
+        match check_event(text.as_bytes()) {
+            Ok(()) => self.read_event(text, position, builder),
+            Err(fault) => self.refuse(fault, position, text.as_bytes(), builder),
+        }
+    }
+
+    fn read_event(&mut self, text: &str, position: &dyn Display, builder: &mut EventBatchBuilder) {
+        let mut envelope = Envelope::new(emptied(take(&mut self.values)));
+        let outcome = envelope
+            .read(text, &self.columns)
+            .map_err(|error| not_json(&error))
+            .and_then(|()| push(&mut envelope, &self.columns, &mut self.buffers, builder));
+        if let Err(fault) = outcome {
+            let (source, id) = (envelope.readable(head::SOURCE), envelope.readable(head::ID));
+            let sender = Sender { source: source.as_deref(), id: id.as_deref() };
+            builder.refuse(fault.at(&self.source_name, position, sender, text.as_bytes()));
+        }
+        self.values = emptied(envelope.into_values());
+    }
+
+    fn refuse(&self, fault: Fault, position: &dyn Display, line: &[u8], builder: &mut EventBatchBuilder) {
+        builder.refuse(fault.at(&self.source_name, position, Sender::default(), line));
+    }
+}
+
+/// Turns an event that is JSON into a row.
+fn push(
+    envelope: &mut Envelope<'_>,
+    columns: &BTreeMap<String, Columns>,
+    buffers: &mut RowBuffers,
+    builder: &mut EventBatchBuilder,
+) -> Result<(), Fault> {
+    let names = envelope.names()?;
+    let columns = columns.get(&*names.event_type).ok_or_else(|| unknown_type(&names.event_type))?;
+    let statement = envelope.statement()?;
+    if !statement.retract {
+        envelope.read_data(columns)?;
+    }
+    let head = Head {
+        source: &names.source,
+        id: &names.id,
+        subject: &names.subject,
+        occurred_at: statement.occurred_at,
+        revision: statement.revision,
+        retract: statement.retract,
+    };
+    buffers.push(head, columns, envelope.values(), builder)
+}
+
+/// Reads one event with all its properties, each as text, for people, tests and the oracle.
+///
+/// Lists and objects among the properties stay JSON text, and nulls are left out. It takes
+/// what [`EventReader`] takes of every layout that the event fits.
+pub fn usage_event(line: &[u8]) -> Result<UsageEvent, Fault> {
+    check_event(line)?;
+    let no_columns = BTreeMap::new();
+    let mut envelope = Envelope::new(Vec::new());
+    envelope.read(utf8(line)?, &no_columns).map_err(|error| not_json(&error))?;
+    let names = envelope.names()?;
+    let statement = envelope.statement()?;
+    let data = match envelope.data {
+        _ if statement.retract => BTreeMap::new(),
+        Data::Later(json) => all_properties(json)?,
+        _ => return Err(envelope.no_data()),
+    };
+    Ok(UsageEvent {
+        source: names.source.into_owned(),
+        id: names.id.into_owned(),
+        event_type: names.event_type.into_owned(),
+        subject: names.subject.into_owned(),
+        occurred_at: statement.occurred_at,
+        revision: statement.revision,
+        retract: statement.retract,
+        data,
+    })
+}
+
+fn is_batch(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('[')
+}
+
+fn utf8(line: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(line).map_err(|error| {
+        let at = error.valid_up_to();
+        Fault::unreadable(format!("byte {at} is not UTF-8; JSON is always written in UTF-8"))
+    })
+}
+
+fn not_json(error: &serde_json::Error) -> Fault {
+    Fault::unreadable(format!("not a CloudEvent in JSON: {error}; send one JSON object for each event"))
+}
+
+fn unknown_type(event_type: &str) -> Fault {
+    let shown = shown(event_type);
+    Fault::unknown_type(format!("no meter reads events of type {shown}; define one, or correct `type`"))
+}

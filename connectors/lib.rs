@@ -1,0 +1,20 @@
+#![doc = include_str!("README.md")]
+
+pub mod catalog_files;
+pub mod cloud_events;
+mod columns;
+pub mod fault;
+pub mod files;
+pub mod journal;
+pub mod limits;
+mod time_text;
+mod value;
+
+//pub use catalog_files::{CatalogProblems, Place, read_catalog};
+pub use cloud_events::{EventReader, usage_event};
+pub use fault::Fault;
+pub use files::csv::read_csv;
+pub use files::csv_mapping::CsvMapping;
+pub use files::ndjson::read_ndjson;
+pub use files::{EventBatches, ReadError};
+pub use journal::{Journal, JournalError, MemoryJournal};

@@ -1,0 +1,106 @@
+//! How large an input may be. Whatever is larger is refused with its length and the limit, so
+//! that no sender decides how much memory we need.
+
+use crate::fault::Fault;
+
+/// The most bytes of one event, and of one line.
+pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of one CloudEvents batch that comes as a whole.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most bytes of an event's `id` and of its `subject`.
+pub const ID_BYTES_MAX: usize = 128;
+/// The most bytes of an event's `source`.
+pub const SOURCE_BYTES_MAX: usize = 256;
+/// The most bytes of a dimension, or of another text that is kept.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// The most bytes of an input that are kept with its refusal.
+pub const PAYLOAD_BYTES_MAX: usize = 1024;
+/// The most bytes of a value that are repeated in a sentence.
+const SHOWN_BYTES_MAX: usize = 64;
+
+/// Refuses an event of more bytes than one may have.
+pub(crate) fn check_event(bytes: &[u8]) -> Result<(), Fault> {
+    match bytes.len() {
+        0..=EVENT_BYTES_MAX => Ok(()),
+        _ => Err(Fault::unreadable(format!(
+            "the event has more than {EVENT_BYTES_MAX} bytes; send its properties without attachments, \
+             and batches with one event to a line"
+        ))),
+    }
+}
+
+/// Refuses a name that is empty, too long, or has characters nobody can see.
+pub(crate) fn check_name(attribute: &str, name: &str, bytes_max: usize) -> Result<(), Fault> {
+    if name.is_empty() {
+        return Err(Fault::missing(format!("`{attribute}` is empty; give 1 to {bytes_max} bytes")));
+    }
+    if name.len() > bytes_max {
+        let length = name.len();
+        return Err(Fault::out_of_range(format!(
+            "`{attribute}` has {length} bytes; use at most {bytes_max}, such as a UUID or a short path"
+        )));
+    }
+    if has_control_characters(name) {
+        let shown = shown(name);
+        return Err(Fault::out_of_range(format!(
+            "`{attribute}` is {shown}, which has control characters; leave them out"
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a text that is too long to be kept.
+pub(crate) fn check_text(property: &str, text: &str) -> Result<(), Fault> {
+    match text.len() {
+        0..=TEXT_BYTES_MAX => Ok(()),
+        length => Err(Fault::out_of_range(format!(
+            "`data.{property}` has {length} bytes; texts have at most {TEXT_BYTES_MAX}, shorten it or send its digest"
+        ))),
+    }
+}
+
+/// The start of a text, at most so many bytes of it, ending at a character.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// A text within a sentence: quoted, escaped, and cut if it is long.
+pub(crate) fn shown(text: &str) -> String {
+    let start = cut(text, SHOWN_BYTES_MAX);
+    let ellipsis = if start.len() < text.len() { "…" } else { "" };
+    format!("`{}{ellipsis}`", start.escape_debug())
+}
+
+fn has_control_characters(text: &str) -> bool {
+    if text.is_ascii() {
+        return text.bytes().any(|byte| byte.is_ascii_control());
+    }
+    text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_at_their_limit() {
+        assert!(check_name("id", &"x".repeat(ID_BYTES_MAX - 1), ID_BYTES_MAX).is_ok());
+        assert!(check_name("id", &"x".repeat(ID_BYTES_MAX), ID_BYTES_MAX).is_ok());
+        assert!(check_name("id", &"x".repeat(ID_BYTES_MAX + 1), ID_BYTES_MAX).is_err());
+        assert!(check_name("id", "", ID_BYTES_MAX).is_err());
+    }
+
+    #[test]
+    fn control_characters_are_found_in_any_script() {
+        assert!(has_control_characters("a\u{0}"));
+        assert!(has_control_characters("é\u{85}"));
+        assert!(!has_control_characters("Zoë 用户"));
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(shown("short\n"), "`short\\n`");
+        assert!(shown(&"é".repeat(60)).ends_with("…`"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Listens on an address and serves the views until told to stop.
+//!
+//! Plain text, so on loopback unless an address says otherwise. Stopping is gentle: streams end
+//! with UNAVAILABLE, so that their readers come back, and calls under way are answered.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::server::TcpIncoming;
+
+use crate::flight::Flight;
+use crate::limits::Limits;
+use crate::moments::Moments;
+use crate::reading::Publication;
+
+const RECEIVED_BYTES_MAX: usize = 64 << 20;
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// What callers must know, if anything.
+    pub token: Option<String>,
+    /// The bounds of what they may ask.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Options { address, token: None, limits: Limits::default() }
+    }
+}
+
+/// A server that listens.
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+/// Listens and serves what `publication` publishes; returns once the address is bound.
+pub async fn start(publication: Arc<dyn Publication>, options: Options) -> std::io::Result<Server> {
+    let incoming = TcpIncoming::bind(options.address)?
+        // Each call would wait 40 ms for more bytes otherwise; the server's own switch does not
+        // reach a listener that is handed in.
+        .with_nodelay(Some(true))
+        .with_keepalive(Some(KEEPALIVE));
+    let address = incoming.local_addr()?;
+    let moments = Arc::new(Moments::new(publication, options.limits.clone()));
+    let flight = Flight::new(moments.clone(), options.limits, options.token);
+    let service = FlightServiceServer::new(flight).max_decoding_message_size(RECEIVED_BYTES_MAX);
+    let (stop, stopped) = oneshot::channel();
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, async move {
+            // A dropped sender stops the server too: nobody is left who could.
+            let _ = stopped.await;
+            moments.close();
+        });
+    Ok(Server { address, stop: Some(stop), task: tokio::spawn(server) })
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: no new calls, streams end, calls under way have a few seconds.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if tokio::time::timeout(STOP_PATIENCE, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}

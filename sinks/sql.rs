@@ -1,0 +1,170 @@
+//! Read-only SQL over the views, by DataFusion.
+//!
+//! Law: a statement reads one moment, so all views in it agree, and `as_of()` names its epoch.
+//! It can change nothing, and takes no more time, memory or rows than [`Limits`] allow. Plans
+//! do not depend on the moment and are kept by text, since drivers ask for one several times.
+
+mod admit;
+mod as_of;
+mod functions;
+mod parameters;
+mod plans;
+mod running;
+mod sum;
+mod table;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use futures::stream::BoxStream;
+use tokio::sync::Semaphore;
+
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::reading::Reading;
+use crate::view::View;
+use crate::wire;
+
+/// The catalog that holds the views.
+pub const CATALOG: &str = "trueup";
+/// The schema that holds the views.
+pub const SCHEMA: &str = "public";
+
+/// Rows of a result, as they come.
+pub type Rows = BoxStream<'static, Result<RecordBatch, Error>>;
+
+/// Plans and runs statements.
+pub struct Sql {
+    state: SessionState,
+    plans: plans::Plans,
+    turns: Arc<Semaphore>,
+    limits: Limits,
+}
+
+/// A statement that was understood and is allowed.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    plan: LogicalPlan,
+    /// The columns of its result, as sent.
+    pub schema: SchemaRef,
+    /// Its parameters, in order.
+    pub parameters: SchemaRef,
+}
+
+impl Sql {
+    /// SQL over all views, within `limits`.
+    pub fn new(limits: Limits) -> Sql {
+        let turns = Arc::new(Semaphore::new(limits.statements_max));
+        Sql { state: state(), plans: plans::Plans::default(), turns, limits }
+    }
+
+    /// Understands `text`; `?` and `$1` both stand for parameters.
+    pub async fn plan(&self, text: &str) -> Result<Arc<Statement>, Error> {
+        if let Some(known) = self.plans.get(text) {
+            return Ok(known);
+        }
+        admit::text(text, &self.limits)?;
+        let numbered = parameters::numbered(text);
+        let plan = self.state.create_logical_plan(&numbered).await.map_err(refused)?;
+        admit::plan(&plan, &self.limits)?;
+        let statement = Arc::new(Statement::new(plan)?);
+        self.plans.put(text, statement.clone());
+        Ok(statement)
+    }
+
+    /// Runs `statement` over the views of `reading`.
+    pub async fn run(&self, statement: &Statement, reading: Arc<dyn Reading>) -> Result<Rows, Error> {
+        if !statement.parameters.fields().is_empty() {
+            let wanted = statement.parameters.fields().len();
+            return Err(Error::NotUnderstood(format!("the statement has {wanted} parameters: bind a value to each")));
+        }
+        let turn = self.turns.clone().try_acquire_owned().map_err(|_| {
+            Error::Limit(format!("{} statements are running already: try again", self.limits.statements_max))
+        })?;
+        let state = self.state_for(reading)?;
+        let plan = state.create_physical_plan(&statement.plan).await.map_err(refused)?;
+        let stream = execute_stream(plan, state.task_ctx()).map_err(refused)?;
+        Ok(running::guarded(stream, statement.schema.clone(), turn, &self.limits))
+    }
+
+    fn state_for(&self, reading: Arc<dyn Reading>) -> Result<SessionState, Error> {
+        let mut config = self.state.config().clone();
+        config.options_mut().extensions.insert(as_of::AsOf(reading.epoch()));
+        let config = config.with_extension(Arc::new(table::Pinned(reading)));
+        let builder = SessionStateBuilder::new_from_existing(self.state.clone()).with_config(config);
+        Ok(builder.with_runtime_env(self.runtime()?).build())
+    }
+
+    // Each statement has a pool of its own, so that none can starve another, and never spills.
+    fn runtime(&self) -> Result<Arc<RuntimeEnv>, Error> {
+        RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(self.limits.memory_bytes_max)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()
+            .map_err(refused)
+    }
+}
+
+impl Statement {
+    fn new(plan: LogicalPlan) -> Result<Statement, Error> {
+        let parameters = parameters::of(&plan)?;
+        let schema = wire::sent_schema(plan.schema().as_arrow());
+        Ok(Statement { plan, schema, parameters })
+    }
+
+    /// The statement with the values of the only row of `values` for its parameters.
+    pub fn bound(&self, values: &RecordBatch) -> Result<Statement, Error> {
+        let values = parameters::values(&self.parameters, values)?;
+        let plan = self.plan.clone().with_param_values(values).map_err(refused)?;
+        Statement::new(plan)
+    }
+}
+
+fn state() -> SessionState {
+    let mut state = SessionStateBuilder::new().with_config(config()).with_default_features().build();
+    functions::restrict(&mut state);
+    let schema = MemorySchemaProvider::new();
+    for view in View::ALL {
+        let table = Arc::new(table::ViewTable::new(view));
+        schema.register_table(view.name().to_owned(), table).expect("no two views share a name");
+    }
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, Arc::new(schema)).expect("a new catalog takes a schema");
+    state.catalog_list().register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    state
+}
+
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        // One statement, one thread: a reader cannot take the cores from the engine, and the
+        // order of a view's key survives.
+        .with_target_partitions(1);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.time_zone = Some("UTC".into());
+    // A recursion has no bound that could be checked before it runs.
+    options.execution.enable_recursive_ctes = false;
+    config
+}
+
+fn refused(error: DataFusionError) -> Error {
+    let root = error.find_root();
+    let text = root.strip_backtrace();
+    match root {
+        DataFusionError::ResourcesExhausted(_) => Error::Limit(format!("the statement needs too much memory: {text}")),
+        _ => Error::Sql(text),
+    }
+}

@@ -1,1 +1,6 @@
-//! trueup.
+//! trueup: usage metering and billing whose numbers are always true.
+
+pub mod entitlements;
+pub mod invoicing;
+pub mod metering;
+pub mod rating;

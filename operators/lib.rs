@@ -1,1 +1,14 @@
 #![doc = include_str!("README.md")]
+
+pub mod agenda;
+pub mod arrange;
+pub mod contribute;
+pub mod crossings;
+pub mod deduplicate;
+pub mod event_index;
+mod in_order;
+pub mod map_through;
+pub mod reduce_through;
+pub mod shared;
+pub mod total;
+pub mod touched;

@@ -53,14 +53,23 @@ pub struct Turn {
     pub invoices: BTreeSet<InvoiceKey>,
 }
 
-/// Where a slice of usage is charged: its group, and the first grain of its service period.
+/// Where a slice of usage counts: its group, and the first grain of its service period, or
+/// `WHOLE`.
 pub type Target = (Group, Grain);
+
+/// In place of a service period: the whole billing period, by which quotas are measured.
+pub const WHOLE: Grain = Grain::MAX;
+
+/// In place of a service period: nothing was used yet, but the billing period runs, so that its
+/// quota stands somewhere.
+pub const RUNNING: Grain = Grain(Grain::MAX.0 - 1);
 
 /// What a plan offers of a series: a feature, and where its price changes.
 #[derive(Clone, Debug)]
 pub struct Offer {
     feature: FeatureId,
     edges: Arc<[Grain]>,
+    has_quota: bool,
 }
 
 impl Books {
@@ -85,6 +94,7 @@ impl Books {
         let offer = |card: &RateCard| Offer {
             feature: self.catalog.features.id(&card.feature).expect("a rate card's feature is defined"),
             edges: price_edges(card),
+            has_quota: card.quota.is_some(),
         };
         self.catalog.plans.get(plan).rate_cards.iter().filter(sells).map(offer).collect()
     }
@@ -107,7 +117,9 @@ impl Books {
     pub fn service(&self, group: &Group, start: Grain) -> Option<Interval> {
         let (tenure, card) = self.rate_card(group)?;
         let period = tenure.calendar.period_containing(group.period)?;
-        let next_edge = price_edges(card).iter().copied().find(|&edge| edge > start).unwrap_or(Grain::MAX);
+        // What has no meter is had for the whole period at the price of its beginning.
+        let is_metered = self.catalog.features.get(group.feature).meter.is_some();
+        let next_edge = price_edges(card).iter().copied().find(|&edge| is_metered && edge > start).unwrap_or(Grain::MAX);
         Some(Interval { from: start, to: period.to.min(tenure.term.to).min(next_edge) })
     }
 
@@ -209,6 +221,9 @@ impl Targets {
                 feature: offer.feature,
             };
             each((group, service));
+            if offer.has_quota {
+                each((group, WHOLE));
+            }
         }
     }
 }

@@ -75,9 +75,7 @@ pub enum CalendarError {
         offset: String,
     },
     /// A civil date of the zone begins inside a grain.
-    #[error(
-        "in the time zone {zone}, {date} begins inside a quarter hour of UTC; choose another zone"
-    )]
+    #[error("in the time zone {zone}, {date} does not begin on a grain edge; choose another zone")]
     OddMidnight {
         /// The zone.
         zone: String,
@@ -86,7 +84,8 @@ pub enum CalendarError {
     },
     /// The anchor does not say where a period of this cadence begins.
     #[error(
-        "the anchor {anchor:?} is none for the cadence {cadence:?}; make it by Anchor::of or Anchor::calendar"
+        "the anchor {anchor:?} does not say where a period of the cadence {cadence:?} begins; \
+         choose one of its own"
     )]
     WrongAnchor {
         /// The cadence.
@@ -643,6 +642,34 @@ mod tests {
             first_grain("Pacific/Apia", date(2011, 12, 31)).unwrap()
         );
         assert_eq!(period.to.0 - period.from.0, 24 * 4);
+        assert!(
+            calendar
+                .boundaries
+                .is_sorted_by(|earlier, later| earlier < later)
+        );
+    }
+
+    #[test]
+    fn a_day_whose_midnight_lies_inside_a_jump_begins_at_the_jump() {
+        let begins = |jump: &str, step| {
+            let rules = TimeZone::posix(&format!("WIN0SUM,M3.2.0/{jump},M11.1.0")).unwrap();
+            let zone = Zone {
+                name: "Odd/Jump".to_owned(),
+                rules,
+                step,
+            };
+            zone.first_grain(date(2024, 3, 11))
+                .map(instant)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            begins("23:30", GrainStep::Quarter).unwrap(),
+            "2024-03-10T23:30:00Z"
+        );
+        for (jump, step) in [("23:50", GrainStep::Quarter), ("23:30", GrainStep::Hour)] {
+            let error = begins(jump, step).unwrap_err();
+            assert!(error.starts_with("in the time zone Odd/Jump, 2024-03-11 does not begin on"));
+        }
     }
 
     #[test]

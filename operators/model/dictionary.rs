@@ -18,13 +18,11 @@ pub type PropertySetId = u32;
 /// A meter with values for its dimensions.
 pub type SeriesId = u32;
 
-/// A property set with the layout by which its events were read.
+/// A type of event, as it was read, with values for its dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Properties {
-    /// The generation of layouts.
-    pub generation: u64,
-    /// CloudEvents `type`.
-    pub event_type: Arc<str>,
+    /// The layout by which its events were read.
+    pub layout: Arc<EventLayout>,
     /// A value for each dimension of the layout.
     pub dimensions: Box<[Option<Box<str>>]>,
 }
@@ -42,7 +40,7 @@ pub struct Series {
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     subjects: Vector<Arc<str>>,
-    properties: Vector<(Arc<Properties>, Arc<EventLayout>)>,
+    properties: Vector<Arc<Properties>>,
     series: Vector<Arc<Series>>,
     texts: Vector<Arc<str>>,
 }
@@ -55,12 +53,7 @@ impl Names {
 
     /// The property set with this id.
     pub fn properties(&self, id: PropertySetId) -> &Arc<Properties> {
-        &self.properties[id as usize].0
-    }
-
-    /// The layout by which events of a property set were read.
-    pub fn layout(&self, id: PropertySetId) -> &Arc<EventLayout> {
-        &self.properties[id as usize].1
+        &self.properties[id as usize]
     }
 
     /// How many property sets there are.
@@ -111,13 +104,13 @@ impl Dictionary {
     }
 
     /// The id of a property set, given now if it is new.
-    pub fn property_set(&mut self, properties: Properties, layout: &Arc<EventLayout>) -> PropertySetId {
+    pub fn property_set(&mut self, properties: Properties) -> PropertySetId {
         if let Some(&id) = self.properties.get(&properties) {
             return id;
         }
         let id = self.names.properties.len() as u32;
         let properties = Arc::new(properties);
-        self.names.properties.push_back((properties.clone(), layout.clone()));
+        self.names.properties.push_back(properties.clone());
         self.properties.insert(properties, id);
         id
     }

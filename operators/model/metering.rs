@@ -10,7 +10,7 @@ use std::sync::Arc;
 use imbl::{OrdSet, Vector};
 
 use crate::catalog::Catalog;
-use crate::dictionary::{Dictionary, PropertySetId, Series, SeriesId, SubjectId};
+use crate::dictionary::{Dictionary, Properties, PropertySetId, Series, SeriesId, SubjectId};
 use crate::grain::{GrainStep, Micros};
 use crate::layout::EventLayout;
 use crate::meter::{Aggregation, Meter, matches};
@@ -113,8 +113,7 @@ fn quarterly(catalog: &Catalog) -> OrdSet<SubjectId> {
 
 fn routes(properties: PropertySetId, catalog: &Catalog, dictionary: &mut Dictionary) -> Arc<[Route]> {
     let names = dictionary.names().clone();
-    let layout = names.layout(properties);
-    let values = &names.properties(properties).dimensions;
+    let Properties { layout, dimensions: values } = &**names.properties(properties);
     let dimension = |name: &str| {
         let place = layout.dimensions.iter().position(|dimension| dimension == name)?;
         values[place].as_deref()

@@ -43,7 +43,10 @@ pub enum PriceError {
     #[error("the price has no tiers; give at least one, without an upper bound")]
     NoTiers,
     /// The last tier ends.
-    #[error("tier {tier} is the last but ends at {}; leave its upper bound away", show(*up_to, PLACES))]
+    #[error(
+        "tier {tier} is the last but ends at {}; leave its upper bound away",
+        show(*up_to, PLACES)
+    )]
     LastTierEnds {
         /// The tier.
         tier: usize,
@@ -361,4 +364,579 @@ fn within_reason(what: &str, amount: Amount) -> Result<(), PriceError> {
         what: what.to_owned(),
         amount,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decimal::parse;
+    use proptest::prelude::*;
+
+    /// A number as written in a price list, in units of 10^-12.
+    fn n(text: &str) -> i128 {
+        parse(text, PLACES).expect("a number of the test")
+    }
+
+    /// Tiers as written: upper bound or nothing, unit price, fixed part.
+    fn tiers(rows: &[(&str, &str, &str)]) -> Vec<Tier> {
+        let bound = |text: &str| (!text.is_empty()).then(|| n(text));
+        let tier = |&(up_to, unit, flat): &(&str, &str, &str)| Tier {
+            up_to: bound(up_to),
+            unit: n(unit),
+            flat: n(flat),
+        };
+        rows.iter().map(tier).collect()
+    }
+
+    fn graduated(rows: &[(&str, &str, &str)]) -> Price {
+        Price::Graduated { tiers: tiers(rows) }
+    }
+
+    fn volume(rows: &[(&str, &str, &str)]) -> Price {
+        Price::Volume { tiers: tiers(rows) }
+    }
+
+    fn expect(price: &Price, cases: &[(&str, &str)]) {
+        for (quantity, amount) in cases {
+            let rated = rate(price, n(quantity)).expect("an amount of usual size");
+            assert_eq!(show(rated, PLACES), *amount, "{quantity} at {price:?}");
+        }
+    }
+
+    #[test]
+    fn each_unit_costs_the_same() {
+        let price = Price::PerUnit { unit: n("0.002") };
+        expect(
+            &price,
+            &[
+                ("0", "0"),
+                ("1500", "3"),
+                ("99.5", "0.199"),
+                ("-1500", "-3"),
+            ],
+        );
+    }
+
+    #[test]
+    fn graduated_tiers_take_what_falls_into_them() {
+        let price = graduated(&[("100", "1", "0"), ("200", "0.5", "5"), ("", "0.1", "7")]);
+        let cases = [
+            ("0", "0"),
+            ("0.000000000001", "0.000000000001"),
+            ("99.5", "99.5"),
+            ("100", "100"),
+            // The second tier is entered: its 5 is due, its half a unit of the last place is not.
+            ("100.000000000001", "105"),
+            ("100.000000000003", "105.000000000002"),
+            ("200", "155"),
+            ("200.00000000001", "162.000000000001"),
+            ("250", "167"),
+            ("-100.000000000001", "-105"),
+            ("-250", "-167"),
+        ];
+        expect(&price, &cases);
+    }
+
+    #[test]
+    fn volume_tiers_take_the_whole_quantity() {
+        let price = volume(&[("100", "1", "2"), ("", "0.5", "3")]);
+        let cases = [
+            ("0", "0"),
+            ("0.000000000001", "2.000000000001"),
+            ("99.5", "101.5"),
+            ("100", "102"),
+            ("100.000000000001", "53"),
+            ("101", "53.5"),
+            ("-100", "-102"),
+            ("-101", "-53.5"),
+        ];
+        expect(&price, &cases);
+    }
+
+    #[test]
+    fn a_fraction_between_whole_bounds_belongs_to_the_tier_above() {
+        let rows = [("99", "1", "0"), ("100", "2", "0"), ("", "3", "0")];
+        expect(
+            &graduated(&rows),
+            &[
+                ("99", "99"),
+                ("99.5", "100"),
+                ("100", "101"),
+                ("100.5", "102.5"),
+            ],
+        );
+        expect(
+            &volume(&rows),
+            &[
+                ("99", "99"),
+                ("99.5", "199"),
+                ("100", "200"),
+                ("100.5", "301.5"),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_first_fixed_part_is_due_only_for_some_quantity() {
+        for price in [graduated(&[("", "0", "9")]), volume(&[("", "0", "9")])] {
+            expect(
+                &price,
+                &[
+                    ("0", "0"),
+                    ("0.000000000001", "9"),
+                    ("5", "9"),
+                    ("-5", "-9"),
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn a_begun_package_counts_whole_and_none_is_begun_by_nothing() {
+        let price = Price::Package {
+            size: n("1000"),
+            price: n("5"),
+        };
+        let cases = [
+            ("0", "0"),
+            ("0.000000000001", "5"),
+            ("999.5", "5"),
+            ("1000", "5"),
+            ("1000.000000000001", "10"),
+            ("2500.5", "15"),
+            ("-1", "-5"),
+            ("-1001", "-10"),
+        ];
+        expect(&price, &cases);
+    }
+
+    #[test]
+    fn a_flat_price_is_due_whatever_the_quantity() {
+        expect(
+            &Price::Flat { amount: n("20") },
+            &[("0", "20"), ("1", "20"), ("-1", "20")],
+        );
+    }
+
+    #[test]
+    fn what_is_below_twelve_places_is_cut_once_to_even() {
+        let half = Price::PerUnit { unit: n("0.5") };
+        let cases = [
+            ("0.000000000001", "0"),
+            ("0.000000000002", "0.000000000001"),
+            ("0.000000000003", "0.000000000002"),
+            ("-0.000000000003", "-0.000000000002"),
+        ];
+        expect(&half, &cases);
+        // Half a unit from each tier: cut by itself each would vanish.
+        let halves = graduated(&[("0.000000000001", "0.5", "0"), ("", "0.5", "0")]);
+        expect(
+            &halves,
+            &[
+                ("0.000000000001", "0"),
+                ("0.000000000002", "0.000000000001"),
+            ],
+        );
+    }
+
+    #[test]
+    fn ties_go_to_even_where_128_bits_do_not_hold_the_product() {
+        let price = Price::PerUnit {
+            unit: n("1000000.5"),
+        };
+        let cases = [
+            ("10000000000.000000000001", "10000005000000000.000001"),
+            ("10000000000.000000000002", "10000005000000000.000002000001"),
+            ("10000000000.000000000003", "10000005000000000.000003000002"),
+            (
+                "-10000000000.000000000003",
+                "-10000005000000000.000003000002",
+            ),
+        ];
+        expect(&price, &cases);
+    }
+
+    #[test]
+    fn amounts_beyond_reason_are_refused_and_those_just_inside_are_exact() {
+        let price = Price::PerUnit { unit: PRICE_MAX };
+        assert_eq!(rate(&price, n("1000000")), Ok(AMOUNT_MAX));
+        assert_eq!(rate(&price, n("-1000000")), Ok(-AMOUNT_MAX));
+        for quantity in [n("1000000.000000000001"), n("1e23"), i128::MAX, i128::MIN] {
+            assert_eq!(
+                rate(&price, quantity),
+                Err(PricingError::TooLarge { quantity })
+            );
+            assert_eq!(
+                steps(&price, quantity),
+                Err(PricingError::TooLarge { quantity })
+            );
+        }
+        let package = Price::Package {
+            size: 1,
+            price: PRICE_MAX,
+        };
+        assert!(rate(&package, i128::MAX).is_err());
+        let error = rate(&price, n("1000000.5")).unwrap_err().to_string();
+        assert!(error.starts_with("the amount for the quantity 1000000.5 is beyond"));
+    }
+
+    #[test]
+    fn a_quote_shows_tier_by_tier_what_it_adds() {
+        let quoted = |price: &Price, quantity| {
+            let steps = steps(price, n(quantity)).unwrap();
+            let row = |step: &Step| {
+                let [quantity, amount] =
+                    [step.quantity, step.amount].map(|units| show(units, PLACES));
+                format!("{} {quantity} {amount}", step.tier)
+            };
+            steps.iter().map(row).collect::<Vec<_>>().join(", ")
+        };
+        let rows = [("100", "1", "0"), ("200", "0.5", "5"), ("", "0.1", "7")];
+        assert_eq!(
+            quoted(&graduated(&rows), "250"),
+            "1 100 100, 2 100 55, 3 50 12"
+        );
+        assert_eq!(quoted(&graduated(&rows), "-150"), "1 -100 -100, 2 -50 -30");
+        assert_eq!(quoted(&graduated(&rows), "100"), "1 100 100");
+        assert_eq!(quoted(&graduated(&rows), "0"), "");
+        assert_eq!(quoted(&volume(&rows), "150"), "2 150 80");
+        assert_eq!(
+            quoted(
+                &Price::Package {
+                    size: n("10"),
+                    price: n("3")
+                },
+                "11"
+            ),
+            "1 11 6"
+        );
+        assert_eq!(quoted(&Price::Flat { amount: n("3") }, "0"), "1 0 3");
+        // Two halves of the last place: the second tier, where the sum tips, gets the whole.
+        let halves = graduated(&[("0.000000000001", "0.5", "0"), ("", "0.5", "0")]);
+        let expected = "1 0.000000000001 0, 2 0.000000000001 0.000000000001";
+        assert_eq!(quoted(&halves, "0.000000000002"), expected);
+    }
+
+    #[test]
+    fn rounding_modes_differ_in_ties_and_rests() {
+        use RoundingMode::*;
+        let cases = [
+            ("0.005", ["0.01", "0", "0.01", "0"]),
+            ("0.015", ["0.02", "0.02", "0.02", "0.01"]),
+            ("-0.005", ["-0.01", "0", "-0.01", "0"]),
+            ("-0.025", ["-0.03", "-0.02", "-0.03", "-0.02"]),
+            ("0.004999999999", ["0", "0", "0.01", "0"]),
+            ("0.005000000001", ["0.01", "0.01", "0.01", "0"]),
+            ("1.23", ["1.23", "1.23", "1.23", "1.23"]),
+        ];
+        for (amount, expected) in cases {
+            let rounded =
+                [HalfUp, HalfEven, Up, Down].map(|mode| show(round(n(amount), 2, mode), PLACES));
+            assert_eq!(rounded, expected, "{amount}");
+        }
+        assert_eq!(round(n("0.000000000001"), 12, Up), 1);
+        assert_eq!(round(n("0.000000000001"), 99, Down), 1);
+        assert_eq!(round(n("0.5"), 0, HalfUp), ONE);
+    }
+
+    #[test]
+    fn lines_are_billed_by_the_scope_of_the_policy() {
+        let billed = |scope, places| {
+            let rounding = Rounding {
+                scope,
+                places,
+                ..Rounding::default()
+            };
+            let lines = bill(&["0.014", "0.014", "0.014", "-0.02"].map(n), rounding, 2);
+            lines
+                .iter()
+                .map(|line| show(*line, PLACES))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        // Running totals 0.014, 0.028, 0.042, 0.022.
+        assert_eq!(
+            billed(RoundingScope::Cumulative, None),
+            "0.01 0.02 0.01 -0.02"
+        );
+        assert_eq!(billed(RoundingScope::Line, None), "0.01 0.01 0.01 -0.02");
+        assert_eq!(
+            billed(RoundingScope::Line, Some(3)),
+            "0.014 0.014 0.014 -0.02"
+        );
+        assert_eq!(billed(RoundingScope::Cumulative, Some(0)), "0 0 0 0");
+    }
+
+    #[test]
+    fn refused_prices_say_which_tier_and_what_to_do() {
+        let cases = [
+            (
+                graduated(&[]),
+                "the price has no tiers; give at least one, without an upper bound",
+            ),
+            (
+                graduated(&[("100", "1", "0")]),
+                "tier 1 is the last but ends at 100; leave its upper bound away",
+            ),
+            (
+                volume(&[("", "1", "0"), ("", "2", "0")]),
+                "tier 1 has no upper bound but others follow it; give it one or move it to the end",
+            ),
+            (
+                graduated(&[("100", "1", "0"), ("99.5", "2", "0"), ("", "3", "0")]),
+                "tier 2 ends at 99.5, which is not above 100 where it begins; put the tiers in \
+                 ascending order",
+            ),
+            (
+                graduated(&[("0", "1", "0"), ("", "3", "0")]),
+                "tier 1 ends at 0, which is not above 0 where it begins; put the tiers in \
+                 ascending order",
+            ),
+            (
+                graduated(&[("1", "1", "0"), ("", "0", "-1000000000000.5")]),
+                "the fixed part of tier 2 of -1000000000000.5 is beyond 10^12; check its currency \
+                 and unit",
+            ),
+            (
+                Price::PerUnit {
+                    unit: PRICE_MAX + 1,
+                },
+                "the unit price of 1000000000000.000000000001 is beyond 10^12; check its currency \
+                 and unit",
+            ),
+            (
+                Price::Package { size: 0, price: 1 },
+                "the package size is 0; it must be more than zero",
+            ),
+        ];
+        for (price, says) in cases {
+            assert_eq!(
+                validate(&price).expect_err("a senseless price").to_string(),
+                says
+            );
+        }
+        for amount in [PRICE_MAX, -PRICE_MAX, 0] {
+            assert_eq!(validate(&Price::Flat { amount }), Ok(()));
+        }
+    }
+
+    /// A number of any size up to a bound, small ones as often as large ones.
+    fn sized(max: i128) -> impl Strategy<Value = i128> {
+        let digits = max.ilog10();
+        (0..=digits, 0..=max).prop_map(move |(cut, number)| number / 10i128.pow(cut))
+    }
+
+    fn signed(max: i128) -> impl Strategy<Value = i128> {
+        (sized(max), any::<bool>()).prop_map(|(number, minus)| if minus { -number } else { number })
+    }
+
+    fn any_tiers(
+        unit: impl Strategy<Value = Amount>,
+        flat: impl Strategy<Value = Amount>,
+    ) -> impl Strategy<Value = Vec<Tier>> {
+        let tier = (sized(10i128.pow(30)), unit, flat);
+        prop::collection::vec(tier, 1..6).prop_map(|rows| {
+            let (last, mut from) = (rows.len() - 1, 0);
+            let tier = |(at, (width, unit, flat))| {
+                from += width + 1;
+                Tier {
+                    up_to: (at < last).then_some(from),
+                    unit,
+                    flat,
+                }
+            };
+            rows.into_iter().enumerate().map(tier).collect()
+        })
+    }
+
+    fn any_price() -> impl Strategy<Value = Price> {
+        let amount = || signed(PRICE_MAX);
+        prop_oneof![
+            amount().prop_map(|unit| Price::PerUnit { unit }),
+            any_tiers(amount(), amount()).prop_map(|tiers| Price::Graduated { tiers }),
+            any_tiers(amount(), amount()).prop_map(|tiers| Price::Volume { tiers }),
+            (sized(10i128.pow(30)), amount()).prop_map(|(size, price)| Price::Package {
+                size: size + 1,
+                price
+            }),
+            amount().prop_map(|amount| Price::Flat { amount }),
+        ]
+    }
+
+    fn any_rounding() -> impl Strategy<Value = Rounding> {
+        use RoundingMode::*;
+        let modes = prop::sample::select(vec![HalfUp, HalfEven, Up, Down]);
+        let scopes = prop::sample::select(vec![RoundingScope::Cumulative, RoundingScope::Line]);
+        (prop::option::of(0u32..14), modes, scopes).prop_map(|(places, mode, scope)| Rounding {
+            places,
+            mode,
+            scope,
+        })
+    }
+
+    /// The exact amount in 10^-24, told in other ways than `rate` does.
+    fn exact(price: &Price, quantity: i128) -> I256 {
+        let wide = |number: i128| I256::from(number);
+        let used = wide(quantity).abs();
+        let fixed = |amount: Amount| wide(amount) * wide(ONE);
+        let begins = |tiers: &[Tier]| {
+            let bounds = tiers.iter().filter_map(|tier| tier.up_to).map(wide);
+            iter::once(I256::ZERO).chain(bounds).collect::<Vec<_>>()
+        };
+        let amount = match price {
+            Price::Flat { amount } => return fixed(*amount),
+            Price::PerUnit { unit } => wide(*unit) * used,
+            Price::Package { size, price } => {
+                (used + wide(*size) - I256::ONE).div_euclid(wide(*size)) * fixed(*price)
+            }
+            // From each bound on, a unit costs the difference to the tier before.
+            Price::Graduated { tiers } => {
+                let before = iter::once(0).chain(tiers.iter().map(|tier| tier.unit));
+                let entered = begins(tiers).into_iter().zip(before).zip(tiers);
+                entered
+                    .filter(|((from, _), _)| *from < used)
+                    .map(|((from, before), tier)| {
+                        (used - from) * wide(tier.unit - before) + fixed(tier.flat)
+                    })
+                    .sum()
+            }
+            Price::Volume { tiers } => {
+                let below = begins(tiers)
+                    .into_iter()
+                    .filter(|from| *from < used)
+                    .count();
+                let tier = below.checked_sub(1).map(|at| &tiers[at]);
+                tier.map_or(I256::ZERO, |tier| wide(tier.unit) * used + fixed(tier.flat))
+            }
+        };
+        amount * wide(quantity).signum()
+    }
+
+    /// The nearest whole multiple, from below: half a unit up, then one back from an odd tie.
+    fn nearest_even(exact: I256) -> I256 {
+        let (two, unit) = (I256::from(2), I256::from(ONE));
+        let raised = exact * two + unit;
+        let whole = raised.div_euclid(unit * two);
+        let tie = raised.rem_euclid(unit * two) == I256::ZERO;
+        if tie && whole.rem_euclid(two) == I256::ONE {
+            whole - I256::ONE
+        } else {
+            whole
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn generated_prices_are_accepted(price in any_price()) {
+            prop_assert_eq!(validate(&price), Ok(()));
+        }
+
+        #[test]
+        fn rating_agrees_with_exact_fractions(
+            price in any_price(),
+            quantity in signed(10i128.pow(37)),
+        ) {
+            let expected = nearest_even(exact(&price, quantity));
+            let expected = (expected.abs() <= I256::from(AMOUNT_MAX)).then_some(expected);
+            prop_assert_eq!(rate(&price, quantity).ok().map(I256::from), expected);
+        }
+
+        #[test]
+        fn rating_is_odd(price in any_price(), quantity in sized(10i128.pow(37))) {
+            let flat = matches!(price, Price::Flat { .. });
+            if let (false, Ok(amount)) = (flat, rate(&price, quantity)) {
+                prop_assert_eq!(rate(&price, -quantity), Ok(-amount));
+            }
+        }
+
+        #[test]
+        fn graduated_prices_without_fixed_parts_rise_and_never_jump(
+            tiers in any_tiers(sized(10i128.pow(14)), Just(0)),
+            less in sized(10i128.pow(24)),
+            added in sized(10i128.pow(24)),
+        ) {
+            let dearest = tiers.iter().map(|tier| tier.unit).max().unwrap_or(0);
+            let ceiling = rate(&Price::PerUnit { unit: dearest }, added).unwrap() + 1;
+            let price = Price::Graduated { tiers };
+            let gained = rate(&price, less + added).unwrap() - rate(&price, less).unwrap();
+            prop_assert!(gained >= 0);
+            // What the dearest tier charges, and one more for what the cut to twelve places adds.
+            prop_assert!(gained <= ceiling);
+        }
+
+        #[test]
+        fn steps_add_up_and_each_is_right_to_the_last_place(
+            price in any_price(),
+            quantity in signed(10i128.pow(37)),
+        ) {
+            if let (Ok(amount), Ok(steps)) = (rate(&price, quantity), steps(&price, quantity)) {
+                prop_assert_eq!(steps.iter().map(|step| step.amount).sum::<Amount>(), amount);
+                if matches!(price, Price::Package { .. }) {
+                    return Ok(());
+                }
+                for step in &steps {
+                    let [unit, quantity, flat, amount] =
+                        [step.unit, step.quantity, step.flat, step.amount].map(I256::from);
+                    let off = unit * quantity - (amount - flat) * I256::from(ONE);
+                    prop_assert!(off.abs() <= I256::from(ONE));
+                }
+                prop_assert_eq!(steps.iter().map(|step| step.quantity).sum::<i128>(), quantity);
+            }
+        }
+
+        #[test]
+        fn rounding_is_near_stable_and_odd(
+            amount in signed(10i128.pow(30)),
+            places in 0u32..14,
+            rounding in any_rounding(),
+        ) {
+            let rounded = round(amount, places, rounding.mode);
+            let unit = 10i128.pow(PLACES.saturating_sub(places));
+            let off = (rounded - amount).abs();
+            prop_assert_eq!(rounded % unit, 0);
+            prop_assert_eq!(round(rounded, places, rounding.mode), rounded);
+            prop_assert_eq!(round(-amount, places, rounding.mode), -rounded);
+            match rounding.mode {
+                RoundingMode::HalfUp | RoundingMode::HalfEven => prop_assert!(off * 2 <= unit),
+                RoundingMode::Up => prop_assert!(off < unit && rounded.abs() >= amount.abs()),
+                RoundingMode::Down => prop_assert!(off < unit && rounded.abs() <= amount.abs()),
+            }
+        }
+
+        #[test]
+        fn parts_of_a_period_add_up_to_its_rounded_whole(
+            amounts in prop::collection::vec(signed(10i128.pow(16)), 0..8),
+            rounding in any_rounding(),
+        ) {
+            let billed = bill(&amounts, rounding, 2);
+            prop_assert_eq!(billed.len(), amounts.len());
+            let places = rounding.places.unwrap_or(2);
+            let rounded = |amount: Amount| round(amount, places, rounding.mode);
+            for end in 0..=amounts.len() {
+                let part = amounts[..end].iter().copied();
+                let expected: Amount = match rounding.scope {
+                    RoundingScope::Cumulative => rounded(part.sum()),
+                    RoundingScope::Line => part.map(rounded).sum(),
+                };
+                prop_assert_eq!(billed[..end].iter().sum::<Amount>(), expected);
+            }
+        }
+
+        #[test]
+        fn cutting_a_service_period_in_two_changes_no_other_line(
+            amounts in prop::collection::vec(signed(10i128.pow(16)), 1..8),
+            cut in any::<prop::sample::Index>(),
+            first in signed(10i128.pow(16)),
+            rounding in any_rounding(),
+        ) {
+            let rounding = Rounding { scope: RoundingScope::Cumulative, ..rounding };
+            let at = cut.index(amounts.len());
+            let mut split = amounts.clone();
+            split.splice(at..=at, [first, amounts[at] - first]);
+            let (whole, mut rejoined) = (bill(&amounts, rounding, 2), bill(&split, rounding, 2));
+            let second = rejoined.remove(at + 1);
+            rejoined[at] += second;
+            prop_assert_eq!(rejoined, whole);
+        }
+    }
 }

@@ -21,8 +21,7 @@ pub struct UsageRow {
     pub identity: Identity,
     /// When it was used.
     pub occurred_at: Micros,
-    /// Its value, where its layout has one column and the value fits; else where its values
-    /// begin in the batch's `wide` (see `is_wide`).
+    /// Its value, where it has one that fits; else where its values begin in the batch's `wide`.
     pub value: i64,
     /// Who used it: an id of the dictionary, or a place in the batch's table.
     pub subject: u32,
@@ -32,17 +31,15 @@ pub struct UsageRow {
     pub revision: u32,
     /// Whether it takes the event back.
     pub retract: bool,
-    /// Whether `value` is a place in `wide`.
-    pub is_wide: bool,
+    /// How many values lie in the batch's `wide`; zero if `value` is the value.
+    pub wide: u16,
 }
 
 /// An event's type and the values of its dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PropertySet {
-    /// The layout by which it was read.
-    pub layout: Arc<str>,
-    /// The generation of that layout.
-    pub generation: u64,
+    /// CloudEvents `type`.
+    pub event_type: Arc<str>,
     /// A value for each dimension of the layout; none where the event has none.
     pub dimensions: Box<[Option<Box<str>>]>,
 }
@@ -111,17 +108,26 @@ pub struct UsageBatch {
 }
 
 impl UsageBatch {
-    /// The value of a row in a column of its layout, which has `columns` of them.
+    /// The value of a row in a column of its layout.
     pub fn value(&self, row: &UsageRow, column: usize) -> i128 {
-        if row.is_wide { self.wide[row.value as usize + column] } else { i128::from(row.value) }
+        if row.wide == 0 { i128::from(row.value) } else { self.wide_values(row)[column] }
     }
 
     /// Whether two rows, each in its own batch, say the same.
-    pub fn same_content(&self, row: &UsageRow, other: &UsageBatch, other_row: &UsageRow, columns: usize) -> bool {
+    pub fn same_content(&self, row: &UsageRow, other: &UsageBatch, other_row: &UsageRow) -> bool {
         row.subject == other_row.subject
             && row.properties == other_row.properties
             && row.occurred_at == other_row.occurred_at
-            && (0..columns).all(|column| self.value(row, column) == other.value(other_row, column))
+            && row.wide == other_row.wide
+            && (row.wide != 0 || row.value == other_row.value)
+            && self.wide_values(row) == other.wide_values(other_row)
+    }
+
+    fn wide_values(&self, row: &UsageRow) -> &[i128] {
+        if row.wide == 0 {
+            return &[];
+        }
+        &self.wide[row.value as usize..][..usize::from(row.wide)]
     }
 }
 
@@ -250,7 +256,7 @@ impl EventBatchBuilder {
         debug_assert_eq!((numbers.len(), texts.len()), (layout.numbers.len(), layout.texts.len()));
         let subject = self.subject(head.subject);
         let properties = self.property_set(layout, dimensions);
-        let (value, is_wide) = self.values(numbers, texts);
+        let (value, wide) = self.values(numbers, texts);
         self.batch.ids.push(head.source, head.id);
         self.batch.rows.push(UsageRow {
             identity: Identity::of(&self.tenant, head.source, head.id),
@@ -260,7 +266,7 @@ impl EventBatchBuilder {
             properties,
             revision: head.revision,
             retract: head.retract,
-            is_wide,
+            wide,
         });
     }
 
@@ -283,30 +289,28 @@ impl EventBatchBuilder {
     }
 
     fn property_set(&mut self, layout: &EventLayout, dimensions: &[Option<&str>]) -> u32 {
-        let generation = self.batch.generation;
         let event_type = layout.event_type.as_str();
         let is_same = |set: &PropertySet| {
-            *set.layout == *event_type && set.dimensions.iter().map(Option::as_deref).eq(dimensions.iter().copied())
+            *set.event_type == *event_type && set.dimensions.iter().map(Option::as_deref).eq(dimensions.iter().copied())
         };
         let make = || PropertySet {
-            layout: event_type.into(),
-            generation,
+            event_type: event_type.into(),
             dimensions: dimensions.iter().map(|value| value.map(Box::from)).collect(),
         };
         self.properties.place(&mut self.batch.properties, &(event_type, dimensions), is_same, make)
     }
 
-    fn values(&mut self, numbers: &[i128], texts: &[&str]) -> (i64, bool) {
+    fn values(&mut self, numbers: &[i128], texts: &[&str]) -> (i64, u16) {
         if let ([number], []) = (numbers, texts)
             && let Ok(narrow) = i64::try_from(*number)
         {
-            return (narrow, false);
+            return (narrow, 0);
         }
         if let ([], [text]) = (numbers, texts) {
-            return (self.text(text) as i64, false);
+            return (self.text(text) as i64, 0);
         }
         if numbers.is_empty() && texts.is_empty() {
-            return (0, false);
+            return (0, 0);
         }
         let start = self.batch.wide.len() as i64;
         self.batch.wide.extend_from_slice(numbers);
@@ -314,7 +318,7 @@ impl EventBatchBuilder {
             let text = self.text(text);
             self.batch.wide.push(text);
         }
-        (start, true)
+        (start, (numbers.len() + texts.len()) as u16)
     }
 }
 

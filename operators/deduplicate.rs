@@ -1,0 +1,259 @@
+//! Statements about events in, changes of what stands out.
+//!
+//! Law: at each epoch the rows that came less the rows that went, over all epochs so far, are
+//! exactly the standing assertions (see `event_index`). Each worker sees every batch and keeps
+//! the identities that are its own, so nothing is exchanged here. State: the index, and the
+//! journal's batches, which it only shares.
+
+use std::sync::Arc;
+
+use differential_dataflow::consolidation::consolidate;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::operate::FrontierInterest;
+
+use trueup_model::fact::Epoch;
+use trueup_model::metering::{Metering, MeteringChanges};
+use trueup_model::usage::{UsageBatch, UsageRow};
+
+use crate::event_index::{EventIndex, Outcome, Rows};
+
+/// What deduplication takes in, in the order of the journal.
+#[derive(Clone, Debug)]
+pub enum Intake {
+    /// From here on events are metered like this; `changes` says whose contributions differ.
+    Metering {
+        /// The metering from here on.
+        metering: Arc<Metering>,
+        /// Whose contributions differ from those before.
+        changes: Arc<MeteringChanges>,
+    },
+    /// Events that passed the door.
+    Usage(Arc<UsageBatch>),
+}
+
+/// A row by its batch and its place there.
+pub type RowRef = (Arc<UsageBatch>, u32);
+
+/// A change of what stands, or of how it is metered.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Assertions that came to stand and that stand no more.
+    Standing {
+        /// How they are metered.
+        metering: Arc<Metering>,
+        /// The batch that brought the change.
+        batch: Arc<UsageBatch>,
+        /// The places in it of those that stand now.
+        came: Vec<u32>,
+        /// Those that stood.
+        went: Vec<RowRef>,
+    },
+    /// Standing assertions that are metered otherwise.
+    Remetered {
+        /// How they were metered.
+        old: Arc<Metering>,
+        /// How they are metered now.
+        new: Arc<Metering>,
+        /// The assertions.
+        rows: Vec<RowRef>,
+    },
+}
+
+/// The state an accepted event is in; each is in exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum State {
+    /// It stands, for this subject.
+    Standing(u32),
+    /// Another statement stands above it.
+    Superseded,
+    /// It is a retraction, and stands.
+    Retracted,
+    /// It says what had been said.
+    Duplicate,
+    /// It was set aside.
+    Quarantined,
+}
+
+/// A row that contradicts one that stands.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    /// The row that was set aside.
+    pub refused: RowRef,
+    /// The row that stands.
+    pub standing: RowRef,
+}
+
+/// The streams that leave deduplication.
+pub struct Deduplicated<'scope> {
+    /// Changes of what stands.
+    pub changes: StreamVec<'scope, Epoch, (Epoch, Change)>,
+    /// Changes of how many events are in which state.
+    pub states: StreamVec<'scope, Epoch, (State, Epoch, i64)>,
+    /// Contradictions.
+    pub conflicts: StreamVec<'scope, Epoch, (Epoch, Conflict)>,
+}
+
+/// Keeps, of all statements about each event, the one that stands.
+pub fn deduplicate<'scope>(
+    intake: StreamVec<'scope, Epoch, (Epoch, Intake)>,
+    worker: usize,
+    workers: usize,
+) -> Deduplicated<'scope> {
+    let mut builder = OperatorBuilder::new("Deduplicate: keep what stands".to_owned(), intake.scope());
+    let mut input = builder.new_input(intake, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    let (changes_output, changes) = builder.new_output();
+    let (states_output, states) = builder.new_output();
+    let (conflicts_output, conflicts) = builder.new_output();
+    let mut changes_output = OutputBuilder::from(changes_output);
+    let mut states_output = OutputBuilder::from(states_output);
+    let mut conflicts_output = OutputBuilder::from(conflicts_output);
+    let mut standing = Standing::new(worker, workers);
+    builder.build(move |_| {
+        move |_frontiers| {
+            let mut changes = changes_output.activate();
+            let mut states = states_output.activate();
+            let mut conflicts = conflicts_output.activate();
+            // Messages come in the order of the journal, since one input on this worker sends
+            // them all.
+            input.for_each(|cap, messages| {
+                for (epoch, message) in messages.drain(..) {
+                    let mut found = standing.take(message);
+                    if let Some(change) = found.change {
+                        changes.session(&cap).give((epoch, change));
+                    }
+                    consolidate(&mut found.states);
+                    states.session(&cap).give_iterator(found.states.into_iter().map(|(state, diff)| (state, epoch, diff)));
+                    conflicts.session(&cap).give_iterator(found.conflicts.into_iter().map(|conflict| (epoch, conflict)));
+                }
+            });
+        }
+    });
+    Deduplicated { changes, states, conflicts }
+}
+
+/// Rows ahead of the one at work whose slots are brought into the cache.
+const AHEAD: usize = 32;
+
+/// One worker's share of what stands.
+struct Standing {
+    worker: usize,
+    workers: usize,
+    metering: Arc<Metering>,
+    index: EventIndex,
+    rows: Rows,
+}
+
+/// What one message brought.
+#[derive(Default)]
+struct Found {
+    change: Option<Change>,
+    states: Vec<(State, i64)>,
+    conflicts: Vec<Conflict>,
+}
+
+impl Standing {
+    fn new(worker: usize, workers: usize) -> Standing {
+        Standing { worker, workers, metering: Arc::default(), index: EventIndex::default(), rows: Rows::default() }
+    }
+
+    fn take(&mut self, message: Intake) -> Found {
+        match message {
+            Intake::Metering { metering, changes } => self.remeter(metering, &changes),
+            Intake::Usage(batch) => self.observe(batch),
+        }
+    }
+
+    fn observe(&mut self, batch: Arc<UsageBatch>) -> Found {
+        self.rows.push(batch.clone());
+        let mut found = Found::default();
+        let mut came = Vec::new();
+        let mut went = Vec::new();
+        let mine: Vec<u32> = self.mine(&batch);
+        for block in mine.chunks(AHEAD) {
+            let warmed = self.index.warm(block.iter().map(|&place| &batch.rows[place as usize].identity));
+            std::hint::black_box(warmed);
+            for &place in block {
+                self.observe_row(&batch, place, &mut came, &mut went, &mut found);
+            }
+        }
+        if !came.is_empty() || !went.is_empty() {
+            found.change = Some(Change::Standing { metering: self.metering.clone(), batch, came, went });
+        }
+        found
+    }
+
+    /// The places of the rows that this worker remembers.
+    fn mine(&self, batch: &UsageBatch) -> Vec<u32> {
+        let places = 0..batch.rows.len() as u32;
+        if self.workers == 1 {
+            return places.collect();
+        }
+        places.filter(|&place| batch.rows[place as usize].identity.worker(self.workers) == self.worker).collect()
+    }
+
+    fn observe_row(
+        &mut self,
+        batch: &Arc<UsageBatch>,
+        place: u32,
+        came: &mut Vec<u32>,
+        went: &mut Vec<RowRef>,
+        found: &mut Found,
+    ) {
+        let number = batch.first_row + u64::from(place);
+        let row = &batch.rows[place as usize];
+        match self.index.observe(number, batch, place as usize, &self.rows) {
+            Outcome::First => stand(row, place, came, found),
+            Outcome::Replaced(old) => {
+                let (old_batch, old_place) = self.rows.find(old);
+                let old_row = &old_batch.rows[old_place];
+                found.states.push((state(old_row), -1));
+                found.states.push((State::Superseded, 1));
+                if !old_row.retract {
+                    went.push((old_batch.clone(), old_place as u32));
+                }
+                stand(row, place, came, found);
+            }
+            Outcome::Duplicate => found.states.push((State::Duplicate, 1)),
+            Outcome::Superseded => found.states.push((State::Superseded, 1)),
+            Outcome::Conflict(standing) => {
+                found.states.push((State::Quarantined, 1));
+                let (standing_batch, standing_place) = self.rows.find(standing);
+                let standing = (standing_batch.clone(), standing_place as u32);
+                found.conflicts.push(Conflict { refused: (batch.clone(), place), standing });
+            }
+        }
+    }
+
+    fn remeter(&mut self, metering: Arc<Metering>, changes: &MeteringChanges) -> Found {
+        let old = std::mem::replace(&mut self.metering, metering.clone());
+        if changes.is_empty() {
+            return Found::default();
+        }
+        let differs = |row: &UsageRow| {
+            !row.retract && (changes.properties.contains(&row.properties) || changes.subjects.contains(&row.subject))
+        };
+        let found = self.index.standing().map(|number| self.rows.find(number));
+        let rows: Vec<RowRef> = found
+            .filter(|(batch, place)| differs(&batch.rows[*place]))
+            .map(|(batch, place)| (batch.clone(), place as u32))
+            .collect();
+        let change = (!rows.is_empty()).then_some(Change::Remetered { old, new: metering, rows });
+        Found { change, ..Found::default() }
+    }
+}
+
+fn stand(row: &UsageRow, place: u32, came: &mut Vec<u32>, found: &mut Found) {
+    found.states.push((state(row), 1));
+    if !row.retract {
+        came.push(place);
+    }
+}
+
+/// The state of a row that stands.
+fn state(row: &UsageRow) -> State {
+    if row.retract { State::Retracted } else { State::Standing(row.subject) }
+}

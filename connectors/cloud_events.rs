@@ -19,10 +19,12 @@ use crate::fault::{Fault, Sender};
 use crate::limits::{BATCH_BYTES_MAX, check_event, shown};
 use crate::value::Value;
 
+pub(crate) mod attributes;
+mod data;
 mod envelope;
-mod head;
+mod plain;
 
-use envelope::{Data, Envelope, all_properties};
+use envelope::Envelope;
 
 /// Reads events of one tenant by the layouts of one generation.
 ///
@@ -126,11 +128,10 @@ impl EventReader {
             .map_err(|error| not_json(&error))
             .and_then(|()| push(&mut envelope, &self.columns, &mut self.buffers, builder));
         if let Err(fault) = outcome {
-            let (source, id) = (envelope.readable(head::SOURCE), envelope.readable(head::ID));
-            let sender = Sender { source: source.as_deref(), id: id.as_deref() };
+            let sender = envelope.attributes.sender();
             builder.refuse(fault.at(&self.source_name, position, sender, text.as_bytes()));
         }
-        self.values = emptied(envelope.into_values());
+        self.values = emptied(envelope.data.into_memory());
     }
 
     fn refuse(&self, fault: Fault, position: &dyn Display, line: &[u8], builder: &mut EventBatchBuilder) {
@@ -145,21 +146,20 @@ fn push(
     buffers: &mut RowBuffers,
     builder: &mut EventBatchBuilder,
 ) -> Result<(), Fault> {
-    let names = envelope.names()?;
-    let columns = columns.get(&*names.event_type).ok_or_else(|| unknown_type(&names.event_type))?;
-    let statement = envelope.statement()?;
-    if !statement.retract {
-        envelope.read_data(columns)?;
-    }
+    let Envelope { attributes, data } = envelope;
+    let names = attributes.names()?;
+    let columns = columns.get(names.event_type).ok_or_else(|| unknown_type(names.event_type))?;
+    let statement = attributes.statement()?;
+    let values = if statement.retract { &[] } else { data.values(columns)? };
     let head = Head {
-        source: &names.source,
-        id: &names.id,
-        subject: &names.subject,
+        source: names.source,
+        id: names.id,
+        subject: names.subject,
         occurred_at: statement.occurred_at,
         revision: statement.revision,
         retract: statement.retract,
     };
-    buffers.push(head, columns, envelope.values(), builder)
+    buffers.push(head, columns, values, builder)
 }
 
 /// Reads one event with all its properties, each as text, for people, tests and the oracle.
@@ -168,21 +168,16 @@ fn push(
 /// what [`EventReader`] takes of every layout that the event fits.
 pub fn usage_event(line: &[u8]) -> Result<UsageEvent, Fault> {
     check_event(line)?;
-    let no_columns = BTreeMap::new();
     let mut envelope = Envelope::new(Vec::new());
-    envelope.read(utf8(line)?, &no_columns).map_err(|error| not_json(&error))?;
-    let names = envelope.names()?;
-    let statement = envelope.statement()?;
-    let data = match envelope.data {
-        _ if statement.retract => BTreeMap::new(),
-        Data::Later(json) => all_properties(json)?,
-        _ => return Err(envelope.no_data()),
-    };
+    envelope.read_any(utf8(line)?).map_err(|error| not_json(&error))?;
+    let names = envelope.attributes.names()?;
+    let statement = envelope.attributes.statement()?;
+    let data = if statement.retract { BTreeMap::new() } else { envelope.data.all()? };
     Ok(UsageEvent {
-        source: names.source.into_owned(),
-        id: names.id.into_owned(),
-        event_type: names.event_type.into_owned(),
-        subject: names.subject.into_owned(),
+        source: names.source.to_owned(),
+        id: names.id.to_owned(),
+        event_type: names.event_type.to_owned(),
+        subject: names.subject.to_owned(),
         occurred_at: statement.occurred_at,
         revision: statement.revision,
         retract: statement.retract,

@@ -46,6 +46,15 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value as it was written, a text without its quotes; none where it is absent.
+    pub fn written(self) -> Option<String> {
+        match self {
+            Value::Absent => None,
+            Value::Text(text) => Some(text.into_owned()),
+            Value::Word(json) | Value::Broken(json) | Value::Nested(json) => Some(json.to_owned()),
+        }
+    }
+
     /// The value as an exact count of 10^-`scale`.
     pub fn number(&self, property: &str, scale: u32) -> Result<i128, Fault> {
         let text = match self {
@@ -80,6 +89,32 @@ impl<'a> Value<'a> {
         };
         check_text(property, text)?;
         Ok(Some(text))
+    }
+}
+
+/// Which of some numbered places have been filled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    first: u64,
+    others: Vec<usize>,
+}
+
+impl Taken {
+    /// Fills a place; whether it had been filled before.
+    #[inline]
+    pub fn again(&mut self, place: usize) -> bool {
+        match 1u64.checked_shl(place as u32) {
+            Some(bit) => {
+                let was_taken = self.first & bit != 0;
+                self.first |= bit;
+                was_taken
+            }
+            None => {
+                let was_taken = self.others.contains(&place);
+                self.others.push(place);
+                was_taken
+            }
+        }
     }
 }
 

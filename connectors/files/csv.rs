@@ -18,6 +18,7 @@ use super::ReadError;
 use super::chunks::{Chunk, Chunks};
 use super::csv_mapping::{CsvMapping, Field, IdField, TimeFormat};
 use super::ordered::{EventBatches, in_order};
+use crate::cloud_events::attributes::{retract, revision};
 use crate::columns::{Columns, RowBuffers, emptied};
 use crate::fault::{Fault, Sender};
 use crate::limits::{ID_BYTES_MAX, SOURCE_BYTES_MAX, check_event, check_name, shown};
@@ -212,13 +213,13 @@ impl RowPlan {
         check_name("id", id, ID_BYTES_MAX)?;
         check_name("source", &self.source, SOURCE_BYTES_MAX)?;
         check_name("subject", subject, ID_BYTES_MAX)?;
-        let retract = self.retract.map_or(Ok(false), |cell| truth(cells.get(cell)))?;
+        let retract = filled(cells, self.retract).map_or(Ok(false), retract)?;
         Ok(Head {
             source: &self.source,
             id,
             subject,
             occurred_at: self.occurred_at(cells.get(self.time), retract)?,
-            revision: self.revision.map_or(Ok(0), |cell| revision(cells.get(cell)))?,
+            revision: filled(cells, self.revision).map_or(Ok(0), revision)?,
             retract,
         })
     }
@@ -308,25 +309,9 @@ fn read_record(reader: &mut Reader, mut line: &[u8], bytes: &mut [u8], ends: &mu
     }
 }
 
-fn truth(cell: &str) -> Result<bool, Fault> {
-    match cell {
-        "" | "false" => Ok(false),
-        "true" => Ok(true),
-        other => {
-            let shown = shown(other);
-            Err(Fault::out_of_range(format!("`retract` is {shown}; write true or false")))
-        }
-    }
-}
-
-fn revision(cell: &str) -> Result<u32, Fault> {
-    if cell.is_empty() {
-        return Ok(0);
-    }
-    cell.parse().map_err(|_| {
-        let shown = shown(cell);
-        Fault::out_of_range(format!("`revision` is {shown}; write a whole number from 0 to {}", u32::MAX))
-    })
+/// A cell that may be missing or empty.
+fn filled(cells: &Cells, cell: Option<usize>) -> Option<&str> {
+    cell.map(|cell| cells.get(cell)).filter(|text| !text.is_empty())
 }
 
 fn unknown_type(event_type: &str) -> Fault {

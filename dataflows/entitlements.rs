@@ -25,8 +25,8 @@ pub struct Entitled<'scope> {
 
 /// Holds totals against quotas.
 pub fn entitlements<'scope>(totals: Totals<'scope>, turns: Turns<'scope>) -> Entitled<'scope> {
-    let quotas = reduce_through(totals, turns, LIMIT);
-    Entitled { quotas: quotas.clone(), crossings: crossings(quotas) }
+    let quotas = reduce_through(totals, turns.clone(), LIMIT);
+    Entitled { quotas: quotas.clone(), crossings: crossings(quotas, turns) }
 }
 
 /// The quota state of a group, where it has used something or its billing period runs.

@@ -1,5 +1,6 @@
 //! trueup: usage metering and billing whose numbers are always true.
 
+pub mod engine;
 pub mod entitlements;
 pub mod invoicing;
 pub mod metering;

@@ -213,7 +213,7 @@ mod tests {
         }
 
         fn observe(&mut self, row: UsageRow) -> Outcome {
-            let batch = UsageBatch { first_row: self.next, rows: vec![row], wide: Vec::new(), ids: SentIds::default() };
+            let batch = UsageBatch { first_row: self.next, received_at: 0, rows: vec![row], wide: Vec::new(), ids: SentIds::default() };
             let batch = Arc::new(batch);
             self.rows.push(batch.clone());
             let outcome = self.index.observe(self.next, &batch, 0, &self.rows);

@@ -12,7 +12,7 @@ use differential_dataflow::trace::implementations::ord_neu::{OrdKeyBatch, OrdVal
 use differential_dataflow::trace::implementations::spine_fueled::{Merger, Spine, SpineBatch};
 use differential_dataflow::trace::implementations::{KeyBatcher, ValBatcher, Vector};
 use differential_dataflow::trace::cursor::CursorList;
-use differential_dataflow::trace::{Cursor, Navigable, cursor};
+use differential_dataflow::trace::{Cursor, Navigable, Span, cursor};
 use timely::progress::frontier::AntichainRef;
 
 use trueup_model::fact::Epoch;
@@ -163,7 +163,7 @@ pub type ByKey<K, V, R> = ValBatcher<K, V, Epoch, R>;
 pub type BySelf<K, R> = KeyBatcher<K, Epoch, R>;
 
 /// The batches of an arrangement as of one frontier.
-pub struct Snapshot<B>(Vec<B>);
+pub struct Snapshot<B>(Vec<(Epoch, B)>);
 
 impl<B: Clone> Clone for Snapshot<B> {
     fn clone(&self) -> Self {
@@ -171,17 +171,23 @@ impl<B: Clone> Clone for Snapshot<B> {
     }
 }
 
-impl<B> Snapshot<B> {
-    /// The arrangement made up of these batches.
-    pub fn new(batches: Vec<B>) -> Snapshot<B> {
-        Snapshot(batches)
+impl<B: Clone> Snapshot<B> {
+    /// The arrangement made up of these spans.
+    pub fn new(spans: Vec<Span<Epoch, B>>) -> Snapshot<B> {
+        let last = |span: &Span<Epoch, B>| span.upper().as_option().map_or(Epoch::MAX, |upper| upper.saturating_sub(1));
+        Snapshot(spans.into_iter().filter_map(|span| Some((last(&span), span.inner?))).collect())
+    }
+
+    /// Only the batches that may hold updates after `epoch`.
+    pub fn after(&self, epoch: Epoch) -> Snapshot<B> {
+        Snapshot(self.0.iter().filter(|(last, _)| *last > epoch).cloned().collect())
     }
 }
 
 impl<B: SpineBatch> Snapshot<B> {
     /// How many updates it holds; at least the number of its records.
     pub fn updates(&self) -> usize {
-        self.0.iter().map(SpineBatch::len).sum()
+        self.0.iter().map(|(_, batch)| batch.len()).sum()
     }
 }
 
@@ -192,7 +198,7 @@ where
 {
     /// A cursor over it, with the batches it reads.
     pub fn cursor(&self) -> (CursorList<B::Cursor>, Vec<B>) {
-        cursor::cursor_list(self.0.clone())
+        cursor::cursor_list(self.0.iter().map(|(_, batch)| batch.clone()).collect())
     }
 }
 

@@ -7,11 +7,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, Vector};
 
 use crate::catalog::{Catalog, FeatureId, PlanId, RateCard, Tenure, Touched};
 use crate::charge::{Charge, Group, InvoiceKey, Level, QuotaState};
 use crate::dictionary::{Names, SeriesId};
+use crate::fact::Document;
 use crate::grain::{Grain, Interval, Micros};
 use crate::metering::UsageKey;
 use crate::meter;
@@ -25,8 +26,6 @@ pub struct Issued {
     pub number: Arc<str>,
     /// The sum of the invoice and its corrections.
     pub total: Amount,
-    /// How many documents: the invoice and its corrections.
-    pub documents: u32,
 }
 
 /// The books as of one epoch.
@@ -36,8 +35,10 @@ pub struct Books {
     pub catalog: Arc<Catalog>,
     /// What the ids stand for.
     pub names: Names,
-    /// What was issued.
+    /// What was issued, by billing period.
     pub issued: OrdMap<InvoiceKey, Issued>,
+    /// What was issued, document by document.
+    pub documents: Vector<Arc<Document>>,
     /// The billing clock.
     pub clock: Micros,
 }

@@ -281,6 +281,13 @@ pub struct Touched {
 }
 
 impl Touched {
+    /// Adds whom another change touches.
+    pub fn add(&mut self, other: Touched) {
+        self.all |= other.all;
+        self.customers.extend(other.customers);
+        self.subjects.extend(other.subjects);
+    }
+
     /// Whether nobody's figures move.
     pub fn is_empty(&self) -> bool {
         !self.all && self.customers.is_empty() && self.subjects.is_empty()

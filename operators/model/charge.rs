@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{CustomerId, FeatureId, SubscriptionId};
-use crate::grain::{Grain, Interval};
+use crate::grain::{Grain, Interval, Micros};
 use crate::money::Amount;
 
 /// A feature within one billing period of a subscription: what is priced and limited together.
@@ -98,6 +98,8 @@ pub struct Crossing {
     pub group: Group,
     /// The epoch that brought it.
     pub epoch: u64,
+    /// The billing clock of that epoch.
+    pub at: Micros,
     /// The level before.
     pub from: Level,
     /// The level since.

@@ -5,7 +5,7 @@
 //! door: the same rows, naming them by the ids of the engine's dictionary. Turning one into the
 //! other costs a look-up per *different* text, not per event.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -99,6 +99,8 @@ pub struct EventBatch {
 pub struct UsageBatch {
     /// The number of its first row among all rows ever accepted.
     pub first_row: u64,
+    /// When it was accepted, by the billing clock.
+    pub received_at: Micros,
     /// The events.
     pub rows: Vec<UsageRow>,
     /// Values that do not fit into a row.
@@ -121,6 +123,16 @@ impl UsageBatch {
             && row.wide == other_row.wide
             && (row.wide != 0 || row.value == other_row.value)
             && self.wide_values(row) == other.wide_values(other_row)
+    }
+
+    /// A digest of what a row says, to tell two contradicting rows apart.
+    pub fn content_digest(&self, row: &UsageRow) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new();
+        (row.subject, row.properties, row.occurred_at, row.wide).hash(&mut hasher);
+        let narrow = [i128::from(row.value)];
+        let values = if row.wide == 0 { &narrow } else { self.wide_values(row) };
+        values.hash(&mut hasher);
+        hasher.finish()
     }
 
     fn wide_values(&self, row: &UsageRow) -> &[i128] {

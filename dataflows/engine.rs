@@ -1,0 +1,179 @@
+//! The engine: the only part that starts threads and knows every other.
+//!
+//! ```text
+//!   submissions ── door ── journal ── workers ── moments ── readers
+//!                  checks             compute    published as of one epoch
+//! ```
+//! The door accepts an epoch at a time; each worker computes its share of it; when all have,
+//! the moment is published. A reader that holds a moment holds nothing up.
+
+mod catalog_rows;
+pub mod clock;
+pub mod door;
+mod graph;
+pub mod issue;
+pub mod moment;
+pub mod publication;
+mod usage_rows;
+pub mod view_rows;
+pub mod worker;
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use trueup_connectors::journal::{Journal, MemoryJournal};
+use trueup_model::books::Books;
+use trueup_model::fact::{Document, Epoch};
+use trueup_model::layout::Layouts;
+
+use clock::Clock;
+use door::{Acceptance, Door, DoorError, Receipt, Submission};
+use graph::EpochInput;
+use moment::Moment;
+use publication::{Published, Stopped};
+use worker::{Desk, Pace};
+
+/// How an engine is set up.
+pub struct Setup {
+    /// How many workers compute; one thread each.
+    pub workers: usize,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// For how many epochs back changes can be told and views be read.
+    pub retention: Epoch,
+    /// Which times events may have.
+    pub acceptance: Acceptance,
+    /// Where accepted facts are kept.
+    pub journal: Box<dyn Journal>,
+    /// Orders the workers' steps, in tests.
+    pub pace: Option<Arc<dyn Pace>>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            workers: 1,
+            clock: Clock::Wall,
+            retention: 64,
+            acceptance: Acceptance::default(),
+            journal: Box::new(MemoryJournal::default()),
+            pace: None,
+        }
+    }
+}
+
+/// A running engine.
+pub struct Engine {
+    door: Mutex<Door>,
+    published: Arc<Published>,
+    runtime: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Starts an engine with empty books.
+    pub fn start(setup: Setup) -> Engine {
+        let workers = setup.workers.max(1);
+        let published = Arc::new(Published::new(workers));
+        // One epoch waits while one is computed: enough to keep workers busy, and a full queue
+        // holds back whoever submits.
+        let (senders, receivers) = (0..workers).map(|_| sync_channel(1)).unzip();
+        let desks = Desks { receivers, published: published.clone(), retention: setup.retention, pace: setup.pace };
+        let stopped = published.clone();
+        let runtime = std::thread::Builder::new().name("workers".to_owned()).spawn(move || {
+            let outcome = desks.run();
+            stopped.stop(outcome.as_ref().err().map_or("it was told to", String::as_str));
+        });
+        let runtime = runtime.expect("a thread can be started");
+        let door = Door::new(setup.journal, senders, setup.clock, setup.acceptance);
+        Engine { door: Mutex::new(door), published, runtime: Mutex::new(Some(runtime)) }
+    }
+
+    /// Accepts submissions as one epoch, all or none. Returns when they are in the journal and
+    /// handed to the workers; `wait` for the epoch to see them in the views.
+    pub fn accept(&self, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
+        self.door().accept(submissions)
+    }
+
+    /// By which layouts events are to be read now.
+    pub fn layouts(&self) -> Arc<Layouts> {
+        self.door().books().catalog.layouts().clone()
+    }
+
+    /// The books as they stand at the door: as of the last accepted epoch.
+    pub fn books(&self) -> Arc<Books> {
+        self.door().books().clone()
+    }
+
+    /// Issues what stands on an invoice now: the invoice itself, or, if it was issued before, a
+    /// correction of it. Everything accepted before is in it, nothing accepted after.
+    pub fn issue(&self, request: &issue::Request) -> Result<(Document, Receipt), issue::IssueError> {
+        let mut door = self.door();
+        let moment = self.published.wait(door.last())?;
+        let document = issue::draw_up(&moment, request)?;
+        let receipt = door.accept(vec![Submission::Document(document.clone())])?;
+        Ok((document, receipt))
+    }
+
+    /// Waits until an epoch can be read.
+    pub fn wait(&self, epoch: Epoch) -> Result<Arc<Moment>, Stopped> {
+        self.published.wait(epoch)
+    }
+
+    /// The newest moment that can be read.
+    pub fn newest(&self) -> Arc<Moment> {
+        self.published.newest()
+    }
+
+    /// Where readers find moments.
+    pub fn published(&self) -> Arc<Published> {
+        self.published.clone()
+    }
+
+    /// Stops accepting, computes what was accepted, and ends the workers.
+    pub fn stop(&self) {
+        self.door().close();
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            // A worker that panicked has said so, and the published end says why.
+            let _ = runtime.join();
+        }
+    }
+
+    fn door(&self) -> MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What the workers are started with.
+struct Desks {
+    receivers: Vec<Receiver<Arc<EpochInput>>>,
+    published: Arc<Published>,
+    retention: Epoch,
+    pace: Option<Arc<dyn Pace>>,
+}
+
+impl Desks {
+    /// Runs the workers until their epochs end; an error says what went wrong.
+    fn run(self) -> Result<(), String> {
+        let workers = self.receivers.len();
+        let receivers: Vec<Mutex<Option<_>>> = self.receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
+        let guards = timely::execute(timely::Config::process(workers), move |worker| {
+            let receiver = receivers[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
+            let desk = Desk {
+                epochs: receiver.expect("each worker takes its receiver once"),
+                published: self.published.clone(),
+                retention: self.retention,
+                pace: self.pace.clone(),
+            };
+            worker::run(worker, &desk);
+        })?;
+        guards.join().into_iter().collect::<Result<Vec<()>, String>>().map(|_| ())
+    }
+}

@@ -1,0 +1,364 @@
+//! The one way in: everything that is accepted passes here, in one order.
+//!
+//! Law: an epoch's facts are checked against the books as they stand, given ids, written to the
+//! journal, and handed to the workers, in this order, under one lock. Nothing is lost: what
+//! cannot be counted is set aside with its reason and is a fact like any other.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use trueup_connectors::journal::{Journal, JournalError};
+use trueup_model::books::{Books, Issued, Turn};
+use trueup_model::catalog::{Catalog, CatalogChange, CatalogError, Touched};
+use trueup_model::charge::{Group, InvoiceKey};
+use trueup_model::dictionary::{Dictionary, Properties};
+use trueup_model::fact::{Document, Entry, Epoch, Fact};
+use trueup_model::grain::{Grain, Micros, show_micros};
+use trueup_model::metering::Metering;
+use trueup_model::usage::{EventBatch, Reason, Refused, UsageBatch, UsageRow};
+use trueup_operators::deduplicate::Intake;
+use trueup_operators::total::Gap;
+
+use super::clock::Clock;
+use super::graph::EpochInput;
+
+/// What somebody wants accepted.
+#[derive(Clone, Debug)]
+pub enum Submission {
+    /// Events, as a connector read them.
+    Events(EventBatch),
+    /// A change of the catalog.
+    Catalog(CatalogChange),
+    /// A document to be issued.
+    Document(Document),
+    /// It is this late by now, where time passes only when told to.
+    Clock(Micros),
+}
+
+/// Why an epoch was not accepted; then nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The catalog does not allow a change.
+    #[error("{error}")]
+    Catalog {
+        /// Which of the submissions.
+        index: usize,
+        /// Why.
+        error: CatalogError,
+    },
+    /// Events were read by layouts that are no longer those of the catalog.
+    #[error("the catalog changed while these events were read: read them again")]
+    StaleLayouts,
+    /// A document names something that is not there.
+    #[error("document {number} cannot be issued: {why}")]
+    Document {
+        /// Its number.
+        number: String,
+        /// Why.
+        why: String,
+    },
+    /// The journal did not take it.
+    #[error("the journal could not be written")]
+    Journal(#[from] JournalError),
+    /// The workers are gone.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// What became of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its number.
+    pub epoch: Epoch,
+    /// How many events were accepted.
+    pub accepted: u64,
+    /// How many inputs were set aside at the door.
+    pub refused: u64,
+}
+
+/// For how long back and ahead of the clock an event may have happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Acceptance {
+    /// Back, in microseconds.
+    pub past: Micros,
+    /// Ahead, in microseconds.
+    pub future: Micros,
+}
+
+impl Default for Acceptance {
+    fn default() -> Self {
+        const HOUR: Micros = 3_600_000_000;
+        Acceptance { past: 10 * 366 * 24 * HOUR, future: HOUR }
+    }
+}
+
+/// The door.
+pub struct Door {
+    dictionary: Dictionary,
+    books: Arc<Books>,
+    metering: Metering,
+    journal: Box<dyn Journal>,
+    workers: Vec<SyncSender<Arc<EpochInput>>>,
+    clock: Clock,
+    acceptance: Acceptance,
+    rows: u64,
+}
+
+/// What an epoch is made of while it is being checked.
+struct Draft {
+    catalog: Catalog,
+    touched: Touched,
+    books: Books,
+    invoices: BTreeSet<InvoiceKey>,
+    facts: Vec<Fact>,
+    batches: Vec<Arc<UsageBatch>>,
+    refused: Vec<Arc<Refused>>,
+    issued: Vec<((Group, Grain), Gap)>,
+    rows: u64,
+    catalog_changed: bool,
+}
+
+impl Door {
+    /// A door to these workers.
+    pub fn new(journal: Box<dyn Journal>, workers: Vec<SyncSender<Arc<EpochInput>>>, clock: Clock, acceptance: Acceptance) -> Door {
+        Door {
+            dictionary: Dictionary::default(),
+            books: Arc::default(),
+            metering: Metering::default(),
+            journal,
+            workers,
+            clock,
+            acceptance,
+            rows: 0,
+        }
+    }
+
+    /// The books as they stand.
+    pub fn books(&self) -> &Arc<Books> {
+        &self.books
+    }
+
+    /// The last epoch that was accepted.
+    pub fn last(&self) -> Epoch {
+        self.journal.last()
+    }
+
+    /// Lets the workers finish: no epoch will follow.
+    pub fn close(&mut self) {
+        self.workers.clear();
+    }
+
+    /// Accepts submissions as one epoch, all or none.
+    pub fn accept(&mut self, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
+        if self.workers.is_empty() {
+            return Err(DoorError::Stopped);
+        }
+        let mut draft = Draft {
+            catalog: (*self.books.catalog).clone(),
+            touched: Touched::default(),
+            books: (*self.books).clone(),
+            invoices: BTreeSet::new(),
+            facts: Vec::new(),
+            batches: Vec::new(),
+            refused: Vec::new(),
+            issued: Vec::new(),
+            rows: self.rows,
+            catalog_changed: false,
+        };
+        draft.books.clock = self.clock.now(draft.books.clock);
+        for (index, submission) in submissions.into_iter().enumerate() {
+            self.take(&mut draft, index, submission)?;
+        }
+        let epoch = self.journal.last() + 1;
+        let facts = std::mem::take(&mut draft.facts);
+        self.journal.append(Arc::new(Entry { epoch, clock: draft.books.clock, facts }))?;
+        self.journal.sync()?;
+        self.dispatch(epoch, draft)
+    }
+
+    fn take(&mut self, draft: &mut Draft, index: usize, submission: Submission) -> Result<(), DoorError> {
+        match submission {
+            Submission::Clock(at) => draft.books.clock = draft.books.clock.max(at),
+            Submission::Catalog(change) => {
+                let touched = draft.catalog.apply(change.clone(), &mut self.dictionary);
+                draft.touched.add(touched.map_err(|error| DoorError::Catalog { index, error })?);
+                draft.catalog_changed = true;
+                draft.facts.push(Fact::Catalog(change));
+            }
+            Submission::Events(batch) => self.take_events(draft, batch)?,
+            Submission::Document(document) => take_document(draft, document)?,
+        }
+        Ok(())
+    }
+
+    /// Gives a batch the ids of the dictionary, and sets aside what lies out of time.
+    fn take_events(&mut self, draft: &mut Draft, batch: EventBatch) -> Result<(), DoorError> {
+        let layouts = draft.catalog.layouts().clone();
+        if !batch.rows.is_empty() && batch.generation != layouts.generation {
+            return Err(DoorError::StaleLayouts);
+        }
+        let subjects: Vec<u32> = batch.subjects.iter().map(|subject| self.dictionary.subject(subject)).collect();
+        let texts: Vec<u32> = batch.texts.iter().map(|text| self.dictionary.text(text)).collect();
+        let mut properties = Vec::with_capacity(batch.properties.len());
+        let mut text_columns = Vec::with_capacity(batch.properties.len());
+        for set in batch.properties {
+            let layout = layouts.of(&set.event_type).ok_or(DoorError::StaleLayouts)?.clone();
+            text_columns.push((layout.numbers.len(), layout.columns()));
+            properties.push(self.dictionary.property_set(Properties { layout, dimensions: set.dimensions }));
+        }
+        let mut usage = UsageBatch {
+            first_row: draft.rows,
+            received_at: draft.books.clock,
+            rows: batch.rows,
+            wide: batch.wide,
+            ids: batch.ids,
+        };
+        for row in &mut usage.rows {
+            let (first, end) = text_columns[row.properties as usize];
+            rename_texts(row, &mut usage.wide, first..end, &texts);
+            row.subject = subjects[row.subject as usize];
+            row.properties = properties[row.properties as usize];
+        }
+        let mut refused = batch.refused;
+        self.set_aside(&mut usage, draft.books.clock, &mut refused);
+        draft.rows += usage.rows.len() as u64;
+        if !refused.is_empty() {
+            draft.facts.push(Fact::Refused(refused.clone()));
+            draft.refused.extend(refused.into_iter().map(Arc::new));
+        }
+        if !usage.rows.is_empty() {
+            let usage = Arc::new(usage);
+            draft.facts.push(Fact::Usage(usage.clone()));
+            draft.batches.push(usage);
+        }
+        Ok(())
+    }
+
+    /// Moves events that say to have happened at an impossible time from the batch to `refused`.
+    fn set_aside(&self, usage: &mut UsageBatch, clock: Micros, refused: &mut Vec<Refused>) {
+        let from = clock.saturating_sub(self.acceptance.past).max(EARLIEST);
+        let to = clock.saturating_add(self.acceptance.future).min(LATEST);
+        let is_in_time = |row: &UsageRow| row.retract || (from <= row.occurred_at && row.occurred_at <= to);
+        if usage.rows.iter().all(is_in_time) {
+            return;
+        }
+        let mut kept = trueup_model::usage::SentIds::default();
+        let mut place = 0;
+        let ids = std::mem::take(&mut usage.ids);
+        usage.rows.retain(|row| {
+            let sent = ids.get(place);
+            place += 1;
+            if is_in_time(row) {
+                if let Some((source, id)) = sent {
+                    kept.push(source, id);
+                }
+                return true;
+            }
+            refused.push(out_of_time(row.occurred_at, from, to, sent));
+            false
+        });
+        usage.ids = kept;
+    }
+
+    /// Hands an accepted epoch to the workers.
+    fn dispatch(&mut self, epoch: Epoch, mut draft: Draft) -> Result<Receipt, DoorError> {
+        let mut intake = Vec::new();
+        if draft.catalog_changed {
+            draft.books.catalog = Arc::new(draft.catalog);
+        }
+        intake.extend(self.meter(&draft.books.catalog, draft.catalog_changed));
+        let accepted = draft.batches.iter().map(|batch| batch.rows.len() as u64).sum();
+        intake.extend(draft.batches.into_iter().map(Intake::Usage));
+        draft.books.names = self.dictionary.names().clone();
+        self.books = Arc::new(draft.books);
+        self.rows = draft.rows;
+        let turn = Arc::new(Turn { books: self.books.clone(), touched: draft.touched, invoices: draft.invoices });
+        let refused = draft.refused.len() as u64;
+        let input = Arc::new(EpochInput { epoch, intake, turn, refused: draft.refused, issued: draft.issued });
+        for worker in &self.workers {
+            worker.send(input.clone()).map_err(|_| DoorError::Stopped)?;
+        }
+        Ok(Receipt { epoch, accepted, refused })
+    }
+
+    /// The metering from here on, if it is another.
+    fn meter(&mut self, catalog: &Catalog, catalog_changed: bool) -> Option<Intake> {
+        let next = if catalog_changed {
+            Metering::under(catalog, &mut self.dictionary)
+        } else if self.metering.property_sets() < self.dictionary.names().property_sets() {
+            let mut next = self.metering.clone();
+            next.extend(catalog, &mut self.dictionary);
+            next
+        } else {
+            return None;
+        };
+        let changes = Arc::new(if catalog_changed { self.metering.changes(&next) } else { Default::default() });
+        self.metering = next.clone();
+        Some(Intake::Metering { metering: Arc::new(next), changes })
+    }
+}
+
+/// The century that calendars cover: 2000-01-01 and 2100-01-01.
+const EARLIEST: Micros = 946_684_800_000_000;
+const LATEST: Micros = 4_102_444_800_000_000;
+
+/// Turns places in the batch's table of texts into ids.
+fn rename_texts(row: &mut UsageRow, wide: &mut [i128], columns: std::ops::Range<usize>, texts: &[u32]) {
+    if columns.is_empty() {
+        return;
+    }
+    if row.wide == 0 {
+        row.value = i64::from(texts[row.value as usize]);
+        return;
+    }
+    for value in &mut wide[row.value as usize..][columns] {
+        *value = i128::from(texts[*value as usize]);
+    }
+}
+
+fn out_of_time(at: Micros, from: Micros, to: Micros, sent: Option<(&str, &str)>) -> Refused {
+    let detail = format!(
+        "it says to have happened at {}, but events are taken from {} to {}: correct the time and send it again",
+        show_micros(at),
+        show_micros(from),
+        show_micros(to),
+    );
+    Refused {
+        source: "events".to_owned(),
+        position: "at the door".to_owned(),
+        event_source: sent.map(|(source, _)| source.to_owned()),
+        event_id: sent.map(|(_, id)| id.to_owned()),
+        reason: Reason::TimeOutOfRange,
+        detail,
+        payload: None,
+    }
+}
+
+/// Enters an issued document into the books.
+fn take_document(draft: &mut Draft, document: Document) -> Result<(), DoorError> {
+    let refuse = |why: &str| DoorError::Document { number: document.number.clone(), why: why.to_owned() };
+    let catalog = &draft.catalog;
+    let customer = catalog.customers.id(&document.customer).ok_or_else(|| refuse("its customer is not in the catalog"))?;
+    let subscription = catalog.subscriptions.id(&document.subscription);
+    let subscription = subscription.ok_or_else(|| refuse("its subscription is not in the catalog"))?;
+    let edge = |at: Micros| Grain::at_edge(at).ok_or_else(|| refuse("one of its times is no grain edge"));
+    let key = InvoiceKey { customer, subscription, period: edge(document.period_start)? };
+    let before = draft.books.issued.get(&key).cloned();
+    if before.is_some() != document.corrects.is_some() {
+        return Err(refuse("an invoice comes first and once, corrections follow it"));
+    }
+    for line in &document.lines {
+        let feature = catalog.features.id(&line.feature).ok_or_else(|| refuse("a feature is not in the catalog"))?;
+        let group = Group { customer, subscription, period: key.period, feature };
+        let gap = Gap { quantity: line.quantity, billed: line.billed };
+        draft.issued.push(((group, edge(line.service_start)?), gap));
+    }
+    let total = before.as_ref().map_or(0, |issued| issued.total) + document.total();
+    let number = before.map_or_else(|| document.number.as_str().into(), |issued| issued.number);
+    draft.books.issued.insert(key, Issued { number, total });
+    draft.books.documents.push_back(Arc::new(document.clone()));
+    draft.invoices.insert(key);
+    draft.facts.push(Fact::Issued(document));
+    Ok(())
+}

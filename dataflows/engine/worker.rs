@@ -1,0 +1,90 @@
+//! One timely worker: takes an epoch, steps until it is complete, shows what came of it.
+//!
+//! One epoch is in flight at a time, so every batch holds exactly one epoch, and a worker with
+//! nothing to do sleeps until there is something.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::Arc;
+use std::time::Duration;
+
+use timely::dataflow::operators::probe;
+use timely::worker::Worker;
+
+use trueup_model::fact::Epoch;
+
+use super::graph::{self, EpochInput, Inputs, Traces};
+use super::publication::Published;
+
+/// Orders the steps of the workers, so that a run can be repeated exactly.
+pub trait Pace: Send + Sync {
+    /// Called before each step of a worker; returns when it may go on.
+    fn turn(&self, worker: usize);
+
+    /// Called when a worker has no more steps to make for the epoch at work.
+    fn leave(&self, worker: usize);
+}
+
+/// What a worker is handed.
+pub struct Desk {
+    /// Epochs, in order; closed when the engine stops.
+    pub epochs: Receiver<Arc<EpochInput>>,
+    /// Where results are shown.
+    pub published: Arc<Published>,
+    /// For how many epochs back times stay told apart.
+    pub retention: Epoch,
+    /// Orders the steps, in tests.
+    pub pace: Option<Arc<dyn Pace>>,
+}
+
+/// Runs until the epochs end.
+pub fn run(worker: &mut Worker, desk: &Desk) {
+    let (index, peers) = (worker.index(), worker.peers());
+    let (mut inputs, mut traces, probe) = worker.dataflow(|scope| graph::build(scope, index, peers));
+    while let Some(epoch) = next_epoch(worker, desk) {
+        work(worker, desk, &epoch, &mut inputs, &mut traces, &probe);
+    }
+}
+
+/// The next epoch; none when there will be none. While it waits it merges what is left to merge.
+fn next_epoch(worker: &mut Worker, desk: &Desk) -> Option<Arc<EpochInput>> {
+    loop {
+        match desk.epochs.recv_timeout(Duration::from_millis(100)) {
+            Ok(epoch) => return Some(epoch),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) if desk.pace.is_none() => {
+                worker.step();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+fn work(
+    worker: &mut Worker,
+    desk: &Desk,
+    input: &EpochInput,
+    inputs: &mut Inputs,
+    traces: &mut Traces,
+    probe: &probe::Handle<Epoch>,
+) {
+    let index = worker.index();
+    inputs.feed(input, index == 0);
+    while probe.less_than(&(input.epoch + 1)) {
+        match &desk.pace {
+            None => {
+                worker.step_or_park(None);
+            }
+            Some(pace) => {
+                pace.turn(index);
+                worker.step();
+            }
+        }
+    }
+    let oldest = input.epoch.saturating_sub(desk.retention);
+    let snapshots = traces.snapshots(input.epoch);
+    traces.forget(oldest, input.epoch);
+    desk.published.submit(index, input.epoch, oldest, &input.turn.books, snapshots);
+    if let Some(pace) = &desk.pace {
+        pace.leave(index);
+    }
+}

@@ -90,7 +90,8 @@ impl EventReader {
     /// Reads a body that came as a whole: one event, or a batch of up to
     /// [`BATCH_BYTES_MAX`] bytes. Otherwise as [`read_line`](EventReader::read_line).
     pub fn read_body(&mut self, body: &[u8], position: impl Display, builder: &mut EventBatchBuilder) {
-        let too_long = || Fault::unreadable(format!("the batch has more than {BATCH_BYTES_MAX} bytes; send it in parts"));
+        let too_long =
+            || Fault::unreadable(format!("the batch has more than {BATCH_BYTES_MAX} bytes; send it in parts"));
         let checked = if body.len() > BATCH_BYTES_MAX { Err(too_long()) } else { utf8(body) };
         match checked {
             Ok(text) if is_batch(text) => self.read_events(text, &position, builder),
@@ -197,7 +198,13 @@ fn utf8(line: &[u8]) -> Result<&str, Fault> {
 }
 
 fn not_json(error: &serde_json::Error) -> Fault {
-    Fault::unreadable(format!("not a CloudEvent in JSON: {error}; send one JSON object for each event"))
+    let (mut what, column) = (error.to_string(), error.column());
+    // An event is a line: its place within itself is a byte.
+    if let Some(length) = what.strip_suffix(&format!(" at line 1 column {column}")).map(str::len) {
+        what.truncate(length);
+        what.push_str(&format!(" at byte {column}"));
+    }
+    Fault::unreadable(format!("not a CloudEvent in JSON: {what}; send one JSON object for each event"))
 }
 
 fn unknown_type(event_type: &str) -> Fault {

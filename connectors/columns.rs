@@ -29,9 +29,9 @@ pub(crate) struct Columns {
 impl Columns {
     /// The slots of a layout.
     pub fn of(layout: &Arc<EventLayout>) -> Columns {
-        let mut properties = Vec::new();
+        let mut properties: Vec<Box<str>> = Vec::new();
         let mut slot = |property: &str| {
-            properties.iter().position(|known: &Box<str>| **known == *property).unwrap_or_else(|| {
+            properties.iter().position(|known| **known == *property).unwrap_or_else(|| {
                 properties.push(property.into());
                 properties.len() - 1
             })

@@ -10,7 +10,7 @@ pub mod limits;
 mod time_text;
 mod value;
 
-//pub use catalog_files::{CatalogProblems, Place, read_catalog};
+pub use catalog_files::{CatalogProblems, Place, read_catalog};
 pub use cloud_events::{EventReader, usage_event};
 pub use fault::Fault;
 pub use files::csv::read_csv;

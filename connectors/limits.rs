@@ -64,11 +64,18 @@ pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
 
-/// A text within a sentence: quoted, escaped, and cut if it is long.
+/// A text within a sentence: quoted, cut if it is long, control characters made visible.
 pub(crate) fn shown(text: &str) -> String {
     let start = cut(text, SHOWN_BYTES_MAX);
-    let ellipsis = if start.len() < text.len() { "…" } else { "" };
-    format!("`{}{ellipsis}`", start.escape_debug())
+    let mut shown = String::from("`");
+    for character in start.chars() {
+        match character.is_control() {
+            true => shown.extend(character.escape_debug()),
+            false => shown.push(character),
+        }
+    }
+    shown.push_str(if start.len() < text.len() { "…`" } else { "`" });
+    shown
 }
 
 fn has_control_characters(text: &str) -> bool {

@@ -8,8 +8,7 @@ use crate::time_text::instant;
 use crate::value::{Taken, Value, broken};
 
 /// The attributes that are read, each by its place.
-const NAMES: [&str; 8] =
-    ["specversion", "id", "source", "type", "subject", "time", "revision", "retract"];
+const NAMES: [&str; 8] = ["specversion", "id", "source", "type", "subject", "time", "revision", "retract"];
 const SPEC_VERSION: usize = 0;
 const ID: usize = 1;
 const SOURCE: usize = 2;

@@ -115,7 +115,9 @@ mod tests {
 
     fn lines(input: &[u8]) -> Vec<(u64, Vec<u8>)> {
         let chunks = Chunks::new(input).map(|chunk| chunk.expect("memory can be read"));
-        chunks.flat_map(|chunk| chunk.lines().map(|(number, line)| (number, line.to_vec())).collect::<Vec<_>>()).collect()
+        chunks
+            .flat_map(|chunk| chunk.lines().map(|(number, line)| (number, line.to_vec())).collect::<Vec<_>>())
+            .collect()
     }
 
     #[test]

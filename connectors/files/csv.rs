@@ -117,7 +117,8 @@ impl RowReader {
         let mut builder = EventBatchBuilder::new(&self.plan.tenant, self.plan.generation);
         for (number, line) in chunk.lines() {
             if let Err(fault) = self.read_row(number, line, &mut builder) {
-                let sender = Sender { source: Some(&self.plan.source), id: Some(&*self.id).filter(|id| !id.is_empty()) };
+                let sender =
+                    Sender { source: Some(&self.plan.source), id: Some(&*self.id).filter(|id| !id.is_empty()) };
                 builder.refuse(fault.at(&self.plan.file, format_args!("line {number}"), sender, line));
             }
         }
@@ -256,7 +257,9 @@ impl Cells {
         check_event(line)?;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !memchr::memchr_iter(b'"', line).count().is_multiple_of(2) {
-            return Err(Fault::unreadable("a quote is opened and not closed; close it on its line, and double quotes within a cell"));
+            return Err(Fault::unreadable(
+                "a quote is opened and not closed; close it on its line, and double quotes within a cell",
+            ));
         }
         let mut bytes = take(&mut self.text).into_bytes();
         // No cell is longer than its line, and every cell but the last ends at a byte of it.
@@ -298,7 +301,8 @@ impl Cells {
 fn read_record(reader: &mut Reader, mut line: &[u8], bytes: &mut [u8], ends: &mut [usize]) -> (usize, usize) {
     let (mut written, mut cells) = (0, 0);
     loop {
-        let (result, read, bytes_more, cells_more) = reader.read_record(line, &mut bytes[written..], &mut ends[cells..]);
+        let (result, read, bytes_more, cells_more) =
+            reader.read_record(line, &mut bytes[written..], &mut ends[cells..]);
         written += bytes_more;
         cells += cells_more;
         line = &line[read..];

@@ -45,12 +45,8 @@ mod tests {
     use super::*;
 
     fn reader() -> EventReader {
-        let layout = EventLayout {
-            event_type: "call".into(),
-            numbers: Vec::new(),
-            texts: Vec::new(),
-            dimensions: Vec::new(),
-        };
+        let layout =
+            EventLayout { event_type: "call".into(), numbers: Vec::new(), texts: Vec::new(), dimensions: Vec::new() };
         let by_type = [("call".to_owned(), Arc::new(layout))].into();
         EventReader::new(Arc::new(Layouts { generation: 1, by_type }), "default", "calls.ndjson")
     }

@@ -76,7 +76,10 @@ mod tests {
         for (wrong, message) in [
             (entry(3, 10), "entry 3 cannot follow entry 1; number it 2"),
             (entry(1, 10), "entry 1 cannot follow entry 1; number it 2"),
-            (entry(2, 9), "the billing clock of entry 2 lies before that of the entry before it; it may only go forward"),
+            (
+                entry(2, 9),
+                "the billing clock of entry 2 lies before that of the entry before it; it may only go forward",
+            ),
         ] {
             let error = journal.append(wrong).expect_err("it does not follow");
             assert_eq!(error.to_string(), message);

@@ -1,0 +1,225 @@
+//! What is right, by a plain batch computation over every fact.
+//!
+//! The oracle keeps the journal and nothing else. To answer, it reads the journal from its first
+//! entry to its last and works the view out anew, the obvious way. It shares no code with the
+//! engine but the parser of numbers and the plain definitions, so that one mistake cannot hide in
+//! both. The law of the engine is that each of its views equals the oracle's at every epoch.
+//!
+//! # What it holds to be right
+//!
+//! **Events.** Source and id are an event's identity. Of all statements under one identity the
+//! greatest (revision, retract) stands. A statement is judged when it arrives, against the one that
+//! stands then: below it, it is superseded; equal to it, a retraction is a duplicate, an assertion
+//! is a duplicate if it says the same and else quarantined; above it, it stands from now on, and
+//! the other is superseded. What says the same agrees in subject, type, time, and every property
+//! that a meter read. An event that no meter reads, or that lacks a value a meter needs, is refused;
+//! a retraction needs no values.
+//!
+//! **Usage.** A meter counts the standing assertions of its type that meet its filter, by subject
+//! and by its dimensions. A grain is an hour of UTC, or a quarter of one for customers whose zone is
+//! at times not whole hours from UTC. A day begins at the first instant at which clocks in the zone
+//! show its date or a later one.
+//!
+//! **Periods.** Billing periods follow from cadence, anchor and the customer's zone, never from the
+//! term of a subscription. A grain of a customer is billed where it begins: in the billing period
+//! around it, if the subscription's term holds it, and there in the service period that price
+//! changes and the term cut out. A service period's quantity is the aggregate of all its events.
+//!
+//! **Money.** The price at the beginning of a service period rates its whole quantity, exactly, cut
+//! once to twelve places, half to even. Rounded to be billed is, by the plan, each line or the
+//! running total of the feature in its billing period. What has no meter is charged once for each
+//! period that has begun by the clock, at the price of its beginning.
+//!
+//! **Quotas.** A quota is measured over the whole billing period. It stands somewhere where there is
+//! usage, and where the clock is inside the period and the term. Each change of its state between
+//! two epochs is a crossing; what does not stand anywhere is ok.
+//!
+//! **Invoices.** What was issued stays, with its period and currency. Corrections are the charges as they are now less the lines
+//! of all documents of the period, by feature and beginning of the service period.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trueup_model::catalog::CatalogChange;
+use trueup_model::event::UsageEvent;
+use trueup_model::fact::{Document, DocumentLine};
+use trueup_model::usage::Reason;
+
+mod amount;
+mod billing;
+mod cell;
+mod days;
+mod definitions;
+mod invoicing;
+mod measure;
+mod quotas;
+mod reading;
+mod standing;
+mod usage;
+
+pub use cell::Cell;
+
+use billing::Bills;
+use cell::{Row, integer, text};
+use quotas::Watch;
+use reading::Readings;
+use standing::Standing;
+
+/// One thing that was accepted.
+#[derive(Clone, Debug)]
+pub enum Statement {
+    /// A usage event.
+    Event(UsageEvent),
+    /// An input that was set aside before it was an event.
+    Refused(Reason),
+    /// A change of the catalog, which must be one that the catalog takes.
+    Catalog(CatalogChange),
+    /// A document that was issued.
+    Issued(Document),
+}
+
+/// What was accepted at one epoch.
+#[derive(Clone, Debug)]
+struct Entry {
+    epoch: u64,
+    clock: i64,
+    statements: Vec<Statement>,
+}
+
+/// The views the oracle answers for.
+pub const VIEWS: [&str; 12] = [
+    "usage",
+    "usage_hourly",
+    "usage_daily",
+    "usage_by_period",
+    "quotas",
+    "quota_crossings",
+    "charges",
+    "invoices",
+    "issued_lines",
+    "corrections",
+    "ledger",
+    "quarantine",
+];
+
+/// All facts, and what follows from them.
+///
+/// ```
+/// use trueup::oracle::{Oracle, Statement};
+/// use trueup_model::usage::Reason;
+///
+/// let mut oracle = Oracle::new();
+/// oracle.accept(1, 0, vec![Statement::Refused(Reason::Unreadable)]);
+/// let ledger: Vec<String> = oracle.rows("ledger").iter().map(|row| format!("{} {}", row[0], row[1])).collect();
+/// assert_eq!(ledger, ["accepted 1", "quarantined 1"]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    journal: Vec<Entry>,
+    /// Quota states at each epoch so far, which no later fact changes; none if nobody asks.
+    watch: Option<Watch>,
+}
+
+impl Default for Oracle {
+    fn default() -> Oracle {
+        Oracle { journal: Vec::new(), watch: Some(Watch::default()) }
+    }
+}
+
+impl Oracle {
+    /// An oracle that has heard nothing.
+    pub fn new() -> Oracle {
+        Oracle::default()
+    }
+
+    /// An oracle that does not follow quota states, and so need not work them out at each epoch:
+    /// for more than some thousand events.
+    pub fn without_crossings() -> Oracle {
+        Oracle { watch: None, ..Oracle::default() }
+    }
+
+    /// Takes in an epoch, in the order in which its statements were accepted. Epochs ascend and
+    /// the clock never goes back.
+    pub fn accept(&mut self, epoch: u64, clock_micros: i64, statements: Vec<Statement>) {
+        if let Some(last) = self.journal.last() {
+            assert!(last.epoch < epoch, "epochs ascend: {epoch} came after {}", last.epoch);
+            assert!(last.clock <= clock_micros, "the billing clock never goes back");
+        }
+        self.journal.push(Entry { epoch, clock: clock_micros, statements });
+        if let Some(mut watch) = self.watch.take() {
+            watch.observe(epoch, clock_micros, self.quota_states());
+            self.watch = Some(watch);
+        }
+    }
+
+    /// The rows of a view as of the last epoch, each with the columns of the view in their order.
+    /// Of the quarantine only how many inputs there are for each reason.
+    ///
+    /// Works everything out anew: time and memory grow with the journal. Panics if it does not
+    /// answer for such a view.
+    pub fn rows(&self, view: &str) -> BTreeSet<Vec<Cell>> {
+        let standing = self.standing();
+        let rows: Vec<Row> = match view {
+            "ledger" => ledger(&standing),
+            "quarantine" => quarantine(&standing),
+            "quota_crossings" => self.watch.as_ref().expect("crossings are followed, unless told otherwise").rows(),
+            "issued_lines" => invoicing::issued_lines(&standing.documents),
+            "usage" | "usage_hourly" | "usage_daily" => usage::rows(view, &Readings::of(&standing)),
+            _ => {
+                let readings = Readings::of(&standing);
+                let bills = Bills::of(&standing.definitions, &readings, self.clock());
+                match view {
+                    "usage_by_period" => bills.usage_by_period(),
+                    "charges" => bills.charge_rows(),
+                    "quotas" => quotas::rows(&bills),
+                    "invoices" => invoicing::invoices(&bills, &standing.documents),
+                    "corrections" => invoicing::corrections(&bills, &standing.documents),
+                    _ => panic!("the oracle does not answer for the view '{view}'"),
+                }
+            }
+        };
+        let count = rows.len();
+        let rows: BTreeSet<Row> = rows.into_iter().collect();
+        assert_eq!(rows.len(), count, "the rows of {view} are a set");
+        rows
+    }
+
+    /// The lines that a document must have if it is issued now: those of the draft, or the
+    /// corrections that are outstanding. None if there is nothing to issue.
+    pub fn draft(&self, customer: &str, subscription: &str, period_start: i64) -> Option<Vec<DocumentLine>> {
+        let standing = self.standing();
+        let readings = Readings::of(&standing);
+        let bills = Bills::of(&standing.definitions, &readings, self.clock());
+        let lines = invoicing::draft(&bills, &standing.documents, (customer, subscription, period_start));
+        (!lines.is_empty()).then_some(lines)
+    }
+
+    fn standing(&self) -> Standing<'_> {
+        Standing::after(self.journal.iter().flat_map(|entry| &entry.statements))
+    }
+
+    fn quota_states(&self) -> BTreeMap<quotas::Key, quotas::State> {
+        let standing = self.standing();
+        let readings = Readings::of(&standing);
+        quotas::states(&Bills::of(&standing.definitions, &readings, self.clock()))
+    }
+
+    fn clock(&self) -> i64 {
+        self.journal.last().map_or(i64::MIN, |entry| entry.clock)
+    }
+}
+
+/// How many accepted events are in which state.
+fn ledger(standing: &Standing<'_>) -> Vec<Row> {
+    let states = standing.states();
+    let accepted = states.values().sum();
+    let states = states.into_iter().filter(|(_, events)| *events > 0);
+    std::iter::once(("accepted", accepted))
+        .chain(states)
+        .map(|(state, events)| vec![text(state), integer(events)])
+        .collect()
+}
+
+/// How many inputs were set aside for which reason.
+fn quarantine(standing: &Standing<'_>) -> Vec<Row> {
+    standing.quarantined.iter().map(|(reason, inputs)| vec![text(reason.name()), integer(*inputs)]).collect()
+}

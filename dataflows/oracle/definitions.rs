@@ -1,0 +1,65 @@
+//! The catalog as a list of names: the last definition of a name stands.
+//!
+//! Nothing is checked here; changes come from a journal that holds only what was taken.
+
+use std::collections::BTreeMap;
+
+use trueup_model::catalog::{CatalogChange, Customer, Feature, Plan, PriceVersion, RateCard, Subscription};
+use trueup_model::meter::Meter;
+
+/// What is sold to whom, by name.
+#[derive(Debug, Default)]
+pub(super) struct Definitions {
+    pub meters: BTreeMap<String, Meter>,
+    pub features: BTreeMap<String, Feature>,
+    pub plans: BTreeMap<String, Plan>,
+    pub customers: BTreeMap<String, Customer>,
+    pub subscriptions: BTreeMap<String, Subscription>,
+}
+
+impl Definitions {
+    pub fn change(&mut self, change: &CatalogChange) {
+        match change.clone() {
+            CatalogChange::Meter(meter) => drop(self.meters.insert(meter.name.clone(), meter)),
+            CatalogChange::Feature(feature) => drop(self.features.insert(feature.name.clone(), feature)),
+            CatalogChange::Plan(plan) => drop(self.plans.insert(plan.name.clone(), plan)),
+            CatalogChange::Customer(customer) => drop(self.customers.insert(customer.id.clone(), customer)),
+            CatalogChange::Subscription(term) => drop(self.subscriptions.insert(term.id.clone(), term)),
+            CatalogChange::Price { plan, feature, version } => self.set_price(&plan, &feature, version),
+        }
+    }
+
+    fn set_price(&mut self, plan: &str, feature: &str, version: PriceVersion) {
+        let plan = self.plans.get_mut(plan).expect("a price is set only in a plan that is there");
+        let card = plan.rate_cards.iter_mut().find(|card| card.feature == feature);
+        let prices = &mut card.expect("a price is set only for a feature of the plan").prices;
+        prices.retain(|other| other.effective_from != version.effective_from);
+        prices.push(version);
+    }
+
+    /// Whose usage each subject's is.
+    pub fn owners(&self) -> BTreeMap<&str, &Customer> {
+        self.customers
+            .values()
+            .flat_map(|customer| customer.subjects.iter().map(move |subject| (subject.as_str(), customer)))
+            .collect()
+    }
+
+    /// The meter that a rate card sells by; none if it is simply had.
+    pub fn meter_of(&self, card: &RateCard) -> Option<&str> {
+        self.features[&card.feature].meter.as_deref()
+    }
+}
+
+/// The moments at which a rate card's price changes, in order.
+pub(super) fn price_changes(card: &RateCard) -> Vec<i64> {
+    let mut changes: Vec<i64> = card.prices.iter().filter_map(|version| version.effective_from).collect();
+    changes.sort();
+    changes
+}
+
+/// The version of a rate card's price that holds at a moment.
+pub(super) fn price_at(card: &RateCard, at: i64) -> Option<&PriceVersion> {
+    let begun = |version: &&PriceVersion| version.effective_from.is_none_or(|from| from <= at);
+    card.prices.iter().filter(begun).max_by_key(|version| version.effective_from)
+}

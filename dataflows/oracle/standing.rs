@@ -1,0 +1,146 @@
+//! Which statement of each event stands, and what became of the others.
+//!
+//! Law: every statement is in exactly one state; among those of one identity the greatest
+//! (revision, retract) stands, the first in the journal where two are equal.
+
+use std::collections::BTreeMap;
+
+use trueup_model::decimal;
+use trueup_model::event::UsageEvent;
+use trueup_model::fact::Document;
+use trueup_model::meter::Meter;
+use trueup_model::usage::Reason;
+
+use super::Statement;
+use super::definitions::Definitions;
+
+/// Everything that stands after some facts.
+#[derive(Debug, Default)]
+pub(super) struct Standing<'a> {
+    pub definitions: Definitions,
+    /// What stands of each event, by its source and id.
+    pub events: BTreeMap<(&'a str, &'a str), Heard<'a>>,
+    pub documents: Vec<&'a Document>,
+    pub quarantined: BTreeMap<Reason, i64>,
+    superseded: i64,
+    duplicate: i64,
+}
+
+/// A statement as it was read when it came.
+#[derive(Debug)]
+pub(super) struct Heard<'a> {
+    pub event: &'a UsageEvent,
+    /// The properties that some meter read as numbers, in units of 10^-12.
+    pub numbers: BTreeMap<String, i128>,
+    /// The properties that some meter read as texts, and which of them were there.
+    pub texts: BTreeMap<String, Option<&'a str>>,
+}
+
+impl<'a> Standing<'a> {
+    pub fn after(statements: impl Iterator<Item = &'a Statement>) -> Standing<'a> {
+        let mut standing = Standing::default();
+        for statement in statements {
+            match statement {
+                Statement::Catalog(change) => standing.definitions.change(change),
+                Statement::Issued(document) => standing.documents.push(document),
+                Statement::Refused(reason) => standing.set_aside(*reason),
+                Statement::Event(event) => match Heard::by(&standing.definitions, event) {
+                    Ok(heard) => standing.judge(heard),
+                    Err(reason) => standing.set_aside(reason),
+                },
+            }
+        }
+        standing
+    }
+
+    fn set_aside(&mut self, reason: Reason) {
+        *self.quarantined.entry(reason).or_default() += 1;
+    }
+
+    fn judge(&mut self, heard: Heard<'a>) {
+        let identity = (heard.event.source.as_str(), heard.event.id.as_str());
+        let rank = |heard: &Heard<'_>| (heard.event.revision, heard.event.retract);
+        let Some(other) = self.events.get(&identity) else {
+            self.events.insert(identity, heard);
+            return;
+        };
+        if rank(&heard) < rank(other) {
+            self.superseded += 1;
+        } else if rank(&heard) > rank(other) {
+            self.superseded += 1;
+            self.events.insert(identity, heard);
+        } else if heard.event.retract || heard.says_the_same(other) {
+            self.duplicate += 1;
+        } else {
+            self.set_aside(Reason::Conflict);
+        }
+    }
+
+    /// How many statements are in which state.
+    pub fn states(&self) -> BTreeMap<&'static str, i64> {
+        let owners = self.definitions.owners();
+        let mut states = BTreeMap::from([
+            ("superseded", self.superseded),
+            ("duplicate", self.duplicate),
+            ("quarantined", self.quarantined.values().sum()),
+        ]);
+        for heard in self.events.values() {
+            let state = match heard.event.retract {
+                true => "retracted",
+                false if owners.contains_key(heard.event.subject.as_str()) => "counted",
+                false => "waiting",
+            };
+            *states.entry(state).or_default() += 1;
+        }
+        states
+    }
+}
+
+impl<'a> Heard<'a> {
+    /// Reads an event by the meters there are, or says why it cannot be counted.
+    fn by(definitions: &Definitions, event: &'a UsageEvent) -> Result<Heard<'a>, Reason> {
+        let meters: Vec<&Meter> =
+            definitions.meters.values().filter(|meter| meter.event_type == event.event_type).collect();
+        if meters.is_empty() {
+            return Err(Reason::UnknownType);
+        }
+        let mut heard = Heard { event, numbers: BTreeMap::new(), texts: BTreeMap::new() };
+        if event.retract {
+            return Ok(heard);
+        }
+        for meter in meters {
+            heard.read(meter)?;
+        }
+        Ok(heard)
+    }
+
+    fn read(&mut self, meter: &Meter) -> Result<(), Reason> {
+        let data = &self.event.data;
+        for dimension in &meter.dimensions {
+            self.texts.insert(dimension.clone(), data.get(dimension).map(String::as_str));
+        }
+        let Some(property) = &meter.property else { return Ok(()) };
+        let written = data.get(property).ok_or(Reason::Missing)?;
+        if meter.aggregation.reads_number() {
+            let units = decimal::parse(written, meter.scale).map_err(|_| Reason::OutOfRange)?;
+            self.numbers.insert(property.clone(), units * 10_i128.pow(12 - meter.scale));
+        } else {
+            self.texts.insert(property.clone(), Some(written));
+        }
+        Ok(())
+    }
+
+    /// Whether two assertions agree in all that was read of both.
+    fn says_the_same(&self, other: &Heard<'_>) -> bool {
+        let (one, two) = (self.event, other.event);
+        one.subject == two.subject
+            && one.event_type == two.event_type
+            && one.occurred_at == two.occurred_at
+            && agree(&self.numbers, &other.numbers)
+            && agree(&self.texts, &other.texts)
+    }
+}
+
+fn agree<V: PartialEq>(one: &BTreeMap<String, V>, two: &BTreeMap<String, V>) -> bool {
+    one.iter().all(|(property, value)| two.get(property).is_none_or(|other| other == value))
+}

@@ -1,0 +1,221 @@
+//! Under random histories every view equals the oracle's at every epoch, and keeps the laws.
+//!
+//! `TRUEUP_HISTORIES` sets how many, `TRUEUP_SEED` from which seed on. A failure is made as short as
+//! it can be and shown with its seed.
+
+mod history;
+mod laws;
+mod planted;
+mod subject;
+mod subject_engine;
+mod views;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use history::{Act, History, Kind, history, run, shuffled, take_back_everything};
+use laws::Laws;
+use planted::{Mistake, Mistaken};
+use subject::{Beside, OracleSubject, Rows, Subject, difference};
+use trueup::oracle::{Cell, VIEWS};
+
+const ACTS: usize = 160;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+fn seeds() -> impl Iterator<Item = u64> {
+    let first = setting("TRUEUP_SEED", 1);
+    first..first + setting("TRUEUP_HISTORIES", 24)
+}
+
+/// Makes a fresh subject.
+type Fresh = dyn Fn() -> Box<dyn Subject>;
+
+fn the_engine() -> Option<Box<Fresh>> {
+    subject_engine::engine()?;
+    Some(Box::new(|| Box::new(Beside::oracle(subject_engine::engine().expect("it was there just now")))))
+}
+
+fn the_oracle() -> Box<dyn Subject> {
+    Box::new(OracleSubject::new())
+}
+
+/// Why a history goes wrong; none if it goes right.
+fn wrong(history: &[Act], fresh: &Fresh) -> Option<String> {
+    let tried = catch_unwind(AssertUnwindSafe(|| {
+        let (mut subject, mut laws) = (fresh(), Laws::default());
+        run(history, &mut *subject, |subject| laws.check(subject));
+    }));
+    let panic = tried.err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+}
+
+/// Leaves out whatever is not needed for it to go wrong.
+fn shortest(mut history: History, fresh: &Fresh) -> History {
+    let mut length = history.len() / 2;
+    while length > 0 {
+        let mut start = 0;
+        while start < history.len() {
+            let mut shorter = history.clone();
+            shorter.drain(start..(start + length).min(history.len()));
+            if wrong(&shorter, fresh).is_some() {
+                history = shorter;
+            } else {
+                start += length;
+            }
+        }
+        length /= 2;
+    }
+    history
+}
+
+fn check_histories(fresh: &Fresh) {
+    for seed in seeds() {
+        let acts = history(seed, Kind::Any, ACTS);
+        if wrong(&acts, fresh).is_some() {
+            let shortest = shortest(acts, fresh);
+            let why = wrong(&shortest, fresh).unwrap_or_default();
+            let acts: Vec<String> = shortest.iter().map(|act| format!("{act:?}")).collect();
+            panic!("seed {seed} goes wrong\n{why}\n{}", acts.join("\n"));
+        }
+    }
+}
+
+fn check_that_everything_can_be_taken_back(fresh: &Fresh) {
+    for seed in seeds() {
+        let mut subject = fresh();
+        let history = history(seed, Kind::Any, ACTS);
+        run(&history, &mut *subject, |_| {});
+        run(&take_back_everything(&history), &mut *subject, |_| {});
+        laws::check_that_nothing_is_left(&mut *subject);
+    }
+}
+
+/// The end of a history: every view whose rows do not tell of the way there.
+fn end(history: &[Act], subject: &mut dyn Subject) -> Vec<(&'static str, Rows)> {
+    run(history, subject, |_| {});
+    let mut end: Vec<(&str, Rows)> = VIEWS.into_iter().map(|view| (view, subject.rows(view))).collect();
+    end.retain(|(view, _)| *view != "quota_crossings");
+    for (_, ledger) in end.iter_mut().filter(|(view, _)| *view == "ledger") {
+        *ledger = one_state_for_what_was_heard_before(ledger);
+    }
+    end
+}
+
+/// Whether a statement below the one that stands had been heard before is not remembered: it is a
+/// duplicate if it came before the other, and superseded if it came after.
+fn one_state_for_what_was_heard_before(ledger: &Rows) -> Rows {
+    let is_either =
+        |row: &&Vec<Cell>| ["superseded", "duplicate"].iter().any(|state| row[0] == Cell::Text((*state).into()));
+    let events = |row: &Vec<Cell>| if let Cell::Integer(events) = row[1] { events } else { 0 };
+    let both = ledger.iter().filter(is_either).map(events).sum();
+    let others = ledger.iter().filter(|row| !is_either(row)).cloned();
+    others.chain([vec![Cell::Text("superseded or duplicate".into()), Cell::Integer(both)]]).collect()
+}
+
+fn check_that_order_does_not_matter(fresh: &Fresh) {
+    for seed in seeds() {
+        let history = history(seed, Kind::Confluent, ACTS);
+        let [one, other] = [1, 2].map(|order| end(&shuffled(&history, seed * 2 + order), &mut *fresh()));
+        for ((view, one), (_, other)) in one.iter().zip(&other) {
+            assert!(one == other, "seed {seed}: {view} depends on the order\n{}", difference(one, other));
+        }
+    }
+}
+
+#[test]
+fn the_oracle_keeps_the_laws() {
+    check_histories(&the_oracle);
+}
+
+#[test]
+fn the_oracle_forgets_what_is_taken_back() {
+    check_that_everything_can_be_taken_back(&the_oracle);
+}
+
+#[test]
+fn the_oracle_does_not_depend_on_order() {
+    check_that_order_does_not_matter(&the_oracle);
+}
+
+#[test]
+fn the_engine_is_right_at_every_epoch() {
+    if let Some(fresh) = the_engine() {
+        check_histories(&*fresh);
+    }
+}
+
+#[test]
+fn the_engine_forgets_what_is_taken_back() {
+    if let Some(fresh) = the_engine() {
+        check_that_everything_can_be_taken_back(&*fresh);
+    }
+}
+
+#[test]
+fn the_engine_does_not_depend_on_order() {
+    if let Some(fresh) = the_engine() {
+        check_that_order_does_not_matter(&*fresh);
+    }
+}
+
+/// Something that happens, the view that shows it, and how to tell by a row.
+type Situation = (&'static str, &'static str, fn(&[Cell]) -> bool);
+
+/// What must come about in some history, or the histories are not worth much.
+const SITUATIONS: [Situation; 20] = [
+    ("an event waits for its customer", "ledger", |row| row[0] == Cell::Text("waiting".into())),
+    ("an event is heard twice", "ledger", |row| row[0] == Cell::Text("duplicate".into())),
+    ("an event is superseded", "ledger", |row| row[0] == Cell::Text("superseded".into())),
+    ("a retraction stands", "ledger", |row| row[0] == Cell::Text("retracted".into())),
+    ("statements contradict each other", "quarantine", |row| row[0] == Cell::Text("conflict".into())),
+    ("a value is missing", "quarantine", |row| row[0] == Cell::Text("missing".into())),
+    ("a value is too fine", "quarantine", |row| row[0] == Cell::Text("out_of_range".into())),
+    ("a type is unknown", "quarantine", |row| row[0] == Cell::Text("unknown_type".into())),
+    ("usage is kept by quarter hours", "usage", |row| between(&row[3], &row[4]) == 900_000_000),
+    ("a day has 23 hours", "usage_daily", |row| between(&row[3], &row[4]) == 23 * 3_600_000_000),
+    ("a quantity is negative", "usage_by_period", |row| row[7] < Cell::Decimal(0)),
+    ("a quantity is nothing", "charges", |row| row[9] == Cell::Decimal(0)),
+    ("a price changes within a period", "charges", |row| row[4] > row[3] && row[6] < row[5]),
+    ("rounding is not nothing", "charges", |row| row[10] != row[11]),
+    ("a quota is exceeded", "quota_crossings", |row| row[7] == Cell::Text("over".into())),
+    ("a quota comes back", "quota_crossings", |row| row[6] == Cell::Text("over".into())),
+    ("a correction is issued", "issued_lines", |row| row[2] != Cell::Null),
+    ("a correction is outstanding", "corrections", |row| row[8] != Cell::Decimal(0)),
+    ("a correction moves only quantity", "corrections", |row| row[8] == Cell::Decimal(0)),
+    ("an issued period has no charges left", "invoices", |row| row[6] != Cell::Null && row[8] == Cell::Integer(0)),
+];
+
+fn between(start: &Cell, end: &Cell) -> i64 {
+    let (Cell::Time(start), Cell::Time(end)) = (start, end) else { panic!("{start} and {end} are times") };
+    end - start
+}
+
+#[test]
+fn histories_come_upon_every_situation() {
+    let mut missed = SITUATIONS.to_vec();
+    for seed in (1..).take_while(|seed| *seed <= PATIENCE) {
+        run(&history(seed, Kind::Any, ACTS), &mut *the_oracle(), |subject| {
+            missed.retain(|(_, view, is_met)| !subject.rows(view).iter().any(|row| is_met(row)));
+        });
+        if missed.is_empty() {
+            return;
+        }
+    }
+    panic!("no history comes upon: {:?}", missed.iter().map(|(situation, ..)| situation).collect::<Vec<_>>());
+}
+
+/// How many histories may pass before a mistake is noticed.
+const PATIENCE: u64 = 40;
+
+#[test]
+fn every_planted_mistake_is_noticed() {
+    for mistake in Mistake::ALL {
+        let fresh = move || -> Box<dyn Subject> { Box::new(Beside::oracle(Box::new(Mistaken::with(mistake)))) };
+        let noticed = (1..=PATIENCE).find(|seed| wrong(&history(*seed, Kind::Any, ACTS), &fresh).is_some());
+        println!("{mistake:?} is noticed at seed {noticed:?}");
+        assert!(noticed.is_some(), "{mistake:?} is not noticed");
+    }
+}

@@ -1,0 +1,160 @@
+//! Mistakes made on purpose: a checker that finds none of them would prove nothing.
+//!
+//! Each is the oracle with something done to it that an engine might do by mistake.
+
+use trueup_model::catalog::CatalogChange;
+use trueup_model::event::UsageEvent;
+use trueup_model::fact::Document;
+use trueup_model::money::RoundingScope;
+use trueup_model::price::Price;
+use trueup_model::usage::Reason;
+
+use crate::subject::{OracleSubject, Rows, Subject};
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    LosesTheLastEventOfAnEpoch,
+    CountsARepeatedEventTwice,
+    ForgetsRetractions,
+    TakesTheLatestToArrive,
+    LetsTheLaterOfAConflictStand,
+    ShowsEventsAnEpochLate,
+    ForgetsPricesSetBack,
+    EndsPeriodsInclusively,
+    PutsTierBoundsInTheTierAbove,
+    RoundsEachLine,
+    CutsValuesToWholeNumbers,
+    HidesNegativeQuantities,
+    ForgetsToCorrectQuantities,
+    IssuesWithoutCorrections,
+    ForgetsThatClocksGoOn,
+}
+
+impl Mistake {
+    pub const ALL: [Mistake; 15] = [
+        Mistake::LosesTheLastEventOfAnEpoch,
+        Mistake::CountsARepeatedEventTwice,
+        Mistake::ForgetsRetractions,
+        Mistake::TakesTheLatestToArrive,
+        Mistake::LetsTheLaterOfAConflictStand,
+        Mistake::ShowsEventsAnEpochLate,
+        Mistake::ForgetsPricesSetBack,
+        Mistake::EndsPeriodsInclusively,
+        Mistake::PutsTierBoundsInTheTierAbove,
+        Mistake::RoundsEachLine,
+        Mistake::CutsValuesToWholeNumbers,
+        Mistake::HidesNegativeQuantities,
+        Mistake::ForgetsToCorrectQuantities,
+        Mistake::IssuesWithoutCorrections,
+        Mistake::ForgetsThatClocksGoOn,
+    ];
+}
+
+/// The oracle, making one mistake.
+pub struct Mistaken {
+    mistake: Mistake,
+    oracle: OracleSubject,
+    clock: Option<i64>,
+    events: Vec<UsageEvent>,
+    late: Vec<UsageEvent>,
+    sent: u32,
+}
+
+impl Mistaken {
+    pub fn with(mistake: Mistake) -> Mistaken {
+        Mistaken { mistake, oracle: OracleSubject::new(), clock: None, events: Vec::new(), late: Vec::new(), sent: 0 }
+    }
+
+    /// Hands on the events of this epoch, in their place before a change of the catalog.
+    fn flush(&mut self) {
+        for mut event in std::mem::take(&mut self.events) {
+            self.sent += 1;
+            match self.mistake {
+                Mistake::CountsARepeatedEventTwice => event.id = format!("{} {}", event.id, self.sent),
+                Mistake::ForgetsRetractions if event.retract => continue,
+                Mistake::TakesTheLatestToArrive => event.revision = self.sent,
+                Mistake::LetsTheLaterOfAConflictStand => event.revision = event.revision * 100_000 + self.sent,
+                Mistake::EndsPeriodsInclusively => event.occurred_at -= 1,
+                Mistake::CutsValuesToWholeNumbers => {
+                    let whole = event.data.get("value").and_then(|value| value.split('.').next()).map(str::to_owned);
+                    event.data.extend(whole.map(|whole| ("value".to_owned(), whole)));
+                }
+                _ => {}
+            }
+            self.oracle.event(event);
+        }
+    }
+}
+
+impl Subject for Mistaken {
+    fn catalog(&mut self, mut change: CatalogChange) -> Result<(), String> {
+        self.flush();
+        match (self.mistake, &mut change) {
+            (Mistake::ForgetsPricesSetBack, CatalogChange::Price { version, .. }) => {
+                version.effective_from =
+                    version.effective_from.max(self.clock.map(|clock| clock - clock % 3_600_000_000));
+            }
+            (Mistake::PutsTierBoundsInTheTierAbove, CatalogChange::Plan(plan)) => {
+                for version in plan.rate_cards.iter_mut().flat_map(|card| &mut card.prices) {
+                    lower_bounds(&mut version.price);
+                }
+            }
+            (Mistake::RoundsEachLine, CatalogChange::Plan(plan)) => plan.rounding.scope = RoundingScope::Line,
+            _ => {}
+        }
+        self.oracle.catalog(change)
+    }
+
+    fn event(&mut self, event: UsageEvent) {
+        self.events.push(event);
+    }
+
+    fn refused(&mut self, reason: Reason) {
+        self.oracle.refused(reason);
+    }
+
+    fn clock(&mut self, micros: i64) {
+        if self.mistake != Mistake::ForgetsThatClocksGoOn || self.clock.is_none() {
+            self.clock = Some(micros);
+            self.oracle.clock(micros);
+        }
+    }
+
+    fn commit(&mut self) -> u64 {
+        if self.mistake == Mistake::LosesTheLastEventOfAnEpoch {
+            self.events.pop();
+        }
+        if self.mistake == Mistake::ShowsEventsAnEpochLate {
+            std::mem::swap(&mut self.events, &mut self.late);
+        }
+        self.flush();
+        self.oracle.commit()
+    }
+
+    fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document> {
+        self.oracle.issue(customer, subscription, period_start)
+    }
+
+    fn rows(&mut self, view: &str) -> Rows {
+        let rows = self.oracle.rows(view).into_iter();
+        let is_negative =
+            |cell: &trueup::oracle::Cell| matches!(cell, trueup::oracle::Cell::Decimal(units) if *units < 0);
+        match (self.mistake, view) {
+            (Mistake::HidesNegativeQuantities, "usage") => rows.filter(|row| !is_negative(&row[6])).collect(),
+            (Mistake::ForgetsToCorrectQuantities, "corrections") => {
+                rows.filter(|row| row[8] != trueup::oracle::Cell::Decimal(0)).collect()
+            }
+            (Mistake::IssuesWithoutCorrections, "corrections") => Rows::new(),
+            _ => rows.collect(),
+        }
+    }
+}
+
+fn lower_bounds(price: &mut Price) {
+    if let Price::Graduated { tiers } | Price::Volume { tiers } = price {
+        for bound in tiers.iter_mut().filter_map(|tier| tier.up_to.as_mut()) {
+            *bound -= 1;
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What a billing story or a history is told to: something that takes facts and shows views.
+//!
+//! There are three: the oracle, the engine, and the two side by side, which is how the engine is
+//! tested. Tests talk to `Subject` alone, so that the engine's own interface stays free to change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trueup::oracle::{Cell, Oracle, Statement, VIEWS};
+use trueup_model::catalog::{Catalog, CatalogChange};
+use trueup_model::dictionary::Dictionary;
+use trueup_model::event::UsageEvent;
+use trueup_model::fact::Document;
+use trueup_model::usage::Reason;
+
+/// The rows of a view: each has the view's columns, in their order.
+pub type Rows = BTreeSet<Vec<Cell>>;
+
+/// Something that takes facts and shows views.
+///
+/// Facts given since the last commit form the next epoch, in the order in which they were given.
+pub trait Subject {
+    /// Changes the catalog, or says why it cannot be changed so.
+    fn catalog(&mut self, change: CatalogChange) -> Result<(), String>;
+
+    /// Sends an event by a way that reads it from text.
+    fn event(&mut self, event: UsageEvent);
+
+    /// Sends something that is set aside for this reason.
+    fn refused(&mut self, reason: Reason);
+
+    /// Sets the billing clock, for this epoch and those after it.
+    fn clock(&mut self, micros: i64);
+
+    /// Ends the epoch, whether or not something happened in it, and tells its number.
+    fn commit(&mut self) -> u64;
+
+    /// Issues what is outstanding for a billing period, in an epoch of its own that is committed
+    /// when this returns; none if nothing is outstanding. Called only right after a commit.
+    /// Documents are numbered `INV-000001`, `INV-000002` and so on, corrections like invoices.
+    fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document>;
+
+    /// The rows of a view as of the last commit; of the quarantine, the count for each reason.
+    fn rows(&mut self, view: &str) -> Rows;
+}
+
+/// The oracle as a subject. It holds a catalog too, only to refuse what a catalog refuses.
+pub struct OracleSubject {
+    oracle: Oracle,
+    catalog: Catalog,
+    dictionary: Dictionary,
+    epoch: u64,
+    clock: i64,
+    statements: Vec<Statement>,
+    documents: usize,
+}
+
+impl OracleSubject {
+    pub fn new() -> OracleSubject {
+        OracleSubject {
+            oracle: Oracle::new(),
+            catalog: Catalog::default(),
+            dictionary: Dictionary::default(),
+            epoch: 0,
+            clock: 0,
+            statements: Vec::new(),
+            documents: 0,
+        }
+    }
+
+    /// The document that must be issued now, with the next number.
+    fn draft(&self, customer: &str, subscription: &str, period_start: i64) -> Option<Document> {
+        let lines = self.oracle.draft(customer, subscription, period_start)?;
+        let of_period = |row: &Vec<Cell>| {
+            row[..3] == [Cell::Text(customer.into()), Cell::Text(subscription.into()), Cell::Time(period_start)]
+        };
+        let invoices = self.oracle.rows("invoices");
+        let invoice = invoices.iter().find(|row| of_period(row)).expect("what has a draft is among the invoices");
+        let [_, _, _, Cell::Time(period_end), _, _, number, Cell::Text(currency), ..] = &invoice[..] else {
+            panic!("an invoice has a period and a currency: {invoice:?}");
+        };
+        Some(Document {
+            number: format!("INV-{:06}", self.documents + 1),
+            corrects: if let Cell::Text(number) = number { Some(number.clone()) } else { None },
+            customer: customer.to_owned(),
+            subscription: subscription.to_owned(),
+            period_start,
+            period_end: *period_end,
+            issued_at: self.clock,
+            currency: currency.clone(),
+            lines,
+        })
+    }
+
+    fn commit_as(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.oracle.accept(epoch, self.clock, std::mem::take(&mut self.statements));
+    }
+
+    fn issued(&mut self, document: Document) {
+        self.documents += 1;
+        self.statements.push(Statement::Issued(document));
+    }
+}
+
+impl Subject for OracleSubject {
+    fn catalog(&mut self, change: CatalogChange) -> Result<(), String> {
+        self.catalog.apply(change.clone(), &mut self.dictionary).map_err(|error| error.to_string())?;
+        self.statements.push(Statement::Catalog(change));
+        Ok(())
+    }
+
+    fn event(&mut self, event: UsageEvent) {
+        self.statements.push(Statement::Event(event));
+    }
+
+    fn refused(&mut self, reason: Reason) {
+        self.statements.push(Statement::Refused(reason));
+    }
+
+    fn clock(&mut self, micros: i64) {
+        self.clock = micros;
+    }
+
+    fn commit(&mut self) -> u64 {
+        self.commit_as(self.epoch + 1);
+        self.epoch
+    }
+
+    fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document> {
+        let document = self.draft(customer, subscription, period_start)?;
+        self.issued(document.clone());
+        self.commit();
+        Some(document)
+    }
+
+    fn rows(&mut self, view: &str) -> Rows {
+        self.oracle.rows(view)
+    }
+}
+
+/// A subject beside the oracle: after each epoch every view of both must be the same.
+pub struct Beside {
+    subject: Box<dyn Subject>,
+    oracle: OracleSubject,
+    numbers: BTreeMap<String, Document>,
+}
+
+impl Beside {
+    pub fn oracle(subject: Box<dyn Subject>) -> Beside {
+        Beside { subject, oracle: OracleSubject::new(), numbers: BTreeMap::new() }
+    }
+
+    fn compare(&mut self, epoch: u64) {
+        assert!(epoch > self.oracle.epoch, "epoch {epoch} does not follow epoch {}", self.oracle.epoch);
+        self.oracle.commit_as(epoch);
+        for view in VIEWS {
+            let (shown, right) = (self.subject.rows(view), self.oracle.rows(view));
+            assert!(shown == right, "{view} is wrong at epoch {epoch}\n{}", difference(&shown, &right));
+        }
+    }
+}
+
+impl Subject for Beside {
+    fn catalog(&mut self, change: CatalogChange) -> Result<(), String> {
+        self.subject.catalog(change.clone())?;
+        self.oracle.catalog(change)
+    }
+
+    fn event(&mut self, event: UsageEvent) {
+        self.subject.event(event.clone());
+        self.oracle.event(event);
+    }
+
+    fn refused(&mut self, reason: Reason) {
+        self.subject.refused(reason);
+        self.oracle.refused(reason);
+    }
+
+    fn clock(&mut self, micros: i64) {
+        self.subject.clock(micros);
+        self.oracle.clock(micros);
+    }
+
+    fn commit(&mut self) -> u64 {
+        let epoch = self.subject.commit();
+        self.compare(epoch);
+        epoch
+    }
+
+    fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document> {
+        let right = self.oracle.draft(customer, subscription, period_start);
+        let issued = self.subject.issue(customer, subscription, period_start);
+        assert_eq!(issued, right, "what was issued to {customer} for {}", Cell::Time(period_start));
+        let document = issued?;
+        let before = self.numbers.insert(document.number.clone(), document.clone());
+        assert!(before.is_none(), "two documents have the number {}", document.number);
+        self.oracle.issued(document.clone());
+        self.compare(self.oracle.epoch + 1);
+        Some(document)
+    }
+
+    fn rows(&mut self, view: &str) -> Rows {
+        self.subject.rows(view)
+    }
+}
+
+/// The rows that are on one side only.
+pub fn difference(shown: &Rows, right: &Rows) -> String {
+    let line = |mark: &str, row: &Vec<Cell>| {
+        let cells: Vec<String> = row.iter().map(Cell::to_string).collect();
+        format!("{mark} {}\n", cells.join(" | "))
+    };
+    let wrong = shown.difference(right).map(|row| line("wrong  ", row));
+    let missing = right.difference(shown).map(|row| line("missing", row));
+    wrong.chain(missing).collect()
+}

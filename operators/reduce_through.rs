@@ -21,6 +21,7 @@ use timely::dataflow::operators::generic::Operator;
 
 use trueup_model::books::{Targets, Turn};
 use trueup_model::fact::Epoch;
+use trueup_model::identity::stable_hash;
 
 use crate::in_order::InOrder;
 use crate::shared::{SharedCursor, ValBatch, ValTrace, accumulate};
@@ -42,7 +43,8 @@ pub struct Reduction<K, V, R, D, R2> {
     pub name: &'static str,
     /// Whose keys a turn of the books touches.
     pub leads: fn(&Turn) -> Leads,
-    /// Which further keys it touches, even if nothing is under them.
+    /// Which further keys it touches, even if nothing is under them; each is taken by the worker
+    /// where the records of its lead lie.
     pub keys: fn(&Turn) -> Vec<K>,
     /// Which values matter.
     pub next: fn(&V) -> Next<V>,
@@ -66,6 +68,9 @@ where
 {
     let mut trace = records.trace;
     let name = reduction.name;
+    let scope = records.stream.scope();
+    let (worker, workers) = (scope.index() as u64, scope.peers() as u64);
+    let is_here = move |key: &K| stable_hash(key.lead(), 0) % workers == worker;
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
         let mut in_order = InOrder::<ValBatch<K, V, R>>::default();
         let mut targets = Targets::default();
@@ -85,7 +90,7 @@ where
                 let mut keys = changed_keys(&step.batches, step.epoch);
                 if let Some(turn) = &step.turn {
                     reader.touched_keys(&(reduction.leads)(turn), &mut keys);
-                    keys.extend((reduction.keys)(turn));
+                    keys.extend((reduction.keys)(turn).into_iter().filter(is_here));
                 }
                 let before = reader.outputs(&keys, step.epoch.checked_sub(1), &mut targets);
                 if let Some(turn) = &step.turn {

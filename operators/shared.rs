@@ -135,7 +135,10 @@ impl<C: Cursor> Cursor for SharedCursor<C> {
 
     #[inline]
     fn seek_val(&mut self, storage: &Self::Storage, val: Self::Val<'_>) {
-        self.0.seek_val(&storage.0, val);
+        // A list of cursors asks this of all its members, also of those that have no key left.
+        if self.0.key_valid(&storage.0) {
+            self.0.seek_val(&storage.0, val);
+        }
     }
 
     #[inline]

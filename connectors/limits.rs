@@ -13,6 +13,10 @@ pub const ID_BYTES_MAX: usize = 128;
 pub const SOURCE_BYTES_MAX: usize = 256;
 /// The most bytes of a dimension, or of another text that is kept.
 pub const TEXT_BYTES_MAX: usize = 1024;
+/// The greatest quantity of one event, up or down, in whole units. A hundred thousand million
+/// of them add up to 10^26, which an `i128` still holds with twelve decimal places: no sender
+/// can make a sum overflow.
+pub const QUANTITY_MAX: i128 = 1_000_000_000_000_000;
 /// The most bytes of an input that are kept with its refusal.
 pub const PAYLOAD_BYTES_MAX: usize = 1024;
 /// The most bytes of a value that are repeated in a sentence.
@@ -59,6 +63,18 @@ pub(crate) fn check_text(property: &str, text: &str) -> Result<(), Fault> {
     }
 }
 
+/// Refuses a quantity, in units of 10^-`scale`, that could make sums overflow.
+pub(crate) fn check_quantity(property: &str, quantity: i128, scale: u32) -> Result<(), Fault> {
+    // Beyond the scales that meters have, nothing fits, and that is safe too.
+    let quantity_max = 10i128.checked_pow(scale).and_then(|one| QUANTITY_MAX.checked_mul(one));
+    match quantity_max {
+        Some(quantity_max) if quantity.abs() <= quantity_max => Ok(()),
+        _ => Err(Fault::out_of_range(format!(
+            "`data.{property}` is beyond {QUANTITY_MAX}, the most of one event; check its unit"
+        ))),
+    }
+}
+
 /// The start of a text, at most so many bytes of it, ending at a character.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
@@ -94,6 +110,18 @@ mod tests {
         assert!(check_name("id", &"x".repeat(ID_BYTES_MAX), ID_BYTES_MAX).is_ok());
         assert!(check_name("id", &"x".repeat(ID_BYTES_MAX + 1), ID_BYTES_MAX).is_err());
         assert!(check_name("id", "", ID_BYTES_MAX).is_err());
+    }
+
+    #[test]
+    fn quantities_are_checked_at_their_limit() {
+        for scale in [0, 3, 12] {
+            let quantity_max = QUANTITY_MAX * 10i128.pow(scale);
+            for quantity in [quantity_max - 1, quantity_max, -quantity_max] {
+                assert!(check_quantity("bytes", quantity, scale).is_ok());
+            }
+            assert!(check_quantity("bytes", quantity_max + 1, scale).is_err());
+            assert!(check_quantity("bytes", -quantity_max - 1, scale).is_err());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use trueup_model::decimal;
 
 use crate::fault::Fault;
-use crate::limits::{check_text, shown};
+use crate::limits::{check_quantity, check_text, shown};
 
 /// One value of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,10 +68,12 @@ impl<'a> Value<'a> {
             }
             Value::Word(text) => *text,
         };
-        decimal::parse(text, scale).map_err(|error| {
+        let quantity = decimal::parse(text, scale).map_err(|error| {
             let shown = shown(text);
             Fault::out_of_range(format!("`data.{property}` is {shown}: {error}"))
-        })
+        })?;
+        check_quantity(property, quantity, scale)?;
+        Ok(quantity)
     }
 
     /// The value as a text; none where it is absent.
@@ -135,8 +137,8 @@ mod tests {
 
     #[test]
     fn numbers_are_exact_whether_quoted_or_not() {
-        for json in ["12345678901234567.89", "\"12345678901234567.89\"", "\"\\u00312345678901234567.89\""] {
-            assert_eq!(Value::of_json(json).number("tokens", 2), Ok(1_234_567_890_123_456_789), "{json}");
+        for json in ["123456789012345.67890123", "\"123456789012345.67890123\"", "\"\\u003123456789012345.67890123\""] {
+            assert_eq!(Value::of_json(json).number("tokens", 8), Ok(12_345_678_901_234_567_890_123), "{json}");
         }
         assert!(Value::of_json("0.123").number("tokens", 2).is_err());
         assert!(Value::of_json("true").number("tokens", 2).is_err());

@@ -21,7 +21,7 @@ impl<'a> Envelope<'a> {
             return None;
         }
         let Envelope { attributes, data } = self;
-        let mut cursor = Cursor { text: json, at: 0 };
+        let mut cursor = Cursor(json);
         cursor.members(|cursor, key| match Member::named(key) {
             Member::Attribute(attribute) => {
                 attributes.put(attribute, cursor.scalar()?);
@@ -41,7 +41,7 @@ impl<'a> Envelope<'a> {
             }
             Member::Other => cursor.scalar().map(drop),
         })?;
-        cursor.is_at_end().then_some(())
+        cursor.0.is_empty().then_some(())
     }
 }
 
@@ -52,14 +52,11 @@ fn columns_so_far<'c>(attributes: &Attributes<'_>, columns: &'c BTreeMap<String,
 /// Whether every quote in the text begins or ends a string, and no string holds what JSON
 /// would not have in it. One pass without branches.
 fn is_plain(text: &str) -> bool {
-    !text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'\\'))
+    text.bytes().fold(0, |found, byte| found | u8::from(byte < b' ') | u8::from(byte == b'\\')) == 0
 }
 
 /// What of a plain text is still to be read.
-struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
-}
+struct Cursor<'a>(&'a str);
 
 impl<'a> Cursor<'a> {
     /// Reads an object; `member` is called after each key and its colon, and reads the value.
@@ -86,51 +83,49 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn scalar(&mut self) -> Option<Value<'a>> {
         if self.peek()? == b'"' {
-            self.at += 1;
+            self.next()?;
             return self.string_rest().map(|text| Value::Text(Cow::Borrowed(text)));
         }
-        let start = self.at;
-        let rest = &self.text.as_bytes()[start..];
-        self.at += rest.iter().position(|byte| matches!(byte, b',' | b'}' | b' '))?;
-        match &self.text[start..self.at] {
+        let length = self.0.bytes().position(|byte| matches!(byte, b',' | b'}' | b' '))?;
+        let (word, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        match word {
             "null" => Some(Value::Absent),
-            word if matches!(word, "true" | "false") || is_number(word.as_bytes()) => Some(Value::Word(word)),
-            _ => None,
+            "true" | "false" => Some(Value::Word(word)),
+            _ => is_number(word.as_bytes()).then_some(Value::Word(word)),
         }
     }
 
     /// Reads a string whose first quote has been read.
     #[inline]
     fn string_rest(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        let length = quote_at(&self.text.as_bytes()[start..])?;
-        self.at = start + length + 1;
-        Some(&self.text[start..start + length])
+        let (text, rest) = self.0.split_at_checked(quote_at(self.0.as_bytes())?)?;
+        self.0 = rest.get(1..)?;
+        Some(text)
     }
 
     /// The next byte that is no space.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
-        while *self.text.as_bytes().get(self.at)? == b' ' {
-            self.at += 1;
+        loop {
+            match *self.0.as_bytes().first()? {
+                b' ' => self.0 = &self.0[1..],
+                byte => return Some(byte),
+            }
         }
-        Some(self.text.as_bytes()[self.at])
     }
 
+    /// Reads the next byte that is no space; none if it is not ASCII either.
     #[inline]
     fn next(&mut self) -> Option<u8> {
         let byte = self.peek()?;
-        self.at += 1;
+        self.0 = self.0.get(1..)?;
         Some(byte)
     }
 
     #[inline]
     fn expect(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then_some(())
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.at == self.text.len()
     }
 }
 
@@ -141,17 +136,17 @@ fn quote_at(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
     const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk() {
+    let (eights, rest) = bytes.as_chunks();
+    for (number, eight) in eights.iter().enumerate() {
         // Where a byte is a quote, this is zero; taking one away then borrows into its high bit.
         let differs = u64::from_le_bytes(*eight) ^ QUOTES;
         let quotes = differs.wrapping_sub(ONES) & !differs & HIGHS;
         if quotes != 0 {
-            return Some(at + quotes.trailing_zeros() as usize / 8);
+            return Some(number * 8 + quotes.trailing_zeros() as usize / 8);
         }
-        at += 8;
     }
-    bytes[at..].iter().position(|byte| *byte == b'"').map(|found| at + found)
+    let found = rest.iter().position(|byte| *byte == b'"')?;
+    Some(bytes.len() - rest.len() + found)
 }
 
 /// Whether this is a number as JSON has it: no plus, no zero in front, digits around the point.

@@ -41,13 +41,13 @@ fn check_file(path: &Path, answer: &impl Fn(&str) -> String) -> usize {
     if std::env::var_os("REWRITE").is_some() {
         fs::write(path, answered).expect("a case file can be written");
     } else {
-        similar(path, &text, &answered);
+        expect_same(path, &text, &answered);
     }
     count
 }
 
 /// Fails with the first line that differs.
-fn similar(path: &Path, expected: &str, answered: &str) {
+fn expect_same(path: &Path, expected: &str, answered: &str) {
     let lines = expected.lines().zip(answered.lines()).zip(1..);
     for ((expected, answered), number) in lines {
         assert_eq!(expected, answered, "\n{}:{number} expects the left, and got the right", path.display());

@@ -17,6 +17,7 @@ use laws::Laws;
 use planted::{Mistake, Mistaken};
 use subject::{Beside, OracleSubject, Rows, Subject, difference};
 use trueup::oracle::{Cell, VIEWS};
+use trueup_model::event::UsageEvent;
 
 const ACTS: usize = 160;
 
@@ -125,6 +126,57 @@ fn check_that_order_does_not_matter(fresh: &Fresh) {
     }
 }
 
+/// Statements of one event, as revision, whether it takes the event back, and its value: whatever
+/// the order in which they come, the same one stands.
+const STATEMENTS: [[(u32, bool, &str); 5]; 6] = [
+    [(0, false, "5"), (0, false, "5"), (0, true, "5"), (1, false, "7"), (1, true, "7")],
+    [(0, false, "5"), (0, true, "5"), (1, false, "7"), (2, false, "9"), (1, true, "7")],
+    [(0, true, "5"), (0, true, "5"), (1, true, "5"), (1, false, "5"), (0, false, "5")],
+    [(0, false, "5"), (1, false, "5"), (2, false, "5"), (2, true, "5"), (3, false, "5")],
+    [(3, false, "1"), (2, false, "2"), (1, false, "3"), (0, false, "4"), (3, true, "1")],
+    [(0, false, "5"), (0, false, "5"), (0, false, "5"), (7, true, "5"), (8, false, "6")],
+];
+
+/// All orders of some things.
+fn orders<T: Clone>(things: &[T]) -> Vec<Vec<T>> {
+    if things.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for place in 0..things.len() {
+        let mut others = things.to_vec();
+        let first = others.remove(place);
+        all.extend(orders(&others).into_iter().map(|order| [vec![first.clone()], order].concat()));
+    }
+    all
+}
+
+fn check_every_order_of_a_few_statements(fresh: &Fresh) {
+    // A catalog, and an event to say all this of.
+    let history = history(1, Kind::Confluent, ACTS);
+    let is_sound = |event: &&UsageEvent| event.subject == "s1" && event.event_type == "call" && event.data.len() > 2;
+    let events = history.iter().filter_map(|act| if let Act::Event(event) = act { Some(event) } else { None });
+    let event = events.filter(|event| !event.retract).find(is_sound).expect("somebody called");
+    let catalog = history.iter().take_while(|act| !matches!(act, Act::Commit));
+    for statements in STATEMENTS {
+        let mut ends = Vec::new();
+        for order in orders(&statements) {
+            let mut acts: History = catalog.clone().cloned().collect();
+            for (revision, retract, value) in order {
+                let mut event = UsageEvent { revision, retract, id: "only".to_owned(), ..event.clone() };
+                event.data.insert("value".to_owned(), value.to_owned());
+                acts.push(Act::Event(event));
+            }
+            acts.push(Act::Commit);
+            let end = end(&acts, &mut *fresh());
+            if !ends.contains(&end) {
+                ends.push(end);
+            }
+        }
+        assert_eq!(ends.len(), 1, "the end depends on the order of {statements:?}");
+    }
+}
+
 #[test]
 fn the_oracle_keeps_the_laws() {
     check_histories(&the_oracle);
@@ -138,6 +190,18 @@ fn the_oracle_forgets_what_is_taken_back() {
 #[test]
 fn the_oracle_does_not_depend_on_order() {
     check_that_order_does_not_matter(&the_oracle);
+}
+
+#[test]
+fn the_oracle_ends_the_same_whatever_comes_first() {
+    check_every_order_of_a_few_statements(&the_oracle);
+}
+
+#[test]
+fn the_engine_ends_the_same_whatever_comes_first() {
+    if let Some(fresh) = the_engine() {
+        check_every_order_of_a_few_statements(&*fresh);
+    }
 }
 
 #[test]
@@ -218,4 +282,13 @@ fn every_planted_mistake_is_noticed() {
         println!("{mistake:?} is noticed at seed {noticed:?}");
         assert!(noticed.is_some(), "{mistake:?} is not noticed");
     }
+}
+
+#[test]
+fn what_goes_wrong_is_shown_in_a_few_acts() {
+    let fresh =
+        || -> Box<dyn Subject> { Box::new(Beside::oracle(Box::new(Mistaken::with(Mistake::ForgetsRetractions)))) };
+    let shortest = shortest(history(1, Kind::Any, ACTS), &fresh);
+    // At most a meter, the retraction, and an end of the epoch.
+    assert!(shortest.len() <= 3, "{shortest:?}");
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use trueup::oracle::Cell;
 use trueup_model::calendar::Cadence;
 use trueup_model::catalog::{
     AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
@@ -34,35 +35,40 @@ pub enum Act {
 /// What happens, in order.
 pub type History = Vec<Act>;
 
-/// Does what the history says. What the catalog refuses is left out.
+/// Does what the history says. What the catalog refuses is left out, and so are epochs in which
+/// nothing happens.
 pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnMut(&mut dyn Subject)) {
+    let mut is_pending = false;
     for act in history {
         match act {
-            Act::Catalog(change) => drop(subject.catalog(change.clone())),
+            Act::Catalog(change) => is_pending |= subject.catalog(change.clone()).is_ok(),
             Act::Event(event) => subject.event(event.clone()),
             Act::Refused(reason) => subject.refused(*reason),
             Act::Clock(micros) => subject.clock(*micros),
-            Act::Issue(pick) => {
-                subject.commit();
-                issue(subject, *pick);
-                after_epoch(subject);
+            Act::Issue(_) | Act::Commit => {
+                if std::mem::take(&mut is_pending) {
+                    subject.commit();
+                    after_epoch(subject);
+                }
             }
-            Act::Commit => {
-                subject.commit();
-                after_epoch(subject);
-            }
+        }
+        is_pending |= matches!(act, Act::Event(_) | Act::Refused(_) | Act::Clock(_));
+        if let Act::Issue(pick) = act
+            && issue(subject, *pick)
+        {
+            after_epoch(subject);
         }
     }
 }
 
-fn issue(subject: &mut dyn Subject, pick: usize) {
-    use trueup::oracle::Cell::{Text, Time};
+/// Whether there was anything to issue.
+fn issue(subject: &mut dyn Subject, pick: usize) -> bool {
     let invoices = subject.rows("invoices");
-    if let Some([Text(customer), Text(subscription), Time(period_start), ..]) =
-        invoices.iter().nth(pick % invoices.len().max(1)).map(Vec::as_slice)
-    {
-        subject.issue(customer, subscription, *period_start);
-    }
+    let invoice = invoices.iter().nth(pick % invoices.len().max(1)).map(Vec::as_slice);
+    let Some([Cell::Text(customer), Cell::Text(subscription), Cell::Time(period_start), ..]) = invoice else {
+        return false;
+    };
+    subject.issue(customer, subscription, *period_start).is_some()
 }
 
 impl fmt::Debug for Act {
@@ -77,11 +83,11 @@ impl fmt::Debug for Act {
                 event.revision,
                 event.event_type,
                 event.subject,
-                trueup::oracle::Cell::Time(event.occurred_at),
+                Cell::Time(event.occurred_at),
                 event.data,
             ),
             Act::Refused(reason) => write!(f, "refused: {}", reason.name()),
-            Act::Clock(micros) => write!(f, "clock {}", trueup::oracle::Cell::Time(*micros)),
+            Act::Clock(micros) => write!(f, "clock {}", Cell::Time(*micros)),
             Act::Issue(pick) => write!(f, "issue the invoice number {pick}"),
             Act::Commit => write!(f, "commit"),
         }
@@ -239,7 +245,7 @@ impl World {
             64..72 => self.catalog_change(),
             72..77 if self.kind == Kind::Any => Act::Issue(self.dice.below(40) as usize),
             77..84 => {
-                self.clock += self.dice.below(12 * 24) as i64 * HOUR;
+                self.clock += (1 + self.dice.below(12 * 24)) as i64 * HOUR;
                 Act::Clock(self.clock)
             }
             _ => Act::Commit,

@@ -2,6 +2,7 @@
 //!
 //! Each is the oracle with something done to it that an engine might do by mistake.
 
+use trueup::oracle::Cell;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::Document;
@@ -138,12 +139,11 @@ impl Subject for Mistaken {
 
     fn rows(&mut self, view: &str) -> Rows {
         let rows = self.oracle.rows(view).into_iter();
-        let is_negative =
-            |cell: &trueup::oracle::Cell| matches!(cell, trueup::oracle::Cell::Decimal(units) if *units < 0);
+        let is_negative = |cell: &Cell| matches!(cell, Cell::Decimal(units) if *units < 0);
         match (self.mistake, view) {
             (Mistake::HidesNegativeQuantities, "usage") => rows.filter(|row| !is_negative(&row[6])).collect(),
             (Mistake::ForgetsToCorrectQuantities, "corrections") => {
-                rows.filter(|row| row[8] != trueup::oracle::Cell::Decimal(0)).collect()
+                rows.filter(|row| row[8] != Cell::Decimal(0)).collect()
             }
             (Mistake::IssuesWithoutCorrections, "corrections") => Rows::new(),
             _ => rows.collect(),

@@ -24,7 +24,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::tz::TimeZoneDatabase;
 use trueup::oracle::Cell;
 use trueup_model::calendar::Cadence;
 use trueup_model::catalog::{
@@ -472,7 +472,7 @@ impl<'s> Teller<'s> {
     fn time(&self, text: &str, zone: &str) -> i64 {
         let (text, zone) = text.strip_suffix('Z').map_or((text, zone), |text| (text, "UTC"));
         let civil = text.parse::<DateTime>().unwrap_or_else(|error| self.fail(&error.to_string()));
-        let zone = TimeZone::get(zone).unwrap_or_else(|error| self.fail(&error.to_string()));
+        let zone = TimeZoneDatabase::bundled().get(zone).unwrap_or_else(|error| self.fail(&error.to_string()));
         let instant = zone.to_timestamp(civil).unwrap_or_else(|error| self.fail(&error.to_string()));
         instant.as_microsecond()
     }

@@ -31,12 +31,13 @@ pub trait Subject {
     /// Sets the billing clock, for this epoch and those after it.
     fn clock(&mut self, micros: i64);
 
-    /// Ends the epoch, whether or not something happened in it, and tells its number.
+    /// Ends the epoch and tells its number. Called only if a fact was given, or the clock set.
     fn commit(&mut self) -> u64;
 
     /// Issues what is outstanding for a billing period, in an epoch of its own that is committed
-    /// when this returns; none if nothing is outstanding. Called only right after a commit.
-    /// Documents are numbered `INV-000001`, `INV-000002` and so on, corrections like invoices.
+    /// when this returns; none, and no epoch, if nothing is outstanding. Called only when no facts
+    /// wait for a commit. Documents are numbered `INV-000001`, `INV-000002` and so on, corrections
+    /// like invoices.
     fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document>;
 
     /// The rows of a view as of the last commit; of the quarantine, the count for each reason.
@@ -162,8 +163,9 @@ impl Beside {
 
 impl Subject for Beside {
     fn catalog(&mut self, change: CatalogChange) -> Result<(), String> {
-        self.subject.catalog(change.clone())?;
-        self.oracle.catalog(change)
+        let (taken, right) = (self.subject.catalog(change.clone()), self.oracle.catalog(change));
+        assert_eq!(taken.is_ok(), right.is_ok(), "{taken:?} instead of {right:?}");
+        taken
     }
 
     fn event(&mut self, event: UsageEvent) {

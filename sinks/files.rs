@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::cast;
 use arrow::csv::writer::WriterBuilder;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
 use parquet::arrow::ArrowWriter;
@@ -92,9 +93,18 @@ fn write_csv(file: File, schema: &SchemaRef, batches: Batches) -> io::Result<(us
 
 fn write_json(file: File, batches: Batches) -> io::Result<(usize, File)> {
     let mut writer = LineDelimitedWriter::new(BufWriter::new(file));
-    let rows = counted(batches, |batch| writer.write(batch).map_err(io_error))?;
+    let rows = counted(batches, |batch| decimals_as_text(batch).and_then(|batch| writer.write(&batch)).map_err(io_error))?;
     writer.finish().map_err(io_error)?;
     flushed(writer.into_inner()).map(|file| (rows, file))
+}
+
+fn decimals_as_text(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+    let columns = columns.map(|(field, column)| match column.data_type() {
+        DataType::Decimal128(..) => Ok((field.name(), cast(column, &DataType::Utf8)?)),
+        _ => Ok((field.name(), column.clone())),
+    });
+    RecordBatch::try_from_iter(columns.collect::<Result<Vec<_>, ArrowError>>()?)
 }
 
 fn counted(batches: Batches, mut write: impl FnMut(&RecordBatch) -> io::Result<()>) -> io::Result<usize> {

@@ -10,8 +10,12 @@ use std::time::Duration;
 pub struct Limits {
     /// The longest SQL text.
     pub sql_bytes_max: usize,
+    /// The most words and signs of a SQL text, not counting commas and literals.
+    pub sql_words_max: usize,
     /// The most nodes of a plan.
     pub plan_nodes_max: usize,
+    /// The deepest that a plan, or an expression in it, may nest; a chain of OR nests with each OR.
+    pub depth_max: usize,
     /// The most rows of a SQL result. Whole views of any size are read by path.
     pub rows_max: usize,
     /// The most memory that one statement's sorts, joins and groups may hold.
@@ -44,7 +48,9 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             sql_bytes_max: 64 << 10,
+            sql_words_max: 4000,
             plan_nodes_max: 10_000,
+            depth_max: 200,
             rows_max: 1_000_000,
             memory_bytes_max: 256 << 20,
             busy_max: Duration::from_secs(30),

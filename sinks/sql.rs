@@ -14,9 +14,11 @@ mod sum;
 mod table;
 
 use std::sync::Arc;
+use std::thread::Builder;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::temporal_conversions::as_datetime;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -27,7 +29,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use futures::stream::BoxStream;
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::Error;
 use crate::limits::Limits;
@@ -39,6 +42,9 @@ use crate::wire;
 pub const CATALOG: &str = "trueup";
 /// The schema that holds the views.
 pub const SCHEMA: &str = "public";
+
+/// Reserved, not used: only what a statement nests is touched.
+const PLANNING_STACK_BYTES: usize = 64 << 20;
 
 /// Rows of a result, as they come.
 pub type Rows = BoxStream<'static, Result<RecordBatch, Error>>;
@@ -75,9 +81,9 @@ impl Sql {
         }
         admit::text(text, &self.limits)?;
         let numbered = parameters::numbered(text);
-        let plan = self.state.create_logical_plan(&numbered).await.map_err(refused)?;
-        admit::plan(&plan, &self.limits)?;
-        let statement = Arc::new(Statement::new(plan)?);
+        let (state, limits) = (self.state.clone(), self.limits.clone());
+        let statement = with_deep_stack(move || understood(&state, &numbered, &limits)).await?;
+        let statement = Arc::new(statement);
         self.plans.put(text, statement.clone());
         Ok(statement)
     }
@@ -93,16 +99,22 @@ impl Sql {
         })?;
         let state = self.state_for(reading)?;
         let plan = state.create_physical_plan(&statement.plan).await.map_err(refused)?;
+        let plan = running::interruptible(plan).map_err(refused)?;
         let stream = execute_stream(plan, state.task_ctx()).map_err(refused)?;
         Ok(running::guarded(stream, statement.schema.clone(), turn, &self.limits))
     }
 
     fn state_for(&self, reading: Arc<dyn Reading>) -> Result<SessionState, Error> {
+        let clock = as_datetime::<TimestampMicrosecondType>(reading.clock_micros()).map(|time| time.and_utc());
         let mut config = self.state.config().clone();
         config.options_mut().extensions.insert(as_of::AsOf(reading.epoch()));
         let config = config.with_extension(Arc::new(table::Pinned(reading)));
         let builder = SessionStateBuilder::new_from_existing(self.state.clone()).with_config(config);
-        Ok(builder.with_runtime_env(self.runtime()?).build())
+        let mut state = builder.with_runtime_env(self.runtime()?).build();
+        state.mark_start_execution();
+        // `now()` is the billing clock of the moment, so that the same moment gives the same result.
+        state.execution_props_mut().query_execution_start_time = clock;
+        Ok(state)
     }
 
     // Each statement has a pool of its own, so that none can starve another, and never spills.
@@ -128,6 +140,27 @@ impl Statement {
         let plan = self.plan.clone().with_param_values(values).map_err(refused)?;
         Statement::new(plan)
     }
+}
+
+fn understood(state: &SessionState, text: &str, limits: &Limits) -> Result<Statement, Error> {
+    // Nothing in it waits: the views are all known beforehand.
+    let plan = Handle::current().block_on(state.create_logical_plan(text)).map_err(refused)?;
+    admit::plan(&plan, limits)?;
+    Statement::new(plan)
+}
+
+/// Runs `work` on a thread of its own with a stack for what may nest deeply before it is refused.
+async fn with_deep_stack<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let (sender, answer) = oneshot::channel();
+    let runtime = Handle::current();
+    let work = move || {
+        let _runtime = runtime.enter();
+        // Nobody waits for the answer of a request that was given up.
+        let _ = sender.send(work());
+    };
+    let thread = Builder::new().name("plan".into()).stack_size(PLANNING_STACK_BYTES).spawn(work);
+    thread.map_err(|error| Error::Limit(format!("no thread can be had to plan the statement: {error}")))?;
+    answer.await.map_err(|_| Error::Sql("the statement met a fault of the query planner: write it in another way".into()))?
 }
 
 fn state() -> SessionState {

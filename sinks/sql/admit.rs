@@ -3,33 +3,52 @@
 //! Checked before anything is computed. What a statement may cost while it runs is bounded in
 //! `running.rs`.
 
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::SQLOptions;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::Error;
 use crate::limits::Limits;
 
-/// Refuses texts that are too long to be planned safely.
+/// Refuses texts that are too long to be planned safely: planning takes stack for each level,
+/// and a stack that overflows would end the process.
 pub fn text(text: &str, limits: &Limits) -> Result<(), Error> {
-    match text.len() > limits.sql_bytes_max {
-        true => Err(Error::Limit(format!(
-            "the statement has {} bytes, at most {} are planned",
-            text.len(),
-            limits.sql_bytes_max
-        ))),
+    if text.len() > limits.sql_bytes_max {
+        let (bytes, most) = (text.len(), limits.sql_bytes_max);
+        return Err(Error::Limit(format!("the statement has {bytes} bytes, at most {most} are planned")));
+    }
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().map_err(|error| Error::Sql(error.to_string()))?;
+    let words = tokens.iter().filter(|token| nests(token)).count();
+    match words > limits.sql_words_max {
+        true => {
+            let most = limits.sql_words_max;
+            Err(Error::Limit(format!("the statement has {words} words and signs, at most {most} are planned")))
+        }
         false => Ok(()),
     }
+}
+
+fn nests(token: &Token) -> bool {
+    !matches!(
+        token,
+        Token::Whitespace(_) | Token::Comma | Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_)
+    )
 }
 
 /// Refuses plans that would change something, or have too many nodes.
 pub fn plan(plan: &LogicalPlan, limits: &Limits) -> Result<(), Error> {
     let mut nodes = 0;
     let mut verb = None;
+    let mut deep = false;
     plan.apply_with_subqueries(|node| {
         nodes += 1;
         verb = verb.take().or_else(|| changing(node));
-        Ok(TreeNodeRecursion::Continue)
+        node.apply_expressions(|expression| {
+            deep |= deeper(expression, limits.depth_max);
+            Ok(TreeNodeRecursion::Continue)
+        })
     })
     .map_err(super::refused)?;
     if let Some(verb) = verb {
@@ -39,9 +58,28 @@ pub fn plan(plan: &LogicalPlan, limits: &Limits) -> Result<(), Error> {
         let most = limits.plan_nodes_max;
         return Err(Error::Limit(format!("the statement has {nodes} steps, at most {most} are run")));
     }
+    if deep || deeper_plan(plan, limits.depth_max) {
+        let most = limits.depth_max;
+        return Err(Error::Limit(format!("the statement nests deeper than {most}: write IN instead of many OR, fewer joins and unions")));
+    }
     // A second opinion, kept by those who know of verbs that come later.
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(plan).map_err(super::refused)
+}
+
+fn deeper_plan(plan: &LogicalPlan, most: usize) -> bool {
+    most == 0 || plan.inputs().into_iter().any(|input| deeper_plan(input, most - 1))
+}
+
+/// Whether `expression` nests deeper than `most`; evaluation takes stack for each level too.
+fn deeper(expression: &Expr, most: usize) -> bool {
+    let Some(rest) = most.checked_sub(1) else { return true };
+    let mut found = false;
+    let looked = expression.apply_children(|child| {
+        found |= deeper(child, rest);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found || looked.is_err()
 }
 
 fn changing(node: &LogicalPlan) -> Option<String> {

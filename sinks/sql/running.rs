@@ -4,12 +4,16 @@
 //! so, never as if it were whole. Only time spent computing counts, so a slow reader is no fault.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use futures::stream::{self, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -27,6 +31,15 @@ struct Running {
     limits: Limits,
     /// Held until the statement ends, so that only so many run at once.
     _turn: OwnedSemaphorePermit,
+}
+
+/// The same plan, with a place at every step where it can be stopped: a join of small tables may
+/// compute for hours without ever waiting for anything.
+pub fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let wrapped = |step: Arc<dyn ExecutionPlan>| {
+        Ok(Transformed::yes(Arc::new(CooperativeExec::new(step)) as Arc<dyn ExecutionPlan>))
+    };
+    plan.transform_up(wrapped).map(|plan| plan.data)
 }
 
 /// The rows of `stream`, as sent under `schema`, within `limits`.

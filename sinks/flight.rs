@@ -92,7 +92,10 @@ impl Flight {
 async fn safely<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(outcome) => outcome.map_err(Status::from),
-        Err(_) => Err(Status::internal("this request met a fault of the server: write it in another way")),
+        Err(_) => {
+            tracing::error!("a request panicked");
+            Err(Status::internal("this request met a fault of the server: write it in another way"))
+        }
     }
 }
 

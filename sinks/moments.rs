@@ -4,7 +4,8 @@
 //! one. A moment is held by its readers and for a short while after a ticket named it; an older
 //! one, while the engine still knows its changes, is computed back from the newest.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +29,8 @@ struct Held {
     recent: VecDeque<Recent>,
     leases: BTreeMap<u64, Lease>,
     leases_given: u64,
+    /// Leases that ended because nobody used them, the latest of them.
+    idled: BTreeSet<u64>,
 }
 
 struct Recent {
@@ -80,11 +83,11 @@ impl Moments {
             return Ok(reading);
         }
         let newest = self.publication.newest();
-        match epoch {
-            _ if epoch == newest.epoch() => Ok(newest),
-            _ if epoch > newest.epoch() => Err(Error::Ahead { epoch, newest: newest.epoch() }),
-            _ if epoch < newest.oldest() => Err(Error::Forgotten { epoch, oldest: newest.oldest() }),
-            _ => Ok(Arc::new(Past::new(newest, epoch))),
+        match epoch.cmp(&newest.epoch()) {
+            Ordering::Equal => Ok(newest),
+            Ordering::Greater => Err(Error::Ahead { epoch, newest: newest.epoch() }),
+            Ordering::Less if epoch < newest.oldest() => Err(Error::Forgotten { epoch, oldest: newest.oldest() }),
+            Ordering::Less => Ok(Arc::new(Past::new(newest, epoch))),
         }
     }
 
@@ -129,12 +132,24 @@ impl Moments {
 
     /// Lets go of a leased moment; letting go twice does no harm.
     pub fn release(&self, number: u64) {
-        self.held().leases.remove(&number);
+        let mut held = self.held();
+        held.leases.remove(&number);
+        held.idled.remove(&number);
     }
 
-    /// How many moments are held for transactions.
-    pub fn leases(&self) -> usize {
-        self.held().leases.len()
+    /// Whether a lease was released by its owner, and not lost for want of use.
+    pub fn released(&self, number: u64) -> bool {
+        let mut held = self.held();
+        held.forget_idle(&self.limits);
+        !held.leases.contains_key(&number) && !held.idled.contains(&number)
+    }
+
+    /// Lets go of moments that no ticket or transaction was asked for lately; the server does so
+    /// every now and then, so that an idle one holds none.
+    pub fn forget_idle(&self) {
+        let mut held = self.held();
+        held.forget_idle(&self.limits);
+        held.forget_old(&self.limits);
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -145,14 +160,17 @@ impl Moments {
 
 impl Held {
     fn remember(&mut self, reading: Arc<dyn Reading>, limits: &Limits) {
-        let now = Instant::now();
-        self.recent.retain(|recent| {
-            now.duration_since(recent.since) < limits.moment_age_max && recent.reading.epoch() != reading.epoch()
-        });
-        self.recent.push_back(Recent { since: now, reading });
+        self.forget_old(limits);
+        self.recent.retain(|recent| recent.reading.epoch() != reading.epoch());
+        self.recent.push_back(Recent { since: Instant::now(), reading });
         while self.recent.len() > limits.moments_max {
             self.recent.pop_front();
         }
+    }
+
+    fn forget_old(&mut self, limits: &Limits) {
+        let now = Instant::now();
+        self.recent.retain(|recent| now.duration_since(recent.since) < limits.moment_age_max);
     }
 
     fn find(&self, epoch: Epoch) -> Option<Arc<dyn Reading>> {
@@ -163,6 +181,11 @@ impl Held {
 
     fn forget_idle(&mut self, limits: &Limits) {
         let now = Instant::now();
-        self.leases.retain(|_, lease| now.duration_since(lease.used) < limits.transaction_idle_max);
+        let idle = |lease: &Lease| now.duration_since(lease.used) >= limits.transaction_idle_max;
+        self.idled.extend(self.leases.iter().filter(|(_, lease)| idle(lease)).map(|(number, _)| *number));
+        self.leases.retain(|_, lease| !idle(lease));
+        while self.idled.len() > limits.transactions_max {
+            self.idled.pop_first();
+        }
     }
 }

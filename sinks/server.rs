@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tonic::transport::server::TcpIncoming;
 
 use crate::flight::Flight;
@@ -19,6 +20,7 @@ use crate::reading::Publication;
 
 const RECEIVED_BYTES_MAX: usize = 64 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(20);
+const TIDY_EVERY: Duration = Duration::from_secs(10);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How to serve.
@@ -62,12 +64,17 @@ pub async fn start(publication: Arc<dyn Publication>, options: Options) -> std::
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(service)
-        .serve_with_incoming_shutdown(incoming, async move {
-            // A dropped sender stops the server too: nobody is left who could.
-            let _ = stopped.await;
-            moments.close();
-        });
+        .serve_with_incoming_shutdown(incoming, tidy_until(stopped, moments));
     Ok(Server { address, stop: Some(stop), task: tokio::spawn(server) })
+}
+
+/// Lets go of old moments until told to stop, and then ends the streams that wait for new ones.
+async fn tidy_until(mut stopped: oneshot::Receiver<()>, moments: Arc<Moments>) {
+    // A dropped sender stops the server too: nobody is left who could.
+    while timeout(TIDY_EVERY, &mut stopped).await.is_err() {
+        moments.forget_idle();
+    }
+    moments.close();
 }
 
 impl Server {
@@ -81,7 +88,7 @@ impl Server {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        if tokio::time::timeout(STOP_PATIENCE, &mut self.task).await.is_err() {
+        if timeout(STOP_PATIENCE, &mut self.task).await.is_err() {
             self.task.abort();
         }
     }

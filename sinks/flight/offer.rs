@@ -98,7 +98,9 @@ impl Desk {
             Command::CommandPreparedStatementQuery(asked) => {
                 let handle = self.handle(&asked.prepared_statement_handle)?;
                 let query = handle.query.ok_or(Error::Foreign(HANDLE))?;
-                self.offer_query(query, headers, handle.transaction).await
+                // Drivers go on using a statement after the transaction that it was prepared in.
+                let transaction = handle.transaction.filter(|number| !self.moments.released(*number));
+                self.offer_query(query, headers, transaction).await
             }
             other => self.offer_catalog(command, other),
         }

@@ -36,8 +36,9 @@ fn rows_of_view(desk: &Desk, name: &str, epoch: Option<Epoch>) -> Result<Message
     let reading = moment(desk, epoch)?;
     let metadata = epoch_metadata(reading.epoch());
     let schema = wire::sent_schema(&view.schema());
-    let batches = reading.scan(view, &Scan::default()).map(Ok);
-    Ok(messages(&schema, stream::iter(batches).flat_map(cut(schema.clone(), metadata))))
+    let sent = schema.clone();
+    let batches = reading.scan(view, &Scan::default()).flat_map(move |batch| cut(&sent, &metadata, Ok(batch)));
+    Ok(messages(&schema, stream::iter(batches)))
 }
 
 async fn result(desk: &Desk, query: Query, epoch: Option<Epoch>) -> Result<Messages, Error> {
@@ -47,7 +48,8 @@ async fn result(desk: &Desk, query: Query, epoch: Option<Epoch>) -> Result<Messa
     let metadata = epoch_metadata(reading.epoch());
     let schema = statement.schema.clone();
     let rows = desk.sql.run(&statement, reading).await?;
-    Ok(messages(&schema, rows.flat_map(cut(schema.clone(), metadata))))
+    let rows = rows.flat_map(move |batch| stream::iter(cut(&schema, &metadata, batch)));
+    Ok(messages(&statement.schema, rows))
 }
 
 async fn changes(desk: &Desk, asked: Follow, epoch: Option<Epoch>) -> Result<Messages, Error> {
@@ -73,17 +75,14 @@ fn moment(desk: &Desk, epoch: Option<Epoch>) -> Result<Arc<dyn Reading>, Error> 
     }
 }
 
-/// Turns a batch into messages of a size that every client takes.
-fn cut(
-    schema: SchemaRef,
-    metadata: Bytes,
-) -> impl FnMut(Result<RecordBatch, Error>) -> stream::Iter<std::vec::IntoIter<Result<(RecordBatch, Bytes), Error>>> {
-    move |batch| {
-        let rows = batch.and_then(|batch| Ok(wire::sent_rows(&schema, &batch)?));
-        let pieces = match rows {
-            Ok(rows) => wire::pieces(&rows).into_iter().map(|rows| Ok((rows, metadata.clone()))).collect(),
-            Err(error) => vec![Err(error)],
-        };
-        stream::iter(pieces)
+/// A batch and what is said of it, or why there is none.
+type Sent = Result<(RecordBatch, Bytes), Error>;
+
+/// Cuts a batch into messages of a size that every client takes.
+fn cut(schema: &SchemaRef, metadata: &Bytes, batch: Result<RecordBatch, Error>) -> Vec<Sent> {
+    let rows = batch.and_then(|batch| Ok(wire::sent_rows(schema, &batch)?));
+    match rows {
+        Ok(rows) => wire::pieces(&rows).into_iter().map(|rows| Ok((rows, metadata.clone()))).collect(),
+        Err(error) => vec![Err(error)],
     }
 }

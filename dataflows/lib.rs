@@ -4,4 +4,5 @@ pub mod engine;
 pub mod entitlements;
 pub mod invoicing;
 pub mod metering;
+pub mod oracle;
 pub mod rating;

@@ -162,6 +162,10 @@ const STANDING_IN_GROUP: Reduction<Group, (Grain, Kept), i64, Target, Total> = R
     keys: |_| Vec::new(),
     next: |(service, _)| service.0.checked_add(1).map_or(Next::Stop, |next| Next::Seek((Grain(next), Kept::FIRST))),
     compute: |targets, group, values, results| {
+        // Books of before the group had values may not know its feature.
+        if values.is_empty() {
+            return;
+        }
         let books = targets.books();
         let meter = books.catalog.features.get(group.feature).meter.as_ref();
         let Some(meter) = meter.and_then(|meter| books.catalog.meters.named(meter)) else { return };

@@ -62,6 +62,10 @@ const RATE: Reduction<Group, Grain, Total, Result<Charge, Group>, i64> = Reducti
             .filter(|(service, total)| *service < RUNNING && total.records > 0)
             .map(|(service, total)| (*service, quantity(books, group, total)))
             .collect();
+        // Books of before the group had totals may not know its feature.
+        if services.is_empty() {
+            return;
+        }
         match books.charges(group, &services) {
             Ok(charges) => results.extend(charges.into_iter().map(|charge| (Ok(charge), 1))),
             Err(_) => results.push((Err(*group), 1)),

@@ -2,7 +2,7 @@
 //!
 //! Law: at every epoch the output holds, for each subscription and each billing period that has
 //! begun by the billing clock, one record per flat rate card, and for the period that runs now
-//! one `RUNNING` record per quota. When the clock or the books move, differences follow. Each
+//! one `RUNNING` record per quota while the subscription lasts. When the clock or the books move, differences follow. Each
 //! worker serves its own customers. State: what was put out, per customer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,12 +104,12 @@ fn entries(books: &Books, customer: CustomerId, now: Grain) -> (BTreeSet<Target>
                 if books.catalog.features.get(group.feature).meter.is_none() && !card.prices.is_empty() {
                     entries.insert((group, start));
                 }
-                if card.quota.is_some() && now < period.to {
+                if card.quota.is_some() && now < end {
                     entries.insert((group, RUNNING));
                 }
             }
-            if now < period.to {
-                remind(period.to);
+            if now < end {
+                remind(end);
             }
             start = end;
         }

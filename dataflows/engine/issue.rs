@@ -66,7 +66,7 @@ pub fn draw_up(moment: &Moment, request: &Request) -> Result<Document, IssueErro
     lines.sort_by(|a, b| (&a.feature, a.service_start).cmp(&(&b.feature, b.service_start)));
     let period = books.period(&key).expect("the invoice was found in its period");
     Ok(Document {
-        number: format!("{}-{:06}", if corrects.is_some() { "COR" } else { "INV" }, books.documents.len() + 1),
+        number: format!("INV-{:06}", books.documents.len() + 1),
         corrects,
         customer: request.customer.clone(),
         subscription: books.catalog.subscriptions.get(key.subscription).id.clone(),

@@ -4,7 +4,7 @@
 //! subject's series). So the rows that changed are found from the records that changed, unless
 //! the catalog did: then every record is looked at, and only different rows are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use differential_dataflow::ExchangeData;
@@ -491,7 +491,7 @@ fn alarm_row(books: &Arc<Books>, group: &Group) -> Option<Row> {
 
 /// How many events are in which state.
 fn ledger_rows(at: &AsOf<'_>) -> Vec<Row> {
-    let mut counts = std::collections::BTreeMap::<&str, i64>::new();
+    let mut counts = BTreeMap::from([("accepted", 0)]);
     for part in at.parts {
         each_record(&part.states, at.epoch, |state: &State, events: i64| {
             let name = match state {

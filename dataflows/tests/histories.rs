@@ -3,19 +3,14 @@
 //! `TRUEUP_HISTORIES` sets how many, `TRUEUP_SEED` from which seed on. A failure is made as short as
 //! it can be and shown with its seed.
 
-mod history;
-mod laws;
-mod planted;
-mod subject;
-mod subject_engine;
-mod views;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use history::{Act, History, Kind, history, run, shuffled, take_back_everything};
-use laws::Laws;
-use planted::{Mistake, Mistaken};
-use subject::{Beside, OracleSubject, Rows, Subject, difference};
+use crate::history::{Act, History, Kind, history, run, shuffled, take_back_everything};
+use crate::laws::Laws;
+use crate::planted::{Mistake, Mistaken};
+use crate::subject_engine::engine;
+use crate::subject::{Beside, OracleSubject, Rows, Subject, difference};
 use trueup::oracle::{Cell, VIEWS};
 use trueup_model::event::UsageEvent;
 
@@ -30,22 +25,23 @@ fn seeds() -> impl Iterator<Item = u64> {
     first..first + setting("TRUEUP_HISTORIES", 24)
 }
 
-/// Makes a fresh subject.
-type Fresh = dyn Fn() -> Box<dyn Subject>;
+/// Makes a fresh subject for a seed.
+type Fresh = dyn Fn(u64) -> Box<dyn Subject>;
 
-fn the_engine() -> Option<Box<Fresh>> {
-    subject_engine::engine()?;
-    Some(Box::new(|| Box::new(Beside::oracle(subject_engine::engine().expect("it was there just now")))))
+/// The engine beside the oracle: with one to four workers, whose steps follow the seed.
+fn the_engine(seed: u64) -> Box<dyn Subject> {
+    let workers = 1 + (seed % 4) as usize;
+    Box::new(Beside::oracle(Box::new(engine(workers, seed))))
 }
 
-fn the_oracle() -> Box<dyn Subject> {
+fn the_oracle(_: u64) -> Box<dyn Subject> {
     Box::new(OracleSubject::new())
 }
 
 /// Why a history goes wrong; none if it goes right.
-fn wrong(history: &[Act], fresh: &Fresh) -> Option<String> {
+fn wrong(history: &[Act], fresh: &Fresh, seed: u64) -> Option<String> {
     let tried = catch_unwind(AssertUnwindSafe(|| {
-        let (mut subject, mut laws) = (fresh(), Laws::default());
+        let (mut subject, mut laws) = (fresh(seed), Laws::default());
         run(history, &mut *subject, |subject| laws.check(subject));
     }));
     let panic = tried.err()?;
@@ -54,14 +50,14 @@ fn wrong(history: &[Act], fresh: &Fresh) -> Option<String> {
 }
 
 /// Leaves out whatever is not needed for it to go wrong.
-fn shortest(mut history: History, fresh: &Fresh) -> History {
+fn shortest(mut history: History, fresh: &Fresh, seed: u64) -> History {
     let mut length = history.len() / 2;
     while length > 0 {
         let mut start = 0;
         while start < history.len() {
             let mut shorter = history.clone();
             shorter.drain(start..(start + length).min(history.len()));
-            if wrong(&shorter, fresh).is_some() {
+            if wrong(&shorter, fresh, seed).is_some() {
                 history = shorter;
             } else {
                 start += length;
@@ -75,9 +71,9 @@ fn shortest(mut history: History, fresh: &Fresh) -> History {
 fn check_histories(fresh: &Fresh) {
     for seed in seeds() {
         let acts = history(seed, Kind::Any, ACTS);
-        if wrong(&acts, fresh).is_some() {
-            let shortest = shortest(acts, fresh);
-            let why = wrong(&shortest, fresh).unwrap_or_default();
+        if wrong(&acts, fresh, seed).is_some() {
+            let shortest = shortest(acts, fresh, seed);
+            let why = wrong(&shortest, fresh, seed).unwrap_or_default();
             let acts: Vec<String> = shortest.iter().map(|act| format!("{act:?}")).collect();
             panic!("seed {seed} goes wrong\n{why}\n{}", acts.join("\n"));
         }
@@ -86,11 +82,11 @@ fn check_histories(fresh: &Fresh) {
 
 fn check_that_everything_can_be_taken_back(fresh: &Fresh) {
     for seed in seeds() {
-        let mut subject = fresh();
+        let mut subject = fresh(seed);
         let history = history(seed, Kind::Any, ACTS);
         run(&history, &mut *subject, |_| {});
         run(&take_back_everything(&history), &mut *subject, |_| {});
-        laws::check_that_nothing_is_left(&mut *subject);
+        crate::laws::check_that_nothing_is_left(&mut *subject);
     }
 }
 
@@ -119,7 +115,7 @@ fn one_state_for_what_was_heard_before(ledger: &Rows) -> Rows {
 fn check_that_order_does_not_matter(fresh: &Fresh) {
     for seed in seeds() {
         let history = history(seed, Kind::Confluent, ACTS);
-        let [one, other] = [1, 2].map(|order| end(&shuffled(&history, seed * 2 + order), &mut *fresh()));
+        let [one, other] = [1, 2].map(|order| end(&shuffled(&history, seed * 2 + order), &mut *fresh(seed)));
         for ((view, one), (_, other)) in one.iter().zip(&other) {
             assert!(one == other, "seed {seed}: {view} depends on the order\n{}", difference(one, other));
         }
@@ -168,7 +164,7 @@ fn check_every_order_of_a_few_statements(fresh: &Fresh) {
                 acts.push(Act::Event(event));
             }
             acts.push(Act::Commit);
-            let end = end(&acts, &mut *fresh());
+            let end = end(&acts, &mut *fresh(1));
             if !ends.contains(&end) {
                 ends.push(end);
             }
@@ -199,30 +195,22 @@ fn the_oracle_ends_the_same_whatever_comes_first() {
 
 #[test]
 fn the_engine_ends_the_same_whatever_comes_first() {
-    if let Some(fresh) = the_engine() {
-        check_every_order_of_a_few_statements(&*fresh);
-    }
+    check_every_order_of_a_few_statements(&the_engine);
 }
 
 #[test]
 fn the_engine_is_right_at_every_epoch() {
-    if let Some(fresh) = the_engine() {
-        check_histories(&*fresh);
-    }
+    check_histories(&the_engine);
 }
 
 #[test]
 fn the_engine_forgets_what_is_taken_back() {
-    if let Some(fresh) = the_engine() {
-        check_that_everything_can_be_taken_back(&*fresh);
-    }
+    check_that_everything_can_be_taken_back(&the_engine);
 }
 
 #[test]
 fn the_engine_does_not_depend_on_order() {
-    if let Some(fresh) = the_engine() {
-        check_that_order_does_not_matter(&*fresh);
-    }
+    check_that_order_does_not_matter(&the_engine);
 }
 
 /// Something that happens, the view that shows it, and how to tell by a row.
@@ -261,7 +249,7 @@ fn between(start: &Cell, end: &Cell) -> i64 {
 fn histories_come_upon_every_situation() {
     let mut missed = SITUATIONS.to_vec();
     for seed in (1..).take_while(|seed| *seed <= PATIENCE) {
-        run(&history(seed, Kind::Any, ACTS), &mut *the_oracle(), |subject| {
+        run(&history(seed, Kind::Any, ACTS), &mut *the_oracle(seed), |subject| {
             missed.retain(|(_, view, is_met)| !subject.rows(view).iter().any(|row| is_met(row)));
         });
         if missed.is_empty() {
@@ -277,8 +265,8 @@ const PATIENCE: u64 = 40;
 #[test]
 fn every_planted_mistake_is_noticed() {
     for mistake in Mistake::ALL {
-        let fresh = move || -> Box<dyn Subject> { Box::new(Beside::oracle(Box::new(Mistaken::with(mistake)))) };
-        let noticed = (1..=PATIENCE).find(|seed| wrong(&history(*seed, Kind::Any, ACTS), &fresh).is_some());
+        let fresh = move |_| -> Box<dyn Subject> { Box::new(Beside::oracle(Box::new(Mistaken::with(mistake)))) };
+        let noticed = (1..=PATIENCE).find(|seed| wrong(&history(*seed, Kind::Any, ACTS), &fresh, *seed).is_some());
         println!("{mistake:?} is noticed at seed {noticed:?}");
         assert!(noticed.is_some(), "{mistake:?} is not noticed");
     }
@@ -287,8 +275,8 @@ fn every_planted_mistake_is_noticed() {
 #[test]
 fn what_goes_wrong_is_shown_in_a_few_acts() {
     let fresh =
-        || -> Box<dyn Subject> { Box::new(Beside::oracle(Box::new(Mistaken::with(Mistake::ForgetsRetractions)))) };
-    let shortest = shortest(history(1, Kind::Any, ACTS), &fresh);
+        |_| -> Box<dyn Subject> { Box::new(Beside::oracle(Box::new(Mistaken::with(Mistake::ForgetsRetractions)))) };
+    let shortest = shortest(history(1, Kind::Any, ACTS), &fresh, 1);
     // At most a meter, the retraction, and an end of the epoch.
     assert!(shortest.len() <= 3, "{shortest:?}");
 }

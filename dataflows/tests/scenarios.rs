@@ -3,15 +3,12 @@
 //! `TRUEUP_REWRITE=1` writes down the answers of the oracle instead; read the change before you
 //! keep it. The language is described in `story.rs`.
 
-mod story;
-mod subject;
-mod subject_engine;
-mod views;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use subject::{Beside, OracleSubject, Subject};
+use crate::subject_engine::engine;
+use crate::subject::{Beside, OracleSubject, Subject};
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dataflows/tests/scenarios");
 
@@ -35,7 +32,7 @@ fn tell(path: &Path, subject: &mut dyn Subject) -> Option<String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let written = fs::read_to_string(path).expect("a story can be read");
     println!("{name}");
-    let told = story::tell(&written, subject);
+    let told = crate::story::tell(&written, subject);
     (told != written).then(|| format!("{name}\n{}", changed_lines(&written, &told)))
 }
 
@@ -56,7 +53,7 @@ fn the_oracle_tells_every_story() {
     if std::env::var_os("TRUEUP_REWRITE").is_some() {
         for path in stories() {
             let written = fs::read_to_string(&path).expect("a story can be read");
-            let told = story::tell(&written, &mut OracleSubject::new());
+            let told = crate::story::tell(&written, &mut OracleSubject::new());
             fs::write(&path, told).expect("a story can be written");
         }
     }
@@ -65,7 +62,7 @@ fn the_oracle_tells_every_story() {
 
 #[test]
 fn the_engine_tells_every_story() {
-    if subject_engine::engine().is_some() {
-        tell_all(|| Box::new(Beside::oracle(subject_engine::engine().expect("it was there just now"))));
+    for workers in [1, 3] {
+        tell_all(|| Box::new(Beside::oracle(Box::new(engine(workers, 1)))));
     }
 }

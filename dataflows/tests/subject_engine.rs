@@ -1,11 +1,232 @@
 //! The engine as a subject of the stories and histories.
 //!
-//! It must commit exactly one epoch per `commit` and one per `issue`, read events from their text,
-//! and show the quarantine as counts per reason.
+//! Events go in by the way that reads them from text. The workers' steps follow a schedule drawn
+//! from a seed, so that a run that went wrong can be repeated step by step.
 
-use crate::subject::Subject;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex};
 
-/// A fresh engine with an empty journal; none while there is no engine to test.
-pub fn engine() -> Option<Box<dyn Subject>> {
-    None
+use serde_json::json;
+use trueup::engine::clock::Clock;
+use trueup::engine::door::{Acceptance, Submission};
+use trueup::engine::issue::Request;
+use trueup::engine::worker::Pace;
+use trueup::engine::{Engine, Setup};
+use trueup::oracle::Cell;
+use trueup_connectors::EventReader;
+use trueup_model::catalog::{Catalog, CatalogChange};
+use trueup_model::dictionary::Dictionary;
+use trueup_model::event::UsageEvent;
+use trueup_model::fact::Document;
+use trueup_model::grain::show_micros;
+use trueup_model::usage::{EventBatch, Reason, Refused};
+use trueup_sinks::view::View;
+
+use crate::subject::{Rows, Subject};
+
+/// A fresh engine with an empty journal: so many workers, their steps in the order of a seed.
+pub fn engine(workers: usize, seed: u64) -> EngineSubject {
+    let schedule = Arc::new(Schedule::new(workers, seed));
+    let setup = Setup {
+        workers,
+        clock: Clock::Told,
+        // What lies out of time is for the door's own tests.
+        acceptance: Acceptance { past: i64::MAX, future: i64::MAX },
+        pace: Some(schedule.clone()),
+        ..Setup::default()
+    };
+    EngineSubject {
+        engine: Engine::start(setup),
+        schedule,
+        catalog: Catalog::default(),
+        dictionary: Dictionary::default(),
+        submissions: Vec::new(),
+        epoch: 0,
+    }
+}
+
+/// An engine that is told facts one by one.
+pub struct EngineSubject {
+    engine: Engine,
+    schedule: Arc<Schedule>,
+    /// The catalog with the changes given so far, also those of the epoch to come: by its layouts
+    /// the events of that epoch are read.
+    catalog: Catalog,
+    dictionary: Dictionary,
+    submissions: Vec<Submission>,
+    epoch: u64,
+}
+
+impl EngineSubject {
+    /// Which worker made each step so far.
+    pub fn trace(&self) -> Vec<usize> {
+        self.schedule.trace()
+    }
+}
+
+impl Subject for EngineSubject {
+    fn catalog(&mut self, change: CatalogChange) -> Result<(), String> {
+        self.catalog.apply(change.clone(), &mut self.dictionary).map_err(|error| error.to_string())?;
+        self.submissions.push(Submission::Catalog(change));
+        Ok(())
+    }
+
+    fn event(&mut self, event: UsageEvent) {
+        let mut reader = EventReader::new(self.catalog.layouts().clone(), "default", "test");
+        let mut batch = reader.batch();
+        reader.read_line(cloud_event(&event).as_bytes(), "here", &mut batch);
+        self.submissions.push(Submission::Events(batch.finish()));
+    }
+
+    fn refused(&mut self, reason: Reason) {
+        let refused = Refused {
+            source: "test".to_owned(),
+            position: "here".to_owned(),
+            event_source: None,
+            event_id: None,
+            reason,
+            detail: "it was to be refused".to_owned(),
+            payload: None,
+        };
+        self.submissions.push(Submission::Events(EventBatch { refused: vec![refused], ..EventBatch::default() }));
+    }
+
+    fn clock(&mut self, micros: i64) {
+        self.submissions.push(Submission::Clock(micros));
+    }
+
+    fn commit(&mut self) -> u64 {
+        let submissions = std::mem::take(&mut self.submissions);
+        self.epoch = self.engine.accept(submissions).expect("what was checked is accepted").epoch;
+        self.epoch
+    }
+
+    fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document> {
+        let (customer, subscription) = (customer.to_owned(), Some(subscription.to_owned()));
+        let (document, receipt) = self.engine.issue(&Request { customer, subscription, period: period_start }).ok()?;
+        self.epoch = receipt.epoch;
+        Some(document)
+    }
+
+    fn rows(&mut self, view: &str) -> Rows {
+        let moment = self.engine.wait(self.epoch).expect("the engine runs");
+        let rows = moment.rows(View::named(view).expect("the view has a name"));
+        let rows = rows.into_iter().map(|row| row.into_iter().map(cell).collect());
+        if view == "quarantine" { counts_by_reason(rows) } else { rows.collect() }
+    }
+}
+
+fn cell(cell: trueup::engine::view_rows::Cell) -> Cell {
+    use trueup::engine::view_rows::Cell as Shown;
+    match cell {
+        Shown::Null => Cell::Null,
+        Shown::Text(text) => Cell::Text(text.to_string()),
+        Shown::Integer(number) => Cell::Integer(number),
+        Shown::Decimal(units) => Cell::Decimal(units),
+        Shown::Time(micros) => Cell::Time(micros),
+    }
+}
+
+/// The quarantine as the oracle knows it: how many inputs for each reason.
+fn counts_by_reason(rows: impl Iterator<Item = Vec<Cell>>) -> Rows {
+    let reason = View::Quarantine.columns().iter().position(|column| column.name == "reason");
+    let reason = reason.expect("the quarantine tells reasons");
+    let mut counts = BTreeMap::<Cell, i64>::new();
+    rows.for_each(|row| *counts.entry(row[reason].clone()).or_default() += 1);
+    counts.into_iter().map(|(reason, count)| vec![reason, Cell::Integer(count)]).collect()
+}
+
+/// An event as it is sent.
+fn cloud_event(event: &UsageEvent) -> String {
+    let mut sent = json!({
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.event_type,
+        "subject": event.subject,
+        "time": show_micros(event.occurred_at),
+        "revision": event.revision,
+        "data": event.data,
+    });
+    if event.retract {
+        sent["retract"] = json!(true);
+    }
+    sent.to_string()
+}
+
+/// Lets one worker step at a time, whichever a seeded draw names.
+///
+/// A draw is made only when every worker waits for its turn or is done with the epoch, so which
+/// threads run faster has no influence on the order.
+pub struct Schedule {
+    workers: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    random: u64,
+    waiting: BTreeSet<usize>,
+    done: BTreeSet<usize>,
+    turn: Option<usize>,
+    trace: Vec<usize>,
+}
+
+impl Schedule {
+    fn new(workers: usize, seed: u64) -> Schedule {
+        let (waiting, done) = (BTreeSet::new(), BTreeSet::new());
+        let state = State { random: seed, waiting, done, turn: None, trace: Vec::new() };
+        Schedule { workers, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn trace(&self) -> Vec<usize> {
+        self.state.lock().expect("no worker panicked").trace.clone()
+    }
+}
+
+impl State {
+    /// Names who steps next, once nobody is on the way.
+    fn draw(&mut self, workers: usize) {
+        if self.turn.is_some() || self.waiting.is_empty() || self.waiting.len() + self.done.len() < workers {
+            return;
+        }
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let place = (self.random >> 33) as usize % self.waiting.len();
+        let worker = *self.waiting.iter().nth(place).expect("the place is among those who wait");
+        self.trace.push(worker);
+        self.turn = Some(worker);
+    }
+}
+
+impl Pace for Schedule {
+    fn turn(&self, worker: usize) {
+        let mut state = self.state.lock().expect("no worker panicked");
+        // Whoever asks again has made its step.
+        if state.turn == Some(worker) {
+            state.turn = None;
+        }
+        while state.done.contains(&worker) {
+            state = self.changed.wait(state).expect("no worker panicked");
+        }
+        state.waiting.insert(worker);
+        state.draw(self.workers);
+        self.changed.notify_all();
+        while state.turn != Some(worker) {
+            state = self.changed.wait(state).expect("no worker panicked");
+        }
+        state.waiting.remove(&worker);
+    }
+
+    fn leave(&self, worker: usize) {
+        let mut state = self.state.lock().expect("no worker panicked");
+        if state.turn == Some(worker) {
+            state.turn = None;
+        }
+        state.done.insert(worker);
+        if state.done.len() == self.workers {
+            state.done.clear();
+        }
+        state.draw(self.workers);
+        self.changed.notify_all();
+    }
 }

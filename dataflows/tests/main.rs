@@ -1,0 +1,11 @@
+//! The tests of the whole: one binary, because each one links the engine.
+
+mod histories;
+mod history;
+mod laws;
+mod planted;
+mod scenarios;
+mod story;
+mod subject;
+mod subject_engine;
+mod views;

@@ -93,7 +93,8 @@ fn write_csv(file: File, schema: &SchemaRef, batches: Batches) -> io::Result<(us
 
 fn write_json(file: File, batches: Batches) -> io::Result<(usize, File)> {
     let mut writer = LineDelimitedWriter::new(BufWriter::new(file));
-    let rows = counted(batches, |batch| decimals_as_text(batch).and_then(|batch| writer.write(&batch)).map_err(io_error))?;
+    let rows =
+        counted(batches, |batch| decimals_as_text(batch).and_then(|batch| writer.write(&batch)).map_err(io_error))?;
     writer.finish().map_err(io_error)?;
     flushed(writer.into_inner()).map(|file| (rows, file))
 }

@@ -92,10 +92,7 @@ impl Flight {
 async fn safely<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(outcome) => outcome.map_err(Status::from),
-        Err(_) => {
-            tracing::error!("a request panicked");
-            Err(Status::internal("this request met a fault of the server: write it in another way"))
-        }
+        Err(_) => Err(running::fault()),
     }
 }
 
@@ -138,7 +135,12 @@ impl FlightService for Flight {
         self.access.check(request.metadata())?;
         let (headers, _, descriptor) = request.into_parts();
         let info = safely(self.info(descriptor, &headers)).await?;
-        Ok(Response::new(PollInfo { info: Some(info), flight_descriptor: None, progress: Some(1.0), expiration_time: None }))
+        Ok(Response::new(PollInfo {
+            info: Some(info),
+            flight_descriptor: None,
+            progress: Some(1.0),
+            expiration_time: None,
+        }))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {

@@ -24,7 +24,7 @@ pub struct Limits {
     pub busy_max: Duration,
     /// How many statements may run at once.
     pub statements_max: usize,
-    /// How long a request waits for an epoch that is not published yet.
+    /// How long a request waits for an epoch that is not published yet, or for its turn to run.
     pub wait_max: Duration,
     /// How long a ticket or prepared statement is good for.
     pub ticket_age_max: Duration,
@@ -54,7 +54,7 @@ impl Default for Limits {
             rows_max: 1_000_000,
             memory_bytes_max: 256 << 20,
             busy_max: Duration::from_secs(30),
-            statements_max: 64,
+            statements_max: 32,
             wait_max: Duration::from_secs(10),
             ticket_age_max: Duration::from_secs(3600),
             transaction_idle_max: Duration::from_secs(600),

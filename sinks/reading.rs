@@ -51,7 +51,9 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangesError {
     /// The changes after `after` are partly forgotten.
-    #[error("changes after epoch {after} are forgotten, the oldest still known follow epoch {oldest}: take a snapshot and follow from its epoch")]
+    #[error(
+        "changes after epoch {after} are forgotten, the oldest still known follow epoch {oldest}: take a snapshot and follow from its epoch"
+    )]
     TooOld {
         /// What was asked for.
         after: Epoch,

@@ -30,7 +30,8 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use futures::stream::BoxStream;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::limits::Limits;
@@ -94,14 +95,19 @@ impl Sql {
             let wanted = statement.parameters.fields().len();
             return Err(Error::NotUnderstood(format!("the statement has {wanted} parameters: bind a value to each")));
         }
-        let turn = self.turns.clone().try_acquire_owned().map_err(|_| {
-            Error::Limit(format!("{} statements are running already: try again", self.limits.statements_max))
-        })?;
+        let turn = self.turn().await?;
         let state = self.state_for(reading)?;
         let plan = state.create_physical_plan(&statement.plan).await.map_err(refused)?;
         let plan = running::interruptible(plan).map_err(refused)?;
         let stream = execute_stream(plan, state.task_ctx()).map_err(refused)?;
         Ok(running::guarded(stream, statement.schema.clone(), turn, &self.limits))
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let turn = timeout(self.limits.wait_max, self.turns.clone().acquire_owned()).await;
+        let most = self.limits.statements_max;
+        let busy = |_| Error::Limit(format!("{most} statements are running already: try again later"));
+        Ok(turn.map_err(busy)?.expect("turns are never closed"))
     }
 
     fn state_for(&self, reading: Arc<dyn Reading>) -> Result<SessionState, Error> {
@@ -150,7 +156,9 @@ fn understood(state: &SessionState, text: &str, limits: &Limits) -> Result<State
 }
 
 /// Runs `work` on a thread of its own with a stack for what may nest deeply before it is refused.
-async fn with_deep_stack<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+async fn with_deep_stack<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     let (sender, answer) = oneshot::channel();
     let runtime = Handle::current();
     let work = move || {
@@ -160,7 +168,9 @@ async fn with_deep_stack<T: Send + 'static>(work: impl FnOnce() -> Result<T, Err
     };
     let thread = Builder::new().name("plan".into()).stack_size(PLANNING_STACK_BYTES).spawn(work);
     thread.map_err(|error| Error::Limit(format!("no thread can be had to plan the statement: {error}")))?;
-    answer.await.map_err(|_| Error::Sql("the statement met a fault of the query planner: write it in another way".into()))?
+    answer
+        .await
+        .map_err(|_| Error::Sql("the statement met a fault of the query planner: write it in another way".into()))?
 }
 
 fn state() -> SessionState {
@@ -187,6 +197,8 @@ fn config() -> SessionConfig {
         .with_target_partitions(1);
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
+    // `quantity > 0.1` would otherwise compare floats.
+    options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some("UTC".into());
     // A recursion has no bound that could be checked before it runs.
     options.execution.enable_recursive_ctes = false;

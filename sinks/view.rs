@@ -356,33 +356,19 @@ const DEFINITIONS: [Definition; View::ALL.len()] = [
         name: "ledger",
         description: "How many accepted events are in which state; the states add up to accepted.",
         key: 1,
-        columns: &[
-            text("state"),
-            integer("events"),
-        ],
+        columns: &[text("state"), integer("events")],
     },
     Definition {
         name: "customers",
         description: "The customers of the catalog.",
         key: 1,
-        columns: &[
-            text("customer"),
-            text("name"),
-            text("zone"),
-            text("subjects"),
-        ],
+        columns: &[text("customer"), text("name"), text("zone"), text("subjects")],
     },
     Definition {
         name: "subscriptions",
         description: "The subscriptions of the catalog.",
         key: 1,
-        columns: &[
-            text("subscription"),
-            text("customer"),
-            text("plan"),
-            time("starts_at"),
-            optional(time("ends_at")),
-        ],
+        columns: &[text("subscription"), text("customer"), text("plan"), time("starts_at"), optional(time("ends_at"))],
     },
     Definition {
         name: "meters",

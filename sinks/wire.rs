@@ -68,7 +68,9 @@ fn sent_type(kind: &DataType) -> DataType {
         DataType::UInt32 => DataType::Int64,
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
-        DataType::Decimal32(digits, places) | DataType::Decimal64(digits, places) => DataType::Decimal128(*digits, *places),
+        DataType::Decimal32(digits, places) | DataType::Decimal64(digits, places) => {
+            DataType::Decimal128(*digits, *places)
+        }
         DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("UTC".into())),
         DataType::List(item) | DataType::LargeList(item) => DataType::List(sent_inner(item)),
         DataType::ListView(item) | DataType::LargeListView(item) => DataType::List(sent_inner(item)),

@@ -25,7 +25,8 @@ pub async fn values(messages: impl Stream<Item = Result<FlightData, Status>> + S
     let mut batches = FlightRecordBatchStream::new_from_flight_data(checked.boxed());
     let mut row = None;
     while let Some(batch) = batches.next().await {
-        let batch = batch.map_err(|error| Error::NotUnderstood(format!("the bound values are not understood: {error}")))?;
+        let batch =
+            batch.map_err(|error| Error::NotUnderstood(format!("the bound values are not understood: {error}")))?;
         if batch.num_rows() == 0 {
             continue;
         }
@@ -59,7 +60,9 @@ fn plain(message: &FlightData) -> Result<(), FlightError> {
     let wrong = |what: &str| FlightError::from(Status::invalid_argument(what.to_owned()));
     let header = root_as_message(&message.data_header).map_err(|_| wrong("the message has no Arrow header"))?;
     let compressed = match header.header_type() {
-        MessageHeader::RecordBatch => header.header_as_record_batch().is_some_and(|batch| batch.compression().is_some()),
+        MessageHeader::RecordBatch => {
+            header.header_as_record_batch().is_some_and(|batch| batch.compression().is_some())
+        }
         MessageHeader::DictionaryBatch => true,
         _ => false,
     };

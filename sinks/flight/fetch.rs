@@ -7,10 +7,10 @@ use arrow::datatypes::SchemaRef;
 use futures::stream::{self, StreamExt};
 use prost::bytes::Bytes;
 
+use super::catalog;
 use super::encode::{Messages, messages};
 use super::offer::{Desk, bound, command_name, parsed};
 use super::ticket::{Ask, Follow, Query, TICKET, Ticket, view_named};
-use super::catalog;
 use crate::error::Error;
 use crate::reading::{Epoch, Reading, Scan};
 use crate::subscribe::{Piece, follow};

@@ -126,7 +126,12 @@ impl Desk {
         }
     }
 
-    async fn offer_follow(&self, request: Request, headers: &MetadataMap, transaction: Option<u64>) -> Result<Offer, Error> {
+    async fn offer_follow(
+        &self,
+        request: Request,
+        headers: &MetadataMap,
+        transaction: Option<u64>,
+    ) -> Result<Offer, Error> {
         let schema = follow::schema(&request, &self.sql).await?;
         let moment = self.moment(headers, transaction, request.as_of).await?;
         let now = self.moments.newest_unheld().epoch();

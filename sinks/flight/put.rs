@@ -17,7 +17,8 @@ pub async fn put(
     desk: &Desk,
     mut messages: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin + 'static,
 ) -> Result<PutResult, Error> {
-    let first = messages.next().await.transpose().map_err(|status| Error::NotUnderstood(status.message().to_owned()))?;
+    let first =
+        messages.next().await.transpose().map_err(|status| Error::NotUnderstood(status.message().to_owned()))?;
     let first = first.ok_or_else(|| Error::NotUnderstood("nothing was sent".into()))?;
     let command = first.flight_descriptor.as_ref().map(|descriptor| descriptor.cmd.clone()).unwrap_or_default();
     if command.is_empty() {

@@ -3,8 +3,10 @@
 //! Clients that just go away need none of this: their stream is dropped with their connection.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use prost::bytes::Bytes;
 use tokio::sync::Notify;
@@ -47,7 +49,10 @@ impl Running {
         let next = |state: Option<(Messages, Entry)>| async {
             let (mut messages, entry) = state?;
             tokio::select! {
-                message = messages.next() => message.map(|message| (message, Some((messages, entry)))),
+                message = AssertUnwindSafe(messages.next()).catch_unwind() => match message {
+                    Ok(message) => message.map(|message| (message, Some((messages, entry)))),
+                    Err(_) => Some((Err(fault()), None)),
+                },
                 () = entry.stop.notified() => Some((Err(Status::from(Error::Cancelled)), None)),
             }
         };
@@ -59,4 +64,10 @@ impl Running {
         let by_ticket = self.by_ticket.lock().unwrap_or_else(PoisonError::into_inner);
         by_ticket.get(ticket).inspect(|stop| stop.notify_one()).is_some()
     }
+}
+
+/// What a caller is told whose request panicked; without it the whole connection would end.
+pub fn fault() -> Status {
+    tracing::error!("a request panicked");
+    Status::internal("this request met a fault of the server: write it in another way")
 }

@@ -81,7 +81,8 @@ pub struct CloseSessionResult {
 
 /// Sets the options in `body`, or says which could not be set.
 pub fn set(body: &[u8]) -> Result<SetSessionOptionsResult, Error> {
-    let asked = SessionOptions::decode(body).map_err(|_| Error::NotUnderstood("the options are not understood".into()))?;
+    let asked =
+        SessionOptions::decode(body).map_err(|_| Error::NotUnderstood("the options are not understood".into()))?;
     let wrong = asked.options.iter().filter_map(|(name, value)| Some((name.clone(), refusal(name, value)?)));
     Ok(SetSessionOptionsResult { errors: wrong.collect() })
 }

@@ -40,19 +40,19 @@ fn nests(token: &Token) -> bool {
 /// Refuses plans that would change something, or have too many nodes.
 pub fn plan(plan: &LogicalPlan, limits: &Limits) -> Result<(), Error> {
     let mut nodes = 0;
-    let mut verb = None;
+    let mut refusal = None;
     let mut deep = false;
     plan.apply_with_subqueries(|node| {
         nodes += 1;
-        verb = verb.take().or_else(|| changing(node));
+        refusal = refusal.take().or_else(|| refusal_of(node));
         node.apply_expressions(|expression| {
             deep |= deeper(expression, limits.depth_max);
             Ok(TreeNodeRecursion::Continue)
         })
     })
     .map_err(super::refused)?;
-    if let Some(verb) = verb {
-        return Err(Error::ReadOnly(verb));
+    if let Some(refusal) = refusal {
+        return Err(refusal);
     }
     if nodes > limits.plan_nodes_max {
         let most = limits.plan_nodes_max;
@@ -60,7 +60,9 @@ pub fn plan(plan: &LogicalPlan, limits: &Limits) -> Result<(), Error> {
     }
     if deep || deeper_plan(plan, limits.depth_max) {
         let most = limits.depth_max;
-        return Err(Error::Limit(format!("the statement nests deeper than {most}: write IN instead of many OR, fewer joins and unions")));
+        return Err(Error::Limit(format!(
+            "the statement nests deeper than {most}: write IN instead of many OR, fewer joins and unions"
+        )));
     }
     // A second opinion, kept by those who know of verbs that come later.
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -82,12 +84,12 @@ fn deeper(expression: &Expr, most: usize) -> bool {
     found || looked.is_err()
 }
 
-fn changing(node: &LogicalPlan) -> Option<String> {
+fn refusal_of(node: &LogicalPlan) -> Option<Error> {
     match node {
-        LogicalPlan::Dml(dml) => Some(dml.op.to_string().to_uppercase()),
-        LogicalPlan::Ddl(ddl) => Some(ddl.name().to_string()),
-        LogicalPlan::Copy(_) => Some("COPY".into()),
-        LogicalPlan::Statement(statement) => Some(statement.name().to_string()),
+        LogicalPlan::Dml(dml) => Some(Error::ReadOnly(dml.op.to_string().to_uppercase())),
+        LogicalPlan::Ddl(ddl) => Some(Error::ReadOnly(ddl.name().to_string())),
+        LogicalPlan::Copy(_) => Some(Error::ReadOnly("COPY".into())),
+        LogicalPlan::Statement(statement) => Some(Error::Unsupported(format!("the statement {}", statement.name()))),
         _ => None,
     }
 }

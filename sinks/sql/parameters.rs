@@ -71,7 +71,9 @@ pub fn values(parameters: &SchemaRef, values: &RecordBatch) -> Result<ParamValue
 // A parameter told of as text may have had no type at all, and then the value's own serves.
 fn kept(told: &DataType, sent: &DataType) -> DataType {
     match told {
-        DataType::Utf8 => wire::sent_schema(&Schema::new(vec![Field::new("", sent.clone(), true)])).field(0).data_type().clone(),
+        DataType::Utf8 => {
+            wire::sent_schema(&Schema::new(vec![Field::new("", sent.clone(), true)])).field(0).data_type().clone()
+        }
         told => told.clone(),
     }
 }

@@ -148,12 +148,7 @@ impl GroupsAccumulator for Totals {
         Ok(())
     }
 
-    fn merge_batch(
-        &mut self,
-        states: &[ArrayRef],
-        groups: &[usize],
-        groups_total: usize,
-    ) -> Result<()> {
+    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], groups_total: usize) -> Result<()> {
         self.update_batch(states, groups, None, groups_total)
     }
 

@@ -20,7 +20,12 @@ pub fn schema(followed: &Schema) -> SchemaRef {
 }
 
 /// Rows that came or went, each at a time and by a difference.
-pub fn rows(schema: &SchemaRef, times: Int64Array, diffs: Int64Array, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+pub fn rows(
+    schema: &SchemaRef,
+    times: Int64Array,
+    diffs: Int64Array,
+    rows: &RecordBatch,
+) -> Result<RecordBatch, ArrowError> {
     let progress = BooleanArray::from(vec![false; rows.num_rows()]);
     let own = [Arc::new(times) as ArrayRef, Arc::new(progress), Arc::new(diffs)];
     RecordBatch::try_new(schema.clone(), own.into_iter().chain(rows.columns().iter().cloned()).collect())

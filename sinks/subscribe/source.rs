@@ -80,7 +80,12 @@ impl Source {
     }
 
     /// What leads from `known`, which is as of `after`, to `target`.
-    pub async fn changes(&self, known: &Known, after: Epoch, target: &Arc<dyn Reading>) -> Result<(Vec<Delta>, Known), Error> {
+    pub async fn changes(
+        &self,
+        known: &Known,
+        after: Epoch,
+        target: &Arc<dyn Reading>,
+    ) -> Result<(Vec<Delta>, Known), Error> {
         if let Source::View(view) = self
             && let Ok(changes) = target.clone().changes(*view, after)
         {

@@ -52,13 +52,18 @@ async fn keys_are_those_of_the_views() {
     let (_server, mut client) = serve(&Fake::new()).await;
     let asked = CommandGetPrimaryKeys { catalog: None, db_schema: None, table: "issued_lines".into() };
     let (_, batches) = read(&mut client, command(asked)).await.unwrap();
-    let want = ["trueup|public|issued_lines|invoice|1|issued_lines_key", "trueup|public|issued_lines|line|2|issued_lines_key"];
+    let want =
+        ["trueup|public|issued_lines|invoice|1|issued_lines_key", "trueup|public|issued_lines|line|2|issued_lines_key"];
     assert_eq!(lines(&batches), want);
     let table = || "usage".to_owned();
     for descriptor in [
         command(CommandGetImportedKeys { catalog: None, db_schema: None, table: table() }),
         command(CommandGetExportedKeys { catalog: None, db_schema: None, table: table() }),
-        command(CommandGetCrossReference { pk_table: table(), fk_table: table(), ..CommandGetCrossReference::default() }),
+        command(CommandGetCrossReference {
+            pk_table: table(),
+            fk_table: table(),
+            ..CommandGetCrossReference::default()
+        }),
     ] {
         let (schema, batches) = read(&mut client, descriptor).await.unwrap();
         assert_eq!((schema.fields().len(), lines(&batches).len()), (13, 0));
@@ -70,7 +75,8 @@ async fn the_table_of_facts_is_whole() {
     let (_server, mut client) = serve(&Fake::new()).await;
     let (_, batches) = read(&mut client, command(CommandGetSqlInfo { info: Vec::new() })).await.unwrap();
     let told: BTreeSet<u32> = batches[0].column(0).as_primitive::<UInt32Type>().values().iter().copied().collect();
-    let missing: Vec<_> = (0..=576).filter(|id| SqlInfo::try_from(*id).is_ok() && !told.contains(&(*id as u32))).collect();
+    let missing: Vec<_> =
+        (0..=576).filter(|id| SqlInfo::try_from(*id).is_ok() && !told.contains(&(*id as u32))).collect();
     // The versions of Substrait, of which there is none.
     assert_eq!(missing, [6, 7]);
     let one = CommandGetSqlInfo { info: vec![SqlInfo::FlightSqlServerReadOnly as u32] };

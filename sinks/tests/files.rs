@@ -26,9 +26,15 @@ fn every_view_is_written_in_each_form() {
     let parquet = fs::File::open(folder.join("usage_hourly.parquet")).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(parquet).unwrap().build().unwrap();
     let batches: Vec<_> = reader.map(Result::unwrap).collect();
-    assert_eq!(lines(&batches)[0], "acme-subject|api_calls||1970-01-01T00:00:00Z|1970-01-01T01:00:00Z|acme|3.000000000000|1");
+    assert_eq!(
+        lines(&batches)[0],
+        "acme-subject|api_calls||1970-01-01T00:00:00Z|1970-01-01T01:00:00Z|acme|3.000000000000|1"
+    );
     let csv = fs::read_to_string(folder.join("usage_hourly.csv")).unwrap();
-    assert_eq!(csv.lines().nth(1).unwrap(), "acme-subject,api_calls,,1970-01-01T00:00:00Z,1970-01-01T01:00:00Z,acme,3.000000000000,1");
+    assert_eq!(
+        csv.lines().nth(1).unwrap(),
+        "acme-subject,api_calls,,1970-01-01T00:00:00Z,1970-01-01T01:00:00Z,acme,3.000000000000,1"
+    );
     let empty = fs::read_to_string(folder.join("ledger.csv")).unwrap();
     assert_eq!(empty, "state,events\n");
     let json = fs::read_to_string(folder.join("usage_hourly.jsonl")).unwrap();

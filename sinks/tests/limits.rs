@@ -9,12 +9,7 @@ use crate::fake::{Fake, usage};
 use crate::support::{select, serve_within};
 
 fn tight() -> Limits {
-    Limits {
-        rows_max: 1000,
-        memory_bytes_max: 4 << 20,
-        busy_max: Duration::from_millis(1500),
-        ..Limits::default()
-    }
+    Limits { rows_max: 1000, memory_bytes_max: 4 << 20, busy_max: Duration::from_millis(1500), ..Limits::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,10 @@ async fn past_epochs_are_read_while_their_changes_are_known() {
 }
 
 /// What `TEXT` gives within a transaction.
-async fn within(client: &mut FlightSqlServiceClient<tonic::transport::Channel>, transaction: &prost::bytes::Bytes) -> Result<Vec<String>, tonic::Status> {
+async fn within(
+    client: &mut FlightSqlServiceClient<tonic::transport::Channel>,
+    transaction: &prost::bytes::Bytes,
+) -> Result<Vec<String>, tonic::Status> {
     let command = CommandStatementQuery { query: TEXT.into(), transaction_id: Some(transaction.clone()) };
     let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
     read(client.inner_mut(), descriptor).await.map(|(_, batches)| lines(&batches))

@@ -29,8 +29,15 @@ struct Follower {
 impl Follower {
     async fn open(client: &mut Client, descriptor: FlightDescriptor) -> Result<Follower, Status> {
         let messages = open(client, descriptor).await?;
-        let messages = messages.inspect_ok(|message| assert!(!message.data_header.is_empty(), "metadata alone"));
-        Ok(Follower { messages: FlightDataDecoder::new(messages.map_err(Into::into)), sums: BTreeMap::new(), resume: None })
+        let messages = messages.inspect_ok(|message| {
+            assert!(!message.data_header.is_empty(), "metadata alone");
+            assert!(message.data_body.len() < 4 << 20, "too large for Go clients of some age");
+        });
+        Ok(Follower {
+            messages: FlightDataDecoder::new(messages.map_err(Into::into)),
+            sums: BTreeMap::new(),
+            resume: None,
+        })
     }
 
     /// The next message with rows or marks; nothing at the end.
@@ -73,7 +80,10 @@ impl Follower {
             *self.sums.entry(text).or_insert(0) += diffs.value(row);
         }
         self.sums.retain(|_, sum| *sum != 0);
-        assert!(progress.resume.is_none_or(|epoch| self.resume.is_none_or(|before| before <= epoch)), "it never goes back");
+        assert!(
+            progress.resume.is_none_or(|epoch| self.resume.is_none_or(|before| before <= epoch)),
+            "it never goes back"
+        );
         self.resume = progress.resume.or(self.resume);
     }
 
@@ -110,7 +120,9 @@ async fn at_every_mark_the_sum_is_the_view() {
     let fake = Fake::new();
     fake.publish([ledger("counted", 5, 1), ledger("waiting", 1, 1)]);
     let (_server, mut client) = serve(&fake).await;
-    for descriptor in [path(&["changes", "ledger"]), statement("SUBSCRIBE ledger"), statement("SUBSCRIBE (SELECT * FROM ledger)")] {
+    for descriptor in
+        [path(&["changes", "ledger"]), statement("SUBSCRIBE ledger"), statement("SUBSCRIBE (SELECT * FROM ledger)")]
+    {
         let mut follower = Follower::open(&mut client, descriptor).await.unwrap();
         for turn in 0..60 {
             let epoch = fake.publish(turned(&fake, turn));
@@ -138,7 +150,8 @@ async fn a_query_is_followed_as_a_multiset() {
     let epoch = fake.publish([usage("zeta", 0, 5, -1), usage("zeta", 0, 7, 1)]);
     follower.until(epoch).await;
     assert_eq!(follower.rows(), ["acme|2.000000000000", "zeta|7.000000000000"]);
-    let mut equal = Follower::open(&mut client, statement("SUBSCRIBE (SELECT events FROM usage_hourly)")).await.unwrap();
+    let mut equal =
+        Follower::open(&mut client, statement("SUBSCRIBE (SELECT events FROM usage_hourly)")).await.unwrap();
     equal.until(epoch).await;
     assert_eq!(equal.sums, BTreeMap::from([("1".to_owned(), 3)]));
 }
@@ -172,7 +185,8 @@ async fn up_to_now_ends_with_what_was_newest() {
         fake.publish(turned(&fake, turn));
     }
     let (_server, mut client) = serve(&fake).await;
-    let described = crate::support::info(&mut client, statement("SUBSCRIBE ledger AS OF 4 UP TO NOW WITH (SNAPSHOT = false)"));
+    let described =
+        crate::support::info(&mut client, statement("SUBSCRIBE ledger AS OF 4 UP TO NOW WITH (SNAPSHOT = false)"));
     let described = described.await.unwrap();
     fake.publish(turned(&fake, 99));
     let messages = client.do_get(crate::support::ticket(&described)).await.unwrap().into_inner();
@@ -294,7 +308,8 @@ async fn many_readers_follow_at_their_own_pace() {
             }
         }
     };
-    let readers: Vec<_> = (0..8).map(|pause| tokio::spawn(reader(client.clone(), fake_of.clone(), pause * 3))).collect();
+    let readers: Vec<_> =
+        (0..8).map(|pause| tokio::spawn(reader(client.clone(), fake_of.clone(), pause * 3))).collect();
     for events in 1..=100 {
         fake.publish([ledger("counted", events - 1, -1), ledger("counted", events, 1)]);
         fake.forget(u64::try_from(events).unwrap().saturating_sub(10));

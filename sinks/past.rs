@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, Scalar, StringArray};
+use arrow::array::{Int64Array, RecordBatch, Scalar, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::cmp::eq;
 use arrow::error::ArrowError;
@@ -63,14 +63,32 @@ impl Reading for Past {
     }
 
     fn changes(self: Arc<Self>, view: View, after: Epoch) -> Result<Vec<Change>, ChangesError> {
-        let mut changes = self.base.clone().changes(view, after)?;
-        changes.retain(|change| change.epoch <= self.epoch);
-        Ok(changes)
+        if after >= self.epoch {
+            return Ok(Vec::new());
+        }
+        // What changed since `after`, less what changed since this moment. Choosing by epoch would
+        // not do, since changes of several epochs may be given together.
+        let since_after = self.base.clone().changes(view, after)?;
+        let since_this = self.base.clone().changes(view, self.epoch)?;
+        let between = net(view, since_after, since_this).expect("the rows of a view follow its schema");
+        Ok(Vec::from_iter(between.map(|(rows, diffs)| Change { epoch: self.epoch, rows, diffs })))
     }
 
     fn rows_about(&self, view: View) -> usize {
         self.base.rows_about(view)
     }
+}
+
+/// What is left of `more` without `less`, if anything.
+fn net(view: View, more: Vec<Change>, less: Vec<Change>) -> Result<Option<(RecordBatch, Int64Array)>, ArrowError> {
+    let mut rows = Multiset::new(view.schema())?;
+    for change in more {
+        rows.add(change.rows, |place| change.diffs.value(place))?;
+    }
+    for change in less {
+        rows.add(change.rows, |place| -change.diffs.value(place))?;
+    }
+    Ok(Some(rows.finish()?).filter(|(rows, _)| rows.num_rows() > 0))
 }
 
 fn of_customer(rows: RecordBatch, view: View, customer: Option<&str>) -> Result<RecordBatch, ArrowError> {

@@ -36,10 +36,10 @@ pub struct Scan {
 /// Record batches of one view, in the order of its key, in the schema of the view.
 pub type Batches = Box<dyn Iterator<Item = RecordBatch> + Send>;
 
-/// The changes that one epoch brought to a view.
+/// The changes that an epoch, or several up to one, brought to a view.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The epoch that brought them.
+    /// The epoch that brought them, or the last of those that did.
     pub epoch: Epoch,
     /// The rows that came or went, in the schema of the view.
     pub rows: RecordBatch,
@@ -77,8 +77,9 @@ pub trait Reading: Send + Sync + 'static {
     /// The rows of `view` at this moment.
     fn scan(self: Arc<Self>, view: View, scan: &Scan) -> Batches;
 
-    /// The changes of `view` at epochs after `after` up to and with this moment's, one item per
-    /// epoch that changed it, in order. With the scan as of `after` they add up to the scan now.
+    /// The changes of `view` at epochs after `after` up to and with this moment's, in order. With
+    /// the scan as of `after` they add up to the scan now. Changes of several epochs may be given
+    /// together, under the last of them, and then only what they come to.
     fn changes(self: Arc<Self>, view: View, after: Epoch) -> Result<Vec<Change>, ChangesError>;
 
     /// How many rows `scan` would give, as near as can be told without reading them.

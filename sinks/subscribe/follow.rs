@@ -60,6 +60,12 @@ async fn step(following: Option<Following>) -> Option<(Result<Piece, Error>, Opt
     }
 }
 
+async fn first_moment(moments: &Moments, as_of: Option<Epoch>) -> Result<Arc<dyn Reading>, Error> {
+    let Some(epoch) = as_of else { return Ok(moments.newest_unheld()) };
+    moments.wait_for(epoch).await?;
+    moments.at(epoch)
+}
+
 struct Following {
     source: Source,
     schema: SchemaRef,
@@ -87,17 +93,10 @@ impl Following {
         let schema = columns::schema(&source.schema());
         // Followed from before the first look, so that nothing published between is missed.
         let epochs = moments.epochs();
-        let newest = moments.newest_unheld();
-        let first = match request.as_of {
-            Some(epoch) => {
-                moments.wait_for(epoch).await?;
-                moments.at(epoch)?
-            }
-            None => newest.clone(),
-        };
+        let first = first_moment(&moments, request.as_of).await?;
         let last = match request.up_to {
             End::Never => None,
-            End::Now => Some(newest.epoch().max(first.epoch())),
+            End::Now => Some(moments.newest_unheld().epoch()),
             End::At(epoch) => Some(epoch),
         };
         let (done, known) = (first.epoch(), source.known(first).await?);

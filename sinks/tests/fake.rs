@@ -39,13 +39,15 @@ pub struct Moment {
     epoch: Epoch,
     oldest: Epoch,
     updates: Arc<Vec<(Epoch, Update)>>,
+    /// Whether changes of several epochs are given together.
+    together: bool,
 }
 
 impl Fake {
     /// Nothing yet, at epoch 0.
     pub fn new() -> Arc<Fake> {
         let (sender, receiver) = watch::channel(0);
-        let newest = Moment { epoch: 0, oldest: 0, updates: Arc::default() };
+        let newest = Moment { epoch: 0, oldest: 0, updates: Arc::default(), together: false };
         Arc::new(Fake { newest: Mutex::new(Arc::new(newest)), sender: Mutex::new(Some(sender)), receiver })
     }
 
@@ -55,16 +57,28 @@ impl Fake {
         let epoch = newest.epoch + 1;
         let mut all = newest.updates.as_ref().clone();
         all.extend(updates.into_iter().map(|update| (epoch, update)));
-        *newest = Arc::new(Moment { epoch, oldest: newest.oldest, updates: Arc::new(all) });
+        *newest = Arc::new(Moment { epoch, oldest: newest.oldest, updates: Arc::new(all), together: newest.together });
         drop(newest);
         self.sender.lock().unwrap().as_ref().unwrap().send_replace(epoch);
         epoch
     }
 
+    /// Gives changes of several epochs together, from the next moment on.
+    pub fn give_together(&self) {
+        let mut newest = self.newest.lock().unwrap();
+        let Moment { epoch, oldest, .. } = **newest;
+        *newest = Arc::new(Moment { epoch, oldest, updates: newest.updates.clone(), together: true });
+    }
+
     /// Forgets the changes of epochs up to `oldest`, from the next moment on.
     pub fn forget(&self, oldest: Epoch) {
         let mut newest = self.newest.lock().unwrap();
-        *newest = Arc::new(Moment { epoch: newest.epoch, oldest, updates: newest.updates.clone() });
+        *newest = Arc::new(Moment {
+            epoch: newest.epoch,
+            oldest,
+            updates: newest.updates.clone(),
+            together: newest.together,
+        });
     }
 
     /// Stops: nothing will be published any more.
@@ -131,8 +145,9 @@ impl Reading for Moment {
         if after < self.oldest {
             return Err(ChangesError::TooOld { after, oldest: self.oldest });
         }
-        let changed = (after + 1..=self.epoch).map(|epoch| {
-            let sums = self.sums(view, |at| at == epoch);
+        let ends: Vec<_> = if self.together { vec![self.epoch] } else { (after + 1..=self.epoch).collect() };
+        let changed = ends.into_iter().map(|epoch| {
+            let sums = self.sums(view, |at| if self.together { at > after } else { at == epoch });
             let rows: Vec<_> = sums.keys().cloned().collect();
             Change { epoch, rows: batch(view, &rows), diffs: Int64Array::from_iter_values(sums.into_values()) }
         });

@@ -158,10 +158,16 @@ async fn a_query_is_followed_as_a_multiset() {
 
 #[tokio::test]
 async fn a_reader_who_comes_back_misses_nothing_and_gets_nothing_twice() {
+    comes_back(|_| ()).await;
+    comes_back(Fake::give_together).await;
+}
+
+async fn comes_back(prepare: fn(&Fake)) {
     let fake = Fake::new();
     for turn in 0..30 {
         fake.publish(turned(&fake, turn));
     }
+    prepare(&fake);
     let (_server, mut client) = serve(&fake).await;
     let mut first = Follower::open(&mut client, statement("SUBSCRIBE ledger AS OF 11 UP TO 17")).await.unwrap();
     first.rest().await.unwrap();

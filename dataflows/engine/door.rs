@@ -355,8 +355,16 @@ fn take_document(draft: &mut Draft, document: Document) -> Result<(), DoorError>
         draft.issued.push(((group, edge(line.service_start)?), gap));
     }
     let total = before.as_ref().map_or(0, |issued| issued.total) + document.total();
-    let number = before.map_or_else(|| document.number.as_str().into(), |issued| issued.number);
-    draft.books.issued.insert(key, Issued { number, total });
+    let issued = match before {
+        Some(issued) => Issued { total, ..issued },
+        None => Issued {
+            number: document.number.as_str().into(),
+            total,
+            period_end: edge(document.period_end)?,
+            currency: document.currency.as_str().into(),
+        },
+    };
+    draft.books.issued.insert(key, issued);
     draft.books.documents.push_back(Arc::new(document.clone()));
     draft.invoices.insert(key);
     draft.facts.push(Fact::Issued(document));

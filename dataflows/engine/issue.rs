@@ -1,10 +1,13 @@
 //! Draws up documents from what the books say.
 
-use trueup_model::books::Books;
-use trueup_model::catalog::Plan;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use trueup_model::books::{Books, Issued};
+use trueup_model::catalog::SubscriptionId;
 use trueup_model::charge::{Charge, Group, InvoiceKey};
 use trueup_model::fact::{Document, DocumentLine};
-use trueup_model::grain::{Grain, Micros, show_micros};
+use trueup_model::grain::{Grain, Micros, QUARTER_MICROS, show_micros};
 use trueup_operators::total::Gap;
 
 use super::door::DoorError;
@@ -57,48 +60,65 @@ pub fn draw_up(moment: &Moment, request: &Request) -> Result<Document, IssueErro
         customer: request.customer.clone(),
         at: show_micros(request.period),
     })?;
-    let corrects = books.issued.get(&key).map(|issued| issued.number.to_string());
-    let mut lines = if corrects.is_some() { correction_lines(moment, &key) } else { draft_lines(moment, &key) };
+    let before = books.issued.get(&key);
+    let mut lines = match before {
+        Some(issued) => correction_lines(moment, &key, issued),
+        None => draft_lines(moment, &key),
+    };
     if lines.is_empty() {
-        let why = if corrects.is_some() { "it was issued, and nothing has changed since" } else { "its draft has no lines" };
+        let why = match before {
+            Some(_) => "it was issued, and nothing has changed since",
+            None => "its draft has no lines",
+        };
         return Err(IssueError::Nothing { customer: request.customer.clone(), why });
     }
     lines.sort_by(|a, b| (&a.feature, a.service_start).cmp(&(&b.feature, b.service_start)));
-    let period = books.period(&key).expect("the invoice was found in its period");
+    let (period_end, currency) = terms(books, &key, before);
     Ok(Document {
         number: format!("INV-{:06}", books.documents.len() + 1),
-        corrects,
+        corrects: before.map(|issued| issued.number.to_string()),
         customer: request.customer.clone(),
         subscription: books.catalog.subscriptions.get(key.subscription).id.clone(),
-        period_start: period.from.micros(),
-        period_end: period.to.micros(),
+        period_start: key.period.micros(),
+        period_end: period_end.micros(),
         issued_at: books.clock,
-        currency: plan(books, &key).map_or_else(String::new, |plan| plan.currency.code().to_owned()),
+        currency,
         lines,
     })
 }
 
-fn plan<'a>(books: &'a Books, key: &InvoiceKey) -> Option<&'a Plan> {
-    books.catalog.plans.named(&books.catalog.subscriptions.get(key.subscription).plan).map(|plan| &**plan)
+/// The end of the period and the currency: a correction keeps those of the invoice.
+fn terms(books: &Books, key: &InvoiceKey, before: Option<&Issued>) -> (Grain, String) {
+    if let Some(issued) = before {
+        return (issued.period_end, issued.currency.to_string());
+    }
+    let plan = &books.catalog.subscriptions.get(key.subscription).plan;
+    let currency = books.catalog.plans.named(plan).map_or_else(String::new, |plan| plan.currency.code().to_owned());
+    (books.period(key).map_or(key.period, |period| period.to), currency)
 }
 
-/// The invoice of the billing period that contains the requested instant.
+/// The invoice that was issued for a period beginning at the requested instant, or else that of
+/// the billing period that contains it.
 fn find_invoice(books: &Books, request: &Request) -> Option<InvoiceKey> {
     let catalog = &books.catalog;
     let customer = catalog.customers.id(&request.customer)?;
-    let grain = Grain(u32::try_from(request.period.div_euclid(trueup_model::grain::QUARTER_MICROS)).ok()?);
-    for tenure in catalog.tenures(customer) {
-        let is_wanted = request.subscription.as_ref().is_none_or(|wanted| {
-            catalog.subscriptions.get(tenure.subscription).id == *wanted
-        });
-        let Some(period) = tenure.calendar.period_containing(grain).filter(|_| is_wanted) else { continue };
-        if period.from < tenure.term.to && tenure.term.from < period.to {
-            return Some(InvoiceKey { customer, subscription: tenure.subscription, period: period.from });
-        }
+    let is_wanted = |subscription: SubscriptionId| {
+        request.subscription.as_ref().is_none_or(|wanted| catalog.subscriptions.get(subscription).id == *wanted)
+    };
+    let grain = Grain(u32::try_from(request.period.div_euclid(QUARTER_MICROS)).ok()?);
+    let mut tenures = catalog.tenures(customer).iter().filter(|tenure| is_wanted(tenure.subscription));
+    let keys = tenures.clone().map(|tenure| InvoiceKey { customer, subscription: tenure.subscription, period: grain });
+    if let Some(issued) = keys.into_iter().find(|key| books.issued.contains_key(key)) {
+        return Some(issued);
     }
-    None
+    tenures.find_map(|tenure| {
+        let period = tenure.calendar.period_containing(grain)?;
+        let overlaps = period.from < tenure.term.to && tenure.term.from < period.to;
+        overlaps.then_some(InvoiceKey { customer, subscription: tenure.subscription, period: period.from })
+    })
 }
 
+/// The charges of an invoice as lines.
 fn draft_lines(moment: &Moment, key: &InvoiceKey) -> Vec<DocumentLine> {
     let at = moment.as_of(moment.epoch());
     let mut lines = Vec::new();
@@ -119,20 +139,26 @@ fn draft_lines(moment: &Moment, key: &InvoiceKey) -> Vec<DocumentLine> {
     lines
 }
 
-fn correction_lines(moment: &Moment, key: &InvoiceKey) -> Vec<DocumentLine> {
+/// What the books say less what was issued, as lines.
+fn correction_lines(moment: &Moment, key: &InvoiceKey, issued: &Issued) -> Vec<DocumentLine> {
     let at = moment.as_of(moment.epoch());
+    let is_of_invoice = |document: &&Arc<Document>| {
+        *document.number == *issued.number || document.corrects.as_deref() == Some(&*issued.number)
+    };
+    // A line ends where its charge does now, or where it did when it was issued last.
+    let documents = at.books.documents.iter().filter(is_of_invoice);
+    let known = documents.flat_map(|document| document.lines.clone()).chain(draft_lines(moment, key));
+    let ends: HashMap<(String, Micros), Micros> =
+        known.map(|line| ((line.feature, line.service_start), line.service_end)).collect();
     let mut lines = Vec::new();
     for part in at.parts {
         each_record(&part.corrections, at.epoch, |(group, service): &(Group, Grain), gap: Gap| {
             if group.invoice() == *key {
-                let end = at.books.service(group, *service).map_or(*service, |service| service.to);
-                lines.push(DocumentLine {
-                    feature: at.books.catalog.features.get(group.feature).name.clone(),
-                    service_start: service.micros(),
-                    service_end: end.micros(),
-                    quantity: gap.quantity,
-                    billed: gap.billed,
-                });
+                let feature = at.books.catalog.features.get(group.feature).name.clone();
+                let place = (feature, service.micros());
+                let service_end = ends.get(&place).copied().unwrap_or(place.1);
+                let (feature, service_start) = place;
+                lines.push(DocumentLine { feature, service_start, service_end, quantity: gap.quantity, billed: gap.billed });
             }
             true
         });

@@ -414,16 +414,18 @@ fn invoice_row(books: &Arc<Books>, invoice: &Invoice) -> Option<Row> {
     let definition = catalog.subscriptions.get(subscription);
     let plan = catalog.plans.named(&definition.plan)?;
     let issued = books.issued.get(&invoice.key);
-    let end = books.period(&invoice.key).map_or(period, |period| period.to);
+    // What was issued stands as it was issued, whatever the catalog says since.
+    let end = issued.map(|issued| issued.period_end).or_else(|| Some(books.period(&invoice.key)?.to));
+    let currency = issued.map_or_else(|| plan.currency.code().into(), |issued| issued.currency.clone());
     Some(vec![
         text(&catalog.customers.get(customer).id),
         text(&definition.id),
         time(period),
-        time(end),
+        time(end.unwrap_or(period)),
         text(&plan.name),
         text(if issued.is_some() { "issued" } else { "draft" }),
         issued.map_or(Cell::Null, |issued| Cell::Text(issued.number.clone())),
-        text(plan.currency.code()),
+        Cell::Text(currency),
         Cell::Integer(invoice.lines),
         Cell::Decimal(invoice.total),
         Cell::Decimal(invoice.issued.unwrap_or_default()),
@@ -434,7 +436,6 @@ fn invoice_row(books: &Arc<Books>, invoice: &Invoice) -> Option<Row> {
 fn correction_row(books: &Arc<Books>, (group, service): &(Group, Grain), gap: &Gap) -> Option<Row> {
     let issued = books.issued.get(&group.invoice())?;
     let [customer, subscription, feature] = group_cells(books, group);
-    let plan = &books.catalog.subscriptions.get(group.subscription).plan;
     Some(vec![
         customer,
         subscription,
@@ -442,7 +443,7 @@ fn correction_row(books: &Arc<Books>, (group, service): &(Group, Grain), gap: &G
         time(group.period),
         time(*service),
         Cell::Text(issued.number.clone()),
-        text(books.catalog.plans.named(plan)?.currency.code()),
+        Cell::Text(issued.currency.clone()),
         Cell::Decimal(gap.quantity),
         Cell::Decimal(gap.billed),
     ])

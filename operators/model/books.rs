@@ -26,6 +26,10 @@ pub struct Issued {
     pub number: Arc<str>,
     /// The sum of the invoice and its corrections.
     pub total: Amount,
+    /// The end of the billing period, as it was issued.
+    pub period_end: Grain,
+    /// The currency, as it was issued.
+    pub currency: Arc<str>,
 }
 
 /// The books as of one epoch.

@@ -33,6 +33,8 @@ pub fn engine(workers: usize, seed: u64) -> EngineSubject {
         // What lies out of time is for the door's own tests.
         acceptance: Acceptance { past: i64::MAX, future: i64::MAX },
         pace: Some(schedule.clone()),
+        // From none at all on, so that times are merged as soon as they may be.
+        retention: seed % 5,
         ..Setup::default()
     };
     EngineSubject {
@@ -58,8 +60,9 @@ pub struct EngineSubject {
 }
 
 impl EngineSubject {
-    /// Which worker made each step so far.
+    /// Which worker made each step of all that was committed.
     pub fn trace(&self) -> Vec<usize> {
+        self.engine.wait(self.epoch).expect("the engine runs");
         self.schedule.trace()
     }
 }

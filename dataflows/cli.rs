@@ -1,0 +1,100 @@
+//! What can be asked of `trueup` on the command line, and who answers.
+//!
+//! One file per command, beside those the helpers that several share. Answers go to stdout, as
+//! tables or with `--json` as one JSON object a line; all that is said about the work itself goes
+//! to stderr.
+
+mod check;
+mod demo;
+mod failure;
+mod ingest;
+mod loading;
+mod page;
+mod quote;
+mod remote;
+mod replay;
+mod serve;
+mod shown;
+mod sql;
+mod table;
+mod watch;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use failure::{Failure, Outcome};
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no, or a check failed; \
+2 the input cannot be used; 3 the engine or the server failed.";
+
+/// Meters usage and bills it, with numbers that are always true.
+#[derive(Debug, Parser)]
+#[command(name = "trueup", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Answer with JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to log to stderr: error, warn, info, debug, or one of them for a part, such as `trueup=debug`
+    #[arg(long, global = true, env = "TRUEUP_LOG", default_value = "warn", value_name = "LEVEL")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bill an hour of recorded LLM calls, with everything going wrong that does in practice
+    Demo(demo::Arguments),
+    /// Run an engine and serve its views over Arrow Flight
+    Serve(serve::Arguments),
+    /// Try event files out: read them into a fresh engine and say what it makes of each event
+    Ingest(ingest::Arguments),
+    /// Ask the views by SQL, of a running server or over files
+    Sql(sql::Arguments),
+    /// Follow the changes of a view on a running server
+    Watch(watch::Arguments),
+    /// Run events through an engine to the end and write every view into a folder
+    Replay(replay::Arguments),
+    /// Price usage by a plan, tier by tier
+    Quote(quote::Arguments),
+    /// Check a catalog and tell what it defines
+    Check(check::Arguments),
+}
+
+/// Does what the arguments of this process ask for.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = log_to_stderr(&cli.log).and_then(|()| answer(cli));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("trueup: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn answer(cli: Cli) -> Outcome {
+    let json = cli.json;
+    match cli.command {
+        Command::Demo(arguments) => demo::run(&arguments, json),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Ingest(arguments) => ingest::run(&arguments, json),
+        Command::Sql(arguments) => sql::run(&arguments, json),
+        Command::Watch(arguments) => watch::run(&arguments, json),
+        Command::Replay(arguments) => replay::run(&arguments, json),
+        Command::Quote(arguments) => quote::run(&arguments, json),
+        Command::Check(arguments) => check::run(&arguments, json),
+    }
+}
+
+fn log_to_stderr(level: &str) -> Outcome {
+    let filter = EnvFilter::try_new(level).map_err(|error| {
+        Failure::Input(format!("`--log {level}` is not understood ({error}): write a level, such as `--log info`"))
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}

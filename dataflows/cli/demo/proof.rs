@@ -1,0 +1,128 @@
+//! Whether the engine is right: every view beside the oracle's, computed anew from all facts.
+
+use std::collections::BTreeSet;
+
+use trueup::engine::moment::Moment;
+use trueup::engine::view_rows::{self, Row};
+use trueup::oracle::{Cell, Oracle, VIEWS};
+use trueup_model::usage::Reason;
+use trueup_sinks::view::View;
+
+use super::narrator::Narrator;
+use super::stage::Stage;
+use crate::cli::page::{self, Ink, ink};
+use crate::cli::table::Table;
+use crate::cli::words;
+
+type Rows = BTreeSet<Vec<Cell>>;
+
+/// How many rows of each view are the same, and which are not.
+#[derive(Debug)]
+pub struct Proof {
+    facts: usize,
+    views: Vec<Compared>,
+}
+
+#[derive(Debug)]
+struct Compared {
+    name: &'static str,
+    rows: usize,
+    differences: Vec<String>,
+}
+
+/// Tells the oracle everything the engine was told, and compares every view.
+pub fn check(stage: &Stage, quiet: bool) -> Proof {
+    let narrator = Narrator::new(quiet);
+    let bar = narrator.bar(stage.told().len() + VIEWS.len(), "the oracle computes");
+    let mut oracle = Oracle::new();
+    for told in stage.told() {
+        oracle.accept(told.epoch, told.clock, told.statements.clone());
+        bar.inc(1);
+    }
+    let moment = stage.engine().newest();
+    let compare = |name: &'static str| {
+        let compared = compare(name, &shown(&moment, name), &oracle.rows(name));
+        bar.inc(1);
+        compared
+    };
+    let views = VIEWS.map(compare).into();
+    bar.finish_and_clear();
+    Proof { facts: stage.told().iter().map(|told| told.statements.len()).sum(), views }
+}
+
+fn compare(name: &'static str, shown: &Rows, right: &Rows) -> Compared {
+    let line = |what: &str, row: &Vec<Cell>| {
+        let cells: Vec<String> = row.iter().map(Cell::to_string).collect();
+        format!("{name}: {what}: {}", cells.join(" | "))
+    };
+    let wrong = shown.difference(right).map(|row| line("only the engine says", row));
+    let missing = right.difference(shown).map(|row| line("only the oracle says", row));
+    Compared { name, rows: right.len(), differences: wrong.chain(missing).collect() }
+}
+
+/// The rows of a view as the oracle writes them.
+fn shown(moment: &Moment, name: &str) -> Rows {
+    let view = View::named(name).expect("the oracle answers for views there are");
+    let rows = moment.rows(view);
+    if view == View::Quarantine { quarantine(&rows) } else { rows.iter().map(cells).collect() }
+}
+
+fn cells(row: &Row) -> Vec<Cell> {
+    row.iter().map(cell).collect()
+}
+
+fn cell(cell: &view_rows::Cell) -> Cell {
+    use view_rows::Cell as E;
+    match cell {
+        E::Null => Cell::Null,
+        E::Text(text) => Cell::Text(text.to_string()),
+        E::Integer(number) => Cell::Integer(*number),
+        E::Decimal(units) => Cell::Decimal(*units),
+        E::Time(micros) => Cell::Time(*micros),
+    }
+}
+
+/// Of the quarantine the oracle tells how many inputs there are for each reason.
+fn quarantine(rows: &[Row]) -> Rows {
+    let named = |row: &Row, reason: Reason| matches!(&row[7], view_rows::Cell::Text(name) if **name == *reason.name());
+    let count = |reason: Reason| rows.iter().filter(|row| named(row, reason)).count() as i64;
+    let counts = Reason::ALL.map(|reason| (reason, count(reason)));
+    let counts = counts.into_iter().filter(|(_, inputs)| *inputs > 0);
+    counts.map(|(reason, inputs)| vec![Cell::Text(reason.name().to_owned()), Cell::Integer(inputs)]).collect()
+}
+
+impl Proof {
+    /// Whether all is the same.
+    pub fn holds(&self) -> bool {
+        self.views.iter().all(|view| view.differences.is_empty())
+    }
+
+    /// How many rows were compared.
+    pub fn rows(&self) -> usize {
+        self.views.iter().map(|view| view.rows).sum()
+    }
+
+    /// Tells it.
+    pub fn print(&self) {
+        const DIFFERENCES_SHOWN: usize = 10;
+        let mut table = Table::new(&["view", ">rows", "", "view", ">rows", "", "view", ">rows", ""]);
+        let height = self.views.len().div_ceil(3);
+        for line in 0..height {
+            let views = (0..3).filter_map(|column| self.views.get(line + column * height));
+            table.row(views.flat_map(|view| {
+                let verdict = if view.differences.is_empty() { "same" } else { "DIFFERS" };
+                [view.name.to_owned(), words::count(view.rows as i128), verdict.to_owned()]
+            }));
+        }
+        table.print();
+        let (facts, rows) = (words::count(self.facts as i128), words::count(self.rows() as i128));
+        if self.holds() {
+            let sentence = format!("From {facts} facts both say the same: {rows} rows in {} views, exactly.", self.views.len());
+            page::line(ink(Ink::Green, &sentence));
+            return;
+        }
+        for difference in self.views.iter().flat_map(|view| &view.differences).take(DIFFERENCES_SHOWN) {
+            page::line(ink(Ink::Red, difference));
+        }
+    }
+}

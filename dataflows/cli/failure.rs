@@ -1,0 +1,101 @@
+//! How a command can end other than well, and the exit code that says so to programs.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use trueup::engine::door::DoorError;
+use trueup::engine::issue::IssueError;
+use trueup::engine::publication::Stopped;
+
+/// How a command ends.
+pub type Outcome = Result<(), Failure>;
+
+/// Why a command did not do what was asked, in a sentence with the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It did, and the answer is no: exit code 1.
+    No(String),
+    /// What it was given cannot be used: exit code 2.
+    Input(String),
+    /// The engine, a server or the machine failed: exit code 3.
+    Engine(String),
+}
+
+impl Failure {
+    /// An input that cannot be used, with its causes.
+    pub fn input(error: &dyn Error) -> Failure {
+        Failure::Input(with_causes(error))
+    }
+
+    /// A failure of ours or of the machine, with its causes.
+    pub fn engine(error: &dyn Error) -> Failure {
+        Failure::Engine(with_causes(error))
+    }
+
+    /// What the process ends with.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::No(_) => 1,
+            Failure::Input(_) => 2,
+            Failure::Engine(_) => 3,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Failure::No(sentence) | Failure::Input(sentence) | Failure::Engine(sentence)) = self;
+        f.write_str(sentence)
+    }
+}
+
+impl From<DoorError> for Failure {
+    fn from(error: DoorError) -> Failure {
+        match error {
+            DoorError::Catalog { .. } | DoorError::StaleLayouts | DoorError::Document { .. } => Failure::input(&error),
+            DoorError::Journal(_) | DoorError::Stopped => Failure::engine(&error),
+        }
+    }
+}
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Failure {
+        match error {
+            IssueError::Door(error) => error.into(),
+            IssueError::Stopped(stopped) => stopped.into(),
+            IssueError::NoPeriod { .. } | IssueError::Nothing { .. } => Failure::input(&error),
+        }
+    }
+}
+
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Failure {
+        Failure::engine(&stopped)
+    }
+}
+
+impl From<trueup_sinks::Error> for Failure {
+    fn from(error: trueup_sinks::Error) -> Failure {
+        use trueup_sinks::Error as E;
+        match error {
+            E::Stopped | E::Cancelled | E::Arrow(_) => Failure::engine(&error),
+            _ => Failure::input(&error),
+        }
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some libraries repeat their cause in their own words.
+        let words = error.to_string();
+        if !sentence.contains(&words) {
+            sentence.push_str(": ");
+            sentence.push_str(&words);
+        }
+        cause = error.source();
+    }
+    sentence
+}

@@ -1,0 +1,185 @@
+//! Brings a catalog and files of events into an engine of this process.
+//!
+//! NDJSON is read as it is; CSV needs a mapping that says which column is what. Events go in a
+//! chunk of a file at a time, each an epoch, so that memory stays bounded however long the files
+//! are.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use trueup::engine::Engine;
+use trueup::engine::door::{DoorError, Submission};
+use trueup_connectors::{CsvMapping, EventBatches, EventReader, read_catalog, read_csv, read_ndjson};
+use trueup_model::catalog::{Catalog, CatalogChange};
+use trueup_model::fact::Epoch;
+use trueup_model::grain::Micros;
+use trueup_model::usage::EventBatch;
+
+use super::failure::Failure;
+use super::words;
+
+/// Whose events are read; there is one tenant so far.
+pub const TENANT: &str = "default";
+
+/// Threads that read a file.
+const READERS: usize = 2;
+
+/// Changes of a catalog, each with where it is written.
+pub type Changes = Vec<(CatalogChange, trueup_connectors::Place)>;
+
+/// Files of events, and how to read those in CSV.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct EventFiles {
+    /// Files of events, or folders of them: CloudEvents as JSON lines, or CSV
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub events: Vec<PathBuf>,
+    /// How to read CSV: a TOML file for each CSV file in order, or one for all
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub mapping: Vec<PathBuf>,
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The last epoch.
+    pub epoch: Epoch,
+    /// How many events were accepted.
+    pub accepted: u64,
+    /// How many inputs were set aside as they were read.
+    pub refused: u64,
+}
+
+/// Reads a catalog's folder.
+pub fn read_changes(folder: &Path) -> Result<Changes, Failure> {
+    read_catalog(folder, &Catalog::default()).map_err(|problems| Failure::Input(problems.to_string()))
+}
+
+/// Reads a catalog's folder into an engine, as one epoch; the clock is set if it is given.
+pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Result<Epoch, Failure> {
+    let (changes, places): (Vec<_>, Vec<_>) = read_changes(folder)?.into_iter().unzip();
+    let clock = clock.map(Submission::Clock);
+    let before = usize::from(clock.is_some());
+    let submissions = clock.into_iter().chain(changes.into_iter().map(Submission::Catalog)).collect();
+    let receipt = engine.accept(submissions).map_err(|error| match error {
+        DoorError::Catalog { index, error } => Failure::Input(format!("{}: {error}", places[index - before])),
+        other => other.into(),
+    })?;
+    engine.wait(receipt.epoch)?;
+    Ok(receipt.epoch)
+}
+
+/// Reads files of events into an engine; returns when the views show them.
+pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
+    let mut loaded = Loaded { epoch: engine.newest().epoch(), ..Loaded::default() };
+    let progress = spinner();
+    let paths = spread(&files.events)?;
+    let mappings = Mappings::read(&files.mapping, &paths)?;
+    for path in &paths {
+        for batch in open(engine, path, &mappings)? {
+            let batch = batch.map_err(|error| Failure::input(&error))?;
+            accept(engine, batch, &mut loaded)?;
+            progress.set_message(format!("{} events, {}", words::count(loaded.accepted), path.display()));
+            progress.tick();
+        }
+        tracing::info!(file = %path.display(), accepted = loaded.accepted, refused = loaded.refused, "read");
+    }
+    engine.wait(loaded.epoch)?;
+    progress.finish_and_clear();
+    Ok(loaded)
+}
+
+fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {
+    let receipt = engine.accept(vec![Submission::Events(batch)])?;
+    loaded.epoch = receipt.epoch;
+    loaded.accepted += receipt.accepted;
+    loaded.refused += receipt.refused;
+    Ok(())
+}
+
+fn open(engine: &Engine, path: &Path, mappings: &Mappings) -> Result<EventBatches, Failure> {
+    let file = File::open(path).map_err(|error| cannot_read(path, &error))?;
+    let name = path.display().to_string();
+    let layouts = engine.layouts();
+    if is_csv(path) {
+        let mapping = mappings.of(path)?;
+        return read_csv(file, mapping, &layouts, TENANT, &name, READERS).map_err(|error| Failure::input(&error));
+    }
+    Ok(read_ndjson(file, &EventReader::new(Arc::clone(&layouts), TENANT, &name), READERS))
+}
+
+/// The files as given, and those in the folders among them by name.
+fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = fs::read_dir(path).map_err(|error| cannot_read(path, &error))?;
+        let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        inside.retain(|file| is_csv(file) || has_extension(file, &["ndjson", "jsonl", "json"]));
+        inside.sort();
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+fn is_csv(path: &Path) -> bool {
+    has_extension(path, &["csv", "tsv"])
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().is_some_and(|extension| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
+/// The mapping of each CSV file.
+struct Mappings(Vec<(PathBuf, CsvMapping)>);
+
+impl Mappings {
+    fn read(mappings: &[PathBuf], files: &[PathBuf]) -> Result<Mappings, Failure> {
+        let tables: Vec<&PathBuf> = files.iter().filter(|file| is_csv(file)).collect();
+        let read = mappings.iter().map(|path| read_mapping(path)).collect::<Result<Vec<_>, _>>()?;
+        let pairs = match &read[..] {
+            [] => Vec::new(),
+            [one] => tables.into_iter().map(|file| (file.clone(), one.clone())).collect(),
+            many if many.len() == tables.len() => tables.into_iter().cloned().zip(read).collect(),
+            many => {
+                return Err(Failure::Input(format!(
+                    "there are {} mappings for {} CSV files: give one for each, in the same order, or one for all",
+                    many.len(),
+                    tables.len()
+                )));
+            }
+        };
+        Ok(Mappings(pairs))
+    }
+
+    fn of(&self, file: &Path) -> Result<&CsvMapping, Failure> {
+        let found = self.0.iter().find(|(path, _)| path == file);
+        found.map(|(_, mapping)| mapping).ok_or_else(|| {
+            let file = file.display();
+            Failure::Input(format!("`{file}` is CSV and has no mapping: say with --mapping which of its columns is what"))
+        })
+    }
+}
+
+fn read_mapping(path: &Path) -> Result<CsvMapping, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| cannot_read(path, &error))?;
+    toml::from_str(&text).map_err(|error| {
+        let (path, error) = (path.display(), error.to_string());
+        Failure::Input(format!("`{path}` is no mapping: {}", error.trim_end()))
+    })
+}
+
+/// That a file or folder cannot be read, and why.
+pub fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Input(format!("`{}` cannot be read: {error}; check its name and its rights", path.display()))
+}
+
+/// A line on stderr that moves while there is work; nothing where stderr is no terminal.
+fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("the template is well formed");
+    ProgressBar::new_spinner().with_style(style)
+}

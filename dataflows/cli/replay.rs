@@ -1,0 +1,134 @@
+//! `trueup replay`: events through an engine to the end, and every view into a folder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use serde_json::json;
+use trueup::engine::clock::Clock;
+use trueup::engine::door::Receipt;
+use trueup::engine::issue::Request;
+use trueup::engine::view_rows::{Cell, Row};
+use trueup::engine::{Engine, Setup};
+use trueup_model::calendar;
+use trueup_model::fact::Document;
+use trueup_sinks::files::{self, Format};
+use trueup_sinks::view::View;
+
+use super::failure::{Failure, Outcome};
+use super::loading::{EventFiles, load_catalog, load_events};
+use super::table::Table;
+use super::{page, words};
+
+/// Run events through an engine to the end and write every view into a folder.
+///
+/// With --issue the invoices of a year, a month or a day are issued once the events are in;
+/// files of --late are read after that, so that what they move shows as corrections.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The folder of the catalog
+    #[arg(long, value_name = "DIR")]
+    catalog: PathBuf,
+    #[command(flatten)]
+    files: EventFiles,
+    /// The billing clock, a date or a time; else it is now. With it a replay always ends the same
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<String>,
+    /// Issue the invoices whose period begins in this year, month or day where the customer is
+    #[arg(long, value_name = "PERIOD")]
+    issue: Option<String>,
+    /// Files of events that come after the invoices were issued
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "issue")]
+    late: Vec<PathBuf>,
+    /// The folder for the views; files of the same names are replaced
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The form of the files
+    #[arg(long, value_enum, default_value_t = Form::Parquet)]
+    format: Form,
+    /// How many threads compute
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    Parquet,
+    Csv,
+    Json,
+}
+
+/// Replays.
+pub fn run(arguments: &Arguments, json: bool) -> Outcome {
+    let as_of = arguments.as_of.as_deref().map(words::parse_instant).transpose()?;
+    let clock = if as_of.is_some() { Clock::Told } else { Clock::Wall };
+    let engine = Engine::start(Setup { clock, workers: arguments.workers, ..Setup::default() });
+    load_catalog(&engine, &arguments.catalog, as_of)?;
+    load_events(&engine, &arguments.files)?;
+    let issued = match &arguments.issue {
+        Some(period) => issue_all(&engine, period)?.len(),
+        None => 0,
+    };
+    let late = EventFiles { events: arguments.late.clone(), mapping: arguments.files.mapping.clone() };
+    load_events(&engine, &late)?;
+    let format = match arguments.format {
+        Form::Parquet => Format::Parquet,
+        Form::Csv => Format::Csv,
+        Form::Json => Format::Json,
+    };
+    let moment = engine.newest();
+    let written = files::write_views(Arc::clone(&moment) as _, &arguments.out, format)?;
+    if json {
+        written.iter().for_each(|(view, path, rows)| {
+            page::line(json!({"view": view.name(), "file": path.display().to_string(), "rows": rows}).to_string());
+        });
+        return Ok(());
+    }
+    let mut table = Table::new(&["view", ">rows", "file"]);
+    for (view, path, rows) in written {
+        table.row([view.name().to_owned(), words::count(rows as i128), path.display().to_string()]);
+    }
+    table.print();
+    let at = words::instant(moment.books().clock);
+    page::line(format!("The books as of {at} UTC, epoch {}; {} issued.", moment.epoch(), words::counted(issued, "invoice")));
+    Ok(())
+}
+
+/// Issues every invoice whose period begins in `period` and is over, in the order of the view.
+fn issue_all(engine: &Engine, period: &str) -> Result<Vec<Document>, Failure> {
+    check_period(period)?;
+    let moment = engine.newest();
+    let due = moment.rows(View::Invoices).into_iter().filter_map(|row| request(engine, row, period));
+    let issued = due.map(|request| Ok(engine.issue(&request)?)).collect::<Result<Vec<_>, Failure>>()?;
+    let (documents, receipts): (Vec<Document>, Vec<Receipt>) = issued.into_iter().unzip();
+    engine.wait(receipts.last().map_or(moment.epoch(), |receipt| receipt.epoch))?;
+    if documents.is_empty() {
+        tracing::warn!(period, "no invoice has a period that begins then and is over");
+    }
+    Ok(documents)
+}
+
+/// A period is a year, a month or a day.
+fn check_period(period: &str) -> Outcome {
+    let is_good = match period.len() {
+        4 => format!("{period}-01-01"),
+        7 => format!("{period}-01"),
+        _ => period.to_owned(),
+    };
+    match is_good.parse::<jiff::civil::Date>() {
+        Ok(_) if matches!(period.len(), 4 | 7 | 10) => Ok(()),
+        _ => Err(Failure::Input(format!("`--issue {period}` is no period: write a year, a month or a day, such as 2026-07"))),
+    }
+}
+
+/// The request for an invoice, if it is due.
+fn request(engine: &Engine, row: Row, period: &str) -> Option<Request> {
+    let [Cell::Text(customer), Cell::Text(subscription), Cell::Time(from), Cell::Time(to), ..] = &row[..] else {
+        return None;
+    };
+    let books = engine.books();
+    let zone = &books.catalog.customers.named(customer)?.zone;
+    let begins = calendar::local_date(zone, *from).ok()?.to_string();
+    let is_due = begins.starts_with(period) && *to <= books.clock;
+    is_due.then(|| Request { customer: customer.to_string(), subscription: Some(subscription.to_string()), period: *from })
+}

@@ -1,0 +1,100 @@
+//! What a server is configured with: a small TOML file, read as written, then turned into what
+//! it means.
+//!
+//! ```toml
+//! catalog = "catalog"            # the folder of the catalog; all else may be left out
+//! events = ["events"]            # files or folders to read at the start
+//! mappings = ["columns.toml"]    # how to read CSV: one for each file, or one for all
+//! address = "127.0.0.1:8815"
+//! token = "..."                  # what callers must know; better in TRUEUP_TOKEN
+//! workers = 2                    # how many threads compute
+//! retention_epochs = 1024        # for how long back changes can be followed
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use trueup_model::fact::Epoch;
+
+/// What a server is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The folder of the catalog.
+    pub catalog: PathBuf,
+    /// Files and folders of events to read at the start.
+    pub events: Vec<PathBuf>,
+    /// How to read those that are CSV.
+    pub mappings: Vec<PathBuf>,
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// What callers must know.
+    pub token: Option<String>,
+    /// How many threads compute.
+    pub workers: usize,
+    /// For how many epochs back changes are told.
+    pub retention_epochs: Epoch,
+}
+
+/// The file as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    catalog: PathBuf,
+    #[serde(default)]
+    events: Vec<PathBuf>,
+    #[serde(default)]
+    mappings: Vec<PathBuf>,
+    address: Option<SocketAddr>,
+    token: Option<String>,
+    workers: Option<usize>,
+    retention_epochs: Option<Epoch>,
+}
+
+impl Config {
+    /// Reads a configuration; an error is a sentence for whoever wrote the file.
+    pub fn read(path: &Path) -> Result<Config, String> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("the configuration `{shown}` cannot be read: {error}; name it with --config"))?;
+        let written: Written = toml::from_str(&text)
+            .map_err(|error| format!("the configuration `{shown}` cannot be used: {}", error.to_string().trim_end()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let token = std::env::var("TRUEUP_TOKEN").ok().or_else(|| written.token.clone());
+        Ok(written.meant(folder, token))
+    }
+}
+
+impl Written {
+    fn meant(self, folder: &Path, token: Option<String>) -> Config {
+        let inside = |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
+        Config {
+            catalog: folder.join(self.catalog),
+            events: inside(self.events),
+            mappings: inside(self.mappings),
+            address: self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815))),
+            token: token.filter(|token| !token.is_empty()),
+            workers: self.workers.unwrap_or(1).max(1),
+            retention_epochs: self.retention_epochs.unwrap_or(1024),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_seen_from_the_folder_of_the_file() {
+        let written: Written = toml::from_str("catalog = 'catalog'\nevents = ['june', '/data/july']").unwrap();
+        let config = written.meant(Path::new("/etc/trueup"), Some(String::new()));
+        assert_eq!(config.catalog, Path::new("/etc/trueup/catalog"));
+        assert_eq!(config.events, [PathBuf::from("/etc/trueup/june"), PathBuf::from("/data/july")]);
+        assert_eq!((config.token, config.workers), (None, 1));
+    }
+
+    #[test]
+    fn a_key_that_nothing_reads_is_refused() {
+        assert!(toml::from_str::<Written>("catalog = 'c'\nadress = '127.0.0.1:1'").is_err());
+    }
+}

@@ -184,8 +184,11 @@ impl Run<'_> {
     }
 
     fn compare(&self, after: u64) -> Result<(), RunError> {
-        let reading: Arc<dyn Reading> = self.engine.newest();
-        self.equal(after, totals::of(&reading), reference::expected(&self.events, after))
+        self.equal(after, totals::of(&self.reading()), reference::expected(&self.events, after))
+    }
+
+    fn reading(&self) -> Arc<dyn Reading> {
+        self.engine.newest()
     }
 
     fn equal(&self, after: u64, found: Totals, expected: Totals) -> Result<(), RunError> {
@@ -212,17 +215,20 @@ impl Run<'_> {
     /// Old events said anew, one at a time, each waited for. Whatever stood, the second time
     /// each quantity is greater by a thousandth, and so must the whole be.
     fn small_corrections(&mut self) -> Result<(), RunError> {
-        let numbers = |round: u64| (0..CORRECTIONS).map(move |k| (k * (self.subject.events / CORRECTIONS), round));
-        let corrected = |(number, round): (u64, u64)| {
-            let quantity = 1000 * (number as i64 % 1_000_000 + round as i64);
-            self.events.corrected(number, 100 + round as u16, quantity)
+        let step = self.subject.events / CORRECTIONS;
+        let said_anew = |round: u16| {
+            let corrected = |number| {
+                let quantity = 1000 * (number as i64 % 1_000_000 + i64::from(round));
+                self.events.corrected(number, 100 + round, quantity)
+            };
+            self.single((0..CORRECTIONS).map(|k| corrected(k * step)))
         };
+        let (first, second) = (said_anew(1), said_anew(2));
         let mut spent = Spent::default();
-        let mut waits = spent.on(|| self.each_waited_for(self.single(numbers(1).map(corrected))))?;
-        let before = totals::charged_quantity(&(self.engine.newest() as Arc<dyn Reading>));
-        waits.extend(spent.on(|| self.each_waited_for(self.single(numbers(2).map(corrected))))?);
-        let after = totals::charged_quantity(&(self.engine.newest() as Arc<dyn Reading>));
-        let (grown, expected) = (after - before, 1000 * i128::from(CORRECTIONS));
+        let mut waits = spent.on(|| self.each_waited_for(first))?;
+        let before = totals::charged_quantity(&self.reading());
+        waits.extend(spent.on(|| self.each_waited_for(second))?);
+        let (grown, expected) = (totals::charged_quantity(&self.reading()) - before, 1000 * i128::from(CORRECTIONS));
         let of = |quantity| Totals { quantity, ..Totals::default() };
         self.equal(LIVE_EPOCHS * LIVE_EVENTS, of(grown), of(expected))?;
         self.note_waits("correction", waits, &spent);

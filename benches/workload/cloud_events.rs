@@ -39,6 +39,7 @@ mod tests {
     fn a_line_is_an_event() {
         let mut line = Vec::new();
         write(&Events::new(1_000_000).at(0), &mut line).expect("memory takes it");
-        assert_eq!(String::from_utf8(line).expect("it is text"), "");
+        let expected = r#"{"specversion":"1.0","id":"ce3cf789eebefd76f1075b43dfe27728","source":"/svc/0","type":"peak.seats","subject":"cust-00348","time":"2026-06-01T00:00:00Z","datacontenttype":"application/json","revision":1,"retract":false,"data":{"quantity":"389.191","region":"ap-south","plan":"enterprise","model":"m-small","user":"u3120"}}"#;
+        assert_eq!(String::from_utf8(line).expect("it is text"), format!("{expected}\n"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Decimal128Type;
 use trueup_sinks::reading::{Reading, Scan};
 use trueup_sinks::view::View;

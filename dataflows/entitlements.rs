@@ -36,13 +36,13 @@ const LIMIT: Reduction<Group, Grain, Total, QuotaState, i64> = Reduction {
     keys: |_| Vec::new(),
     next: |service| if *service < RUNNING { Next::Seek(RUNNING) } else { Next::Step },
     compute: |targets, group, totals, results| {
-        let books = targets.books();
         let whole = totals.iter().find(|(service, total)| *service == WHOLE && total.records > 0);
         let is_running = totals.iter().any(|(service, _)| *service == RUNNING);
         if whole.is_none() && !is_running {
             return;
         }
-        let used = whole.map_or(0, |(_, total)| quantity(books, group, total));
-        results.extend(books.quota(group, used).map(|state| (state, 1)));
+        let Some((_, card)) = targets.card(group) else { return };
+        let used = whole.map_or(0, |(_, total)| quantity(card.meter(), total));
+        results.extend(targets.quota(group, used).map(|state| (state, 1)));
     },
 };

@@ -20,7 +20,6 @@ use trueup_model::charge::Group;
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
 use trueup_model::identity::stable_hash;
-use trueup_model::meter::Aggregation;
 use trueup_model::metering::UsageKey;
 use trueup_operators::arrange::{ArrangedByKey, ArrangedBySelf, Records, arrange_by_key, arrange_by_self};
 use trueup_operators::contribute::{Kept, contribute};
@@ -97,15 +96,10 @@ fn group_leads(turn: &Turn) -> Leads {
     Leads::customers(&turn.touched)
 }
 
-fn aggregation(targets: &Targets, key: &UsageKey) -> Aggregation {
-    let books = targets.books();
-    books.catalog.meters.get(books.names.series(key.series).meter).aggregation
-}
-
 /// The targets of a usage record. Where a quantity does not add up over grains, only the number
 /// of events goes along; the quantity comes from the values or texts of the group.
 fn usage_targets(targets: &mut Targets, key: &UsageKey, total: &Total, put: &mut dyn FnMut(Target, Total)) {
-    let total = if aggregation(targets, key).is_additive() { *total } else { Total::new(total.records, 0) };
+    let total = if targets.aggregation(key.series).is_additive() { *total } else { Total::new(total.records, 0) };
     targets.of(*key, |target| put(target, total));
 }
 
@@ -134,7 +128,7 @@ const STANDING_VALUE: Reduction<UsageKey, Kept, i64, Found<(Group, (Grain, Kept)
     next: |_| Next::Stop,
     compute: |targets, key, values, results| {
         let Some((kept, _)) = values.first() else { return };
-        let value = kept.value(aggregation(targets, key));
+        let value = kept.value(targets.aggregation(key.series));
         results.push((Found::Usage(*key), Total::new(0, value)));
         targets.of(*key, |(group, service)| results.push((Found::Target((group, (service, *kept))), Total::new(1, 0))));
     },
@@ -166,10 +160,11 @@ const STANDING_IN_GROUP: Reduction<Group, (Grain, Kept), i64, Target, Total> = R
         if values.is_empty() {
             return;
         }
-        let books = targets.books();
-        let meter = books.catalog.features.get(group.feature).meter.as_ref();
-        let Some(meter) = meter.and_then(|meter| books.catalog.meters.named(meter)) else { return };
-        let standing = |&((service, kept), _): &((Grain, Kept), i64)| ((*group, service), Total::new(0, kept.value(meter.aggregation)));
+        let meter = targets.card(group).and_then(|(_, card)| card.meter());
+        let Some((aggregation, _)) = meter else { return };
+        let standing = |&((service, kept), _): &((Grain, Kept), i64)| {
+            ((*group, service), Total::new(0, kept.value(aggregation)))
+        };
         results.extend(values.iter().map(standing));
     },
 };

@@ -6,7 +6,7 @@
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::vec::Map;
 
-use trueup_model::books::{Books, RUNNING};
+use trueup_model::books::RUNNING;
 use trueup_model::charge::{Charge, Group};
 use trueup_model::grain::Grain;
 use trueup_model::identity::stable_hash;
@@ -56,30 +56,27 @@ const RATE: Reduction<Group, Grain, Total, Result<Charge, Group>, i64> = Reducti
     keys: |_| Vec::new(),
     next: |_| Next::Step,
     compute: |targets, group, totals, results| {
-        let books = targets.books();
-        let services: Vec<(Grain, i128)> = totals
-            .iter()
-            .filter(|(service, total)| *service < RUNNING && total.records > 0)
-            .map(|(service, total)| (*service, quantity(books, group, total)))
-            .collect();
+        let used: Vec<&(Grain, Total)> =
+            totals.iter().filter(|(service, total)| *service < RUNNING && total.records > 0).collect();
         // Books of before the group had totals may not know its feature.
-        if services.is_empty() {
+        if used.is_empty() {
             return;
         }
-        match books.charges(group, &services) {
+        let Some((_, card)) = targets.card(group) else { return };
+        let services: Vec<(Grain, i128)> =
+            used.into_iter().map(|(service, total)| (*service, quantity(card.meter(), total))).collect();
+        match targets.charges(group, &services) {
             Ok(charges) => results.extend(charges.into_iter().map(|charge| (Ok(charge), 1))),
             Err(_) => results.push((Err(*group), 1)),
         }
     },
 };
 
-/// The quantity of a total, in units of 10^-12.
-pub fn quantity(books: &Books, group: &Group, total: &Total) -> i128 {
-    let feature = books.catalog.features.get(group.feature);
-    let Some(meter) = feature.meter.as_ref().and_then(|meter| books.catalog.meters.named(meter)) else {
-        return ONE;
-    };
-    quantity_units(aggregated(meter.aggregation, total), quantity_scale(meter.aggregation, meter.scale))
+/// The quantity of a total, in units of 10^-12; one, where it is had rather than metered.
+pub fn quantity(meter: Option<(Aggregation, u32)>, total: &Total) -> i128 {
+    meter.map_or(ONE, |(aggregation, scale)| {
+        quantity_units(aggregated(aggregation, total), quantity_scale(aggregation, scale))
+    })
 }
 
 /// The scale of a meter's quantities: counts have no places.

@@ -86,7 +86,7 @@ fn entries(books: &Books, customer: CustomerId, now: Grain) -> (BTreeSet<Target>
     let mut entries = BTreeSet::new();
     let mut next: Option<Grain> = None;
     let mut remind = |at: Grain| next = Some(next.map_or(at, |next| next.min(at)));
-    for tenure in books.catalog.tenures(customer) {
+    for tenure in books.catalog.tenures(customer).iter() {
         if tenure.term.from > now {
             remind(tenure.term.from);
             continue;

@@ -92,6 +92,8 @@ where
                     reader.touched_keys(&(reduction.leads)(turn), &mut keys);
                     keys.extend((reduction.keys)(turn).into_iter().filter(is_here));
                 }
+                keys.sort_unstable();
+                keys.dedup();
                 let before = reader.outputs(&keys, step.epoch.checked_sub(1), &mut targets);
                 if let Some(turn) = &step.turn {
                     targets.turn(turn.books.clone());
@@ -138,12 +140,12 @@ where
     }
 
     /// Adds the keys of the leads.
-    fn touched_keys(&mut self, leads: &Leads, keys: &mut BTreeSet<K>) {
+    fn touched_keys(&mut self, leads: &Leads, keys: &mut Vec<K>) {
         self.cursor.rewind_keys(&self.storage);
         match leads {
             Leads::All => {
                 while let Some(key) = self.cursor.get_key(&self.storage) {
-                    keys.insert(key.clone());
+                    keys.push(key.clone());
                     self.cursor.step_key(&self.storage);
                 }
             }
@@ -151,7 +153,7 @@ where
                 for &lead in leads {
                     self.cursor.seek_key(&self.storage, &K::first(lead));
                     while let Some(key) = self.cursor.get_key(&self.storage).filter(|key| key.lead() == lead) {
-                        keys.insert(key.clone());
+                        keys.push(key.clone());
                         self.cursor.step_key(&self.storage);
                     }
                 }
@@ -160,7 +162,7 @@ where
     }
 
     /// The results of each key as of an epoch; none: before all.
-    fn outputs(&mut self, keys: &BTreeSet<K>, as_of: Option<Epoch>, targets: &mut Targets) -> Vec<Vec<(D, R2)>> {
+    fn outputs(&mut self, keys: &[K], as_of: Option<Epoch>, targets: &mut Targets) -> Vec<Vec<(D, R2)>> {
         self.cursor.rewind_keys(&self.storage);
         let mut values = Vec::new();
         let mut outputs = Vec::with_capacity(keys.len());
@@ -199,14 +201,14 @@ where
     }
 }
 
-/// The keys with updates at one epoch.
-fn changed_keys<K, V, R>(batches: &[ValBatch<K, V, R>], epoch: Epoch) -> BTreeSet<K>
+/// The keys with updates at one epoch; several batches may have the same ones.
+fn changed_keys<K, V, R>(batches: &[ValBatch<K, V, R>], epoch: Epoch) -> Vec<K>
 where
     K: ExchangeData,
     V: ExchangeData,
     R: ExchangeData + Semigroup,
 {
-    let mut keys = BTreeSet::new();
+    let mut keys = Vec::new();
     for batch in batches {
         let mut cursor = batch.cursor();
         while let Some(key) = cursor.get_key(batch) {
@@ -216,7 +218,7 @@ where
                 cursor.step_val(batch);
             }
             if is_changed {
-                keys.insert(key.clone());
+                keys.push(key.clone());
             }
             cursor.step_key(batch);
         }

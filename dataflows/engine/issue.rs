@@ -106,7 +106,8 @@ fn find_invoice(books: &Books, request: &Request) -> Option<InvoiceKey> {
         request.subscription.as_ref().is_none_or(|wanted| catalog.subscriptions.get(subscription).id == *wanted)
     };
     let grain = Grain(u32::try_from(request.period.div_euclid(QUARTER_MICROS)).ok()?);
-    let mut tenures = catalog.tenures(customer).iter().filter(|tenure| is_wanted(tenure.subscription));
+    let held = catalog.tenures(customer);
+    let mut tenures = held.iter().filter(|tenure| is_wanted(tenure.subscription));
     let keys = tenures.clone().map(|tenure| InvoiceKey { customer, subscription: tenure.subscription, period: grain });
     if let Some(issued) = keys.into_iter().find(|key| books.issued.contains_key(key)) {
         return Some(issued);

@@ -21,7 +21,8 @@ pub struct Published {
     newest: RwLock<Arc<Moment>>,
     gathering: Mutex<Gathering>,
     changed: Condvar,
-    epochs: watch::Sender<Epoch>,
+    /// Dropped when the engine stops, which ends whoever follows.
+    epochs: Mutex<Option<watch::Sender<Epoch>>>,
 }
 
 #[derive(Default)]
@@ -44,7 +45,7 @@ impl Published {
             newest: RwLock::new(Arc::new(Moment::empty())),
             gathering: Mutex::default(),
             changed: Condvar::new(),
-            epochs: watch::Sender::new(0),
+            epochs: Mutex::new(Some(watch::Sender::new(0))),
         }
     }
 
@@ -55,7 +56,9 @@ impl Published {
 
     /// Follows the epoch of the newest reading.
     pub fn epochs(&self) -> watch::Receiver<Epoch> {
-        self.epochs.subscribe()
+        let epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        // After the end a receiver without a sender tells the follower so.
+        epochs.as_ref().map_or_else(|| watch::channel(self.newest().epoch()).1, watch::Sender::subscribe)
     }
 
     /// Takes a worker's snapshots of a complete epoch; publishes when all workers' are there.
@@ -72,7 +75,9 @@ impl Published {
         let parts = parts.into_iter().map(|(_, snapshots)| snapshots).collect();
         let moment = Moment::after(&self.newest(), epoch, oldest, books.clone(), parts);
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(moment);
-        self.epochs.send_replace(epoch);
+        if let Some(epochs) = &*self.epochs.lock().unwrap_or_else(PoisonError::into_inner) {
+            epochs.send_replace(epoch);
+        }
         self.changed.notify_all();
     }
 
@@ -80,6 +85,7 @@ impl Published {
     pub fn stop(&self, why: &str) {
         let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
         gathering.stopped.get_or_insert_with(|| why.to_owned());
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.changed.notify_all();
     }
 

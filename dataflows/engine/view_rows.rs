@@ -341,7 +341,9 @@ fn period_row(books: &Arc<Books>, group: &Group, start: Grain, total: &Total) ->
     let [customer, subscription, feature] = group_cells(books, group);
     let period = books.period(&group.invoice())?;
     let service = books.service(group, start)?;
-    let quantity = rating::quantity(books, group, total);
+    let plan = books.catalog.tenure(group.customer, group.subscription)?.plan;
+    let meter = books.card(plan, group.feature).and_then(|card| card.meter());
+    let quantity = rating::quantity(meter, total);
     Some(vec![
         customer,
         subscription,

@@ -4,19 +4,21 @@
 //! books at the same epoch; operators turn usage into charges by functions of the books, and
 //! when the books change, `Touched` says whose figures to work out again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use imbl::{OrdMap, Vector};
 
-use crate::catalog::{Catalog, FeatureId, PlanId, RateCard, Tenure, Touched};
+use crate::catalog::{Catalog, CustomerId, FeatureId, Plan, PlanId, Quota, RateCard, Tenure, Touched};
 use crate::charge::{Charge, Group, InvoiceKey, Level, QuotaState};
-use crate::dictionary::{Names, SeriesId};
+use crate::dictionary::{Names, SeriesId, SubjectId};
 use crate::fact::Document;
 use crate::grain::{Grain, Interval, Micros};
+use crate::meter::{self, Aggregation};
 use crate::metering::UsageKey;
-use crate::meter;
-use crate::money::Amount;
+use crate::money::{Amount, Rounding};
+use crate::price::Price;
 use crate::pricing::{self, PricingError};
 
 /// What was issued for one billing period of a subscription.
@@ -58,7 +60,7 @@ pub struct Turn {
     pub invoices: BTreeSet<InvoiceKey>,
 }
 
-/// Where a slice of usage counts: its group, and the first grain of its service period, or
+/// Where a slice of usage is charged: its group, and the first grain of its service period, or
 /// `WHOLE`.
 pub type Target = (Group, Grain);
 
@@ -69,17 +71,118 @@ pub const WHOLE: Grain = Grain::MAX;
 /// quota stands somewhere.
 pub const RUNNING: Grain = Grain(Grain::MAX.0 - 1);
 
-/// What a plan offers of a series: a feature, and where its price changes.
+/// A rate card with all that rating needs beside it.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub struct Card {
     feature: FeatureId,
-    edges: Arc<[Grain]>,
-    has_quota: bool,
+    /// How quantities are aggregated, and their scale; none: it is had, not used.
+    meter: Option<(Aggregation, u32)>,
+    /// Prices with the first grain at which they hold, in order of time.
+    prices: Vec<(Grain, Price)>,
+    quota: Option<Quota>,
+    rounding: Rounding,
+    /// Decimal places to which lines are rounded.
+    places: u32,
+}
+
+impl Card {
+    fn new(catalog: &Catalog, plan: &Plan, card: &RateCard) -> Card {
+        let feature = catalog.features.id(&card.feature).expect("a rate card's feature is defined");
+        let meter = catalog.features.get(feature).meter.as_ref().and_then(|meter| catalog.meters.named(meter));
+        let from = |at: Option<Micros>| at.and_then(Grain::at_edge).unwrap_or(Grain(0));
+        Card {
+            feature,
+            meter: meter.map(|meter| (meter.aggregation, meter.scale)),
+            prices: card.prices.iter().map(|version| (from(version.effective_from), version.price.clone())).collect(),
+            quota: card.quota.clone(),
+            rounding: plan.rounding,
+            places: plan.rounding.places.unwrap_or_else(|| plan.currency.minor_places()),
+        }
+    }
+
+    /// How quantities are aggregated, and their scale; none: it is had, not used.
+    pub fn meter(&self) -> Option<(Aggregation, u32)> {
+        self.meter
+    }
+
+    /// The stretch around `grain` in which one price holds.
+    fn price_interval(&self, grain: Grain) -> Interval {
+        let edges = || self.prices.iter().map(|(from, _)| *from);
+        let from = edges().rfind(|&edge| edge <= grain).unwrap_or(Grain(0));
+        let to = edges().find(|&edge| edge > grain).unwrap_or(Grain::MAX);
+        Interval { from, to }
+    }
+
+    /// The service period that begins at `start`.
+    fn service(&self, tenure: &Tenure, period: Interval, start: Grain) -> Interval {
+        // What has no meter is had for the whole period at the price of its beginning.
+        let price_end = if self.meter.is_some() { self.price_interval(start).to } else { Grain::MAX };
+        Interval { from: start, to: period.to.min(tenure.term.to).min(price_end) }
+    }
+
+    /// The charges of a group, given the quantities of its service periods in order of time.
+    ///
+    /// Each service period is rated by itself, by the price that holds at its start; rounding
+    /// follows the plan. A service period without a price makes no charge.
+    fn charges(
+        &self,
+        tenure: &Tenure,
+        group: &Group,
+        services: &[(Grain, i128)],
+    ) -> Result<Vec<Charge>, PricingError> {
+        let Some(period) = tenure.calendar.period_containing(group.period) else { return Ok(Vec::new()) };
+        let mut charges = Vec::with_capacity(services.len());
+        for &(start, quantity) in services {
+            let Some((_, price)) = self.prices.iter().rfind(|(from, _)| *from <= start) else { continue };
+            let amount = pricing::rate(price, quantity)?;
+            let service = self.service(tenure, period, start);
+            charges.push(Charge { group: *group, service, quantity, amount, billed: 0 });
+        }
+        let amounts: Vec<Amount> = charges.iter().map(|charge| charge.amount).collect();
+        for (charge, billed) in charges.iter_mut().zip(pricing::bill(&amounts, self.rounding, self.places)) {
+            charge.billed = billed;
+        }
+        Ok(charges)
+    }
+
+    /// What a group's quota stands at, if the rate card has one.
+    fn quota(&self, group: &Group, used: i128) -> Option<QuotaState> {
+        let quota = self.quota.as_ref()?;
+        let level = if used > quota.limit {
+            Level::Over
+        } else if used >= quota.warning_at {
+            Level::Warning
+        } else {
+            Level::Ok
+        };
+        Some(QuotaState { group: *group, used, limit: quota.limit, warning_at: quota.warning_at, level })
+    }
 }
 
 impl Books {
-    /// What a plan offers of a series.
-    fn offers(&self, plan: PlanId, series: SeriesId) -> Arc<[Offer]> {
+    /// The billing period of an invoice.
+    pub fn period(&self, key: &InvoiceKey) -> Option<Interval> {
+        let tenure = self.catalog.tenure(key.customer, key.subscription)?;
+        tenure.calendar.period_containing(key.period)
+    }
+
+    /// The service period that begins at `start` within a group's billing period.
+    pub fn service(&self, group: &Group, start: Grain) -> Option<Interval> {
+        let tenure = self.catalog.tenure(group.customer, group.subscription)?;
+        let period = tenure.calendar.period_containing(group.period)?;
+        Some(self.card(tenure.plan, group.feature)?.service(tenure, period, start))
+    }
+
+    /// What a plan says of a feature.
+    pub fn card(&self, plan: PlanId, feature: FeatureId) -> Option<Card> {
+        let plan = self.catalog.plans.get(plan);
+        let feature = &self.catalog.features.get(feature).name;
+        let card = plan.rate_cards.iter().find(|card| card.feature == *feature)?;
+        Some(Card::new(&self.catalog, plan, card))
+    }
+
+    /// What a plan says of the features that sell a series.
+    fn cards_of_series(&self, plan: PlanId, series: SeriesId) -> Arc<[Card]> {
         let series = self.names.series(series);
         let meter = self.catalog.meters.get(series.meter);
         if self.catalog.meters.id(&meter.name) != Some(series.meter) {
@@ -96,101 +199,39 @@ impl Books {
                 feature.meter.as_deref() == Some(&meter.name) && meter::matches(&feature.filter, dimension)
             })
         };
-        let offer = |card: &RateCard| Offer {
-            feature: self.catalog.features.id(&card.feature).expect("a rate card's feature is defined"),
-            edges: price_edges(card),
-            has_quota: card.quota.is_some(),
-        };
-        self.catalog.plans.get(plan).rate_cards.iter().filter(sells).map(offer).collect()
-    }
-
-    /// The rate card of a group.
-    fn rate_card(&self, group: &Group) -> Option<(&Tenure, &RateCard)> {
-        let tenure = self.catalog.tenure(group.customer, group.subscription)?;
-        let feature = self.catalog.features.get(group.feature);
-        let cards = &self.catalog.plans.get(tenure.plan).rate_cards;
-        Some((tenure, cards.iter().find(|card| card.feature == feature.name)?))
-    }
-
-    /// The billing period of an invoice, cut to the subscription's term.
-    pub fn period(&self, key: &InvoiceKey) -> Option<Interval> {
-        let tenure = self.catalog.tenure(key.customer, key.subscription)?;
-        tenure.calendar.period_containing(key.period)
-    }
-
-    /// The service period that begins at `start` within a group's billing period.
-    pub fn service(&self, group: &Group, start: Grain) -> Option<Interval> {
-        let (tenure, card) = self.rate_card(group)?;
-        let period = tenure.calendar.period_containing(group.period)?;
-        // What has no meter is had for the whole period at the price of its beginning.
-        let is_metered = self.catalog.features.get(group.feature).meter.is_some();
-        let next_edge = price_edges(card).iter().copied().find(|&edge| is_metered && edge > start).unwrap_or(Grain::MAX);
-        Some(Interval { from: start, to: period.to.min(tenure.term.to).min(next_edge) })
-    }
-
-    /// The charges of a group, given the quantities of its service periods in order of time.
-    ///
-    /// Each service period is rated by itself, by the price that holds at its start; rounding
-    /// follows the plan. A service period without a price makes no charge.
-    pub fn charges(&self, group: &Group, services: &[(Grain, i128)]) -> Result<Vec<Charge>, PricingError> {
-        let Some((tenure, card)) = self.rate_card(group) else { return Ok(Vec::new()) };
-        let plan = self.catalog.plans.get(tenure.plan);
-        let mut charges = Vec::with_capacity(services.len());
-        for &(start, quantity) in services {
-            let Some(version) = card.prices.iter().rev().find(|version| effective_grain(version.effective_from) <= start)
-            else {
-                continue;
-            };
-            let amount = pricing::rate(&version.price, quantity)?;
-            let service = self.service(group, start).expect("the rate card was found just now");
-            charges.push(Charge { group: *group, service, quantity, amount, billed: 0 });
-        }
-        let amounts: Vec<Amount> = charges.iter().map(|charge| charge.amount).collect();
-        let places = plan.rounding.places.unwrap_or_else(|| plan.currency.minor_places());
-        for (charge, billed) in charges.iter_mut().zip(pricing::bill(&amounts, plan.rounding, places)) {
-            charge.billed = billed;
-        }
-        Ok(charges)
-    }
-
-    /// What a group's quota stands at, if its rate card has one.
-    pub fn quota(&self, group: &Group, used: i128) -> Option<QuotaState> {
-        let (_, card) = self.rate_card(group)?;
-        let quota = card.quota.as_ref()?;
-        let level = if used > quota.limit {
-            Level::Over
-        } else if used >= quota.warning_at {
-            Level::Warning
-        } else {
-            Level::Ok
-        };
-        Some(QuotaState { group: *group, used, limit: quota.limit, warning_at: quota.warning_at, level })
+        let plan = self.catalog.plans.get(plan);
+        plan.rate_cards.iter().filter(sells).map(|card| Card::new(&self.catalog, plan, card)).collect()
     }
 }
 
-/// The moments after the first at which a rate card's price changes.
-fn price_edges(card: &RateCard) -> Arc<[Grain]> {
-    card.prices.iter().filter_map(|version| version.effective_from).map(|at| effective_grain(Some(at))).collect()
-}
-
-fn effective_grain(effective_from: Option<Micros>) -> Grain {
-    effective_from.map_or(Grain(0), |at| Grain::at_edge(at).unwrap_or(Grain(0)))
-}
-
-/// Finds the targets of usage keys under one version of the books, remembering what it found.
+/// The books, with a memory for what operators ask of them again and again.
 ///
-/// Keys come sorted by subject and series, so that what is remembered is nearly always what is
-/// asked for next.
+/// Usage keys and groups come sorted, so what was worked out for one mostly serves the next. The
+/// memory is forgotten when the catalog changes.
 #[derive(Debug, Default)]
 pub struct Targets {
     books: Arc<Books>,
-    offers: HashMap<(PlanId, SeriesId), Arc<[Offer]>>,
+    cards: HashMap<(PlanId, FeatureId), Option<Arc<Card>>>,
+    series: HashMap<(PlanId, SeriesId), Arc<[Card]>>,
+    aggregations: HashMap<SeriesId, Aggregation>,
+    tenures: Option<(CustomerId, Arc<[Tenure]>)>,
+    owner: Option<(SubjectId, Option<CustomerId>)>,
+    stretch: Option<Stretch>,
+}
+
+/// Grains of a subject's series that all have the same targets.
+#[derive(Debug)]
+struct Stretch {
+    subject: SubjectId,
+    series: SeriesId,
+    grains: Interval,
+    targets: Vec<Target>,
 }
 
 impl Targets {
-    /// Targets under these books.
+    /// These books, with nothing remembered.
     pub fn under(books: Arc<Books>) -> Targets {
-        Targets { books, offers: HashMap::new() }
+        Targets { books, ..Targets::default() }
     }
 
     /// The books.
@@ -200,35 +241,98 @@ impl Targets {
 
     /// Goes on to newer books; forgets only if the catalog changed.
     pub fn turn(&mut self, books: Arc<Books>) {
-        if !Arc::ptr_eq(&self.books.catalog, &books.catalog) {
-            self.offers.clear();
+        if Arc::ptr_eq(&self.books.catalog, &books.catalog) {
+            self.books = books;
+        } else {
+            *self = Targets::under(books);
         }
-        self.books = books;
+    }
+
+    /// How the values of a series are aggregated.
+    pub fn aggregation(&mut self, series: SeriesId) -> Aggregation {
+        let books = &self.books;
+        let look_up = || books.catalog.meters.get(books.names.series(series).meter).aggregation;
+        *self.aggregations.entry(series).or_insert_with(look_up)
     }
 
     /// Calls `each` with every target of the usage kept under `key`.
-    pub fn of(&mut self, key: UsageKey, mut each: impl FnMut(Target)) {
-        let Some(customer) = self.books.catalog.owner(key.subject) else { return };
-        let tenures = self.books.catalog.tenures(customer);
-        let Some(tenure) = tenures.iter().find(|tenure| tenure.term.contains(key.grain)) else { return };
-        let Some(period) = tenure.period(key.grain) else { return };
-        let offers = self
-            .offers
-            .entry((tenure.plan, key.series))
-            .or_insert_with(|| self.books.offers(tenure.plan, key.series));
-        for offer in offers.iter() {
-            let edge = offer.edges.iter().copied().rfind(|&edge| edge <= key.grain).unwrap_or(Grain(0));
-            let service = edge.max(period.from).max(tenure.term.from);
-            let group = Group {
-                customer,
-                subscription: tenure.subscription,
-                period: period.from,
-                feature: offer.feature,
-            };
-            each((group, service));
-            if offer.has_quota {
-                each((group, WHOLE));
+    pub fn of(&mut self, key: UsageKey, each: impl FnMut(Target)) {
+        let is_same = |stretch: &Stretch| {
+            stretch.subject == key.subject && stretch.series == key.series && stretch.grains.contains(key.grain)
+        };
+        if !self.stretch.as_ref().is_some_and(is_same) {
+            self.stretch = Some(self.stretch_of(key));
+        }
+        self.stretch.iter().flat_map(|stretch| stretch.targets.iter().copied()).for_each(each);
+    }
+
+    /// What a group's rate card says, and the tenure it belongs to.
+    pub fn card(&mut self, group: &Group) -> Option<(Tenure, Arc<Card>)> {
+        let tenures = self.tenures(group.customer);
+        let tenure = tenures.iter().find(|tenure| tenure.subscription == group.subscription)?;
+        let books = &self.books;
+        let look_up = || books.card(tenure.plan, group.feature).map(Arc::new);
+        let card = self.cards.entry((tenure.plan, group.feature)).or_insert_with(look_up).clone()?;
+        Some((tenure.clone(), card))
+    }
+
+    /// The charges of a group, given the quantities of its service periods in order of time.
+    pub fn charges(&mut self, group: &Group, services: &[(Grain, i128)]) -> Result<Vec<Charge>, PricingError> {
+        self.card(group).map_or(Ok(Vec::new()), |(tenure, card)| card.charges(&tenure, group, services))
+    }
+
+    /// What a group's quota stands at, if it has one.
+    pub fn quota(&mut self, group: &Group, used: i128) -> Option<QuotaState> {
+        self.card(group)?.1.quota(group, used)
+    }
+
+    fn tenures(&mut self, customer: CustomerId) -> Arc<[Tenure]> {
+        match &self.tenures {
+            Some((last, tenures)) if *last == customer => tenures.clone(),
+            _ => {
+                let tenures = self.books.catalog.tenures(customer);
+                self.tenures = Some((customer, tenures.clone()));
+                tenures
             }
         }
     }
+
+    fn owner(&mut self, subject: SubjectId) -> Option<CustomerId> {
+        if self.owner.is_none_or(|(last, _)| last != subject) {
+            self.owner = Some((subject, self.books.catalog.owner(subject)));
+        }
+        self.owner.and_then(|(_, owner)| owner)
+    }
+
+    /// The targets of a key, and for which grains around it they are the same.
+    fn stretch_of(&mut self, key: UsageKey) -> Stretch {
+        let mut targets = Vec::new();
+        let mut grains = Interval { from: key.grain, to: Grain(key.grain.0 + 1) };
+        if let Some(customer) = self.owner(key.subject) {
+            let tenures = self.tenures(customer);
+            let tenure = tenures.iter().find(|tenure| tenure.term.contains(key.grain));
+            if let Some((tenure, period)) = tenure.and_then(|tenure| Some((tenure, tenure.period(key.grain)?))) {
+                grains = intersection(period, tenure.term);
+                let books = &self.books;
+                let look_up = || books.cards_of_series(tenure.plan, key.series);
+                let cards = self.series.entry((tenure.plan, key.series)).or_insert_with(look_up);
+                for card in cards.iter() {
+                    let price = card.price_interval(key.grain);
+                    grains = intersection(grains, price);
+                    let service = price.from.max(period.from).max(tenure.term.from);
+                    let (subscription, feature) = (tenure.subscription, card.feature);
+                    let group = Group { customer, subscription, period: period.from, feature };
+                    targets.push((group, service));
+                    if card.quota.is_some() {
+                        targets.push((group, WHOLE));
+                    }
+                }
+            }
+        }
+        Stretch { subject: key.subject, series: key.series, grains, targets }
+    }
+}
+
+fn intersection(one: Interval, other: Interval) -> Interval {
+    Interval { from: one.from.max(other.from), to: one.to.min(other.to) }
 }

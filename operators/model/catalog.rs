@@ -336,13 +336,13 @@ impl Catalog {
     }
 
     /// A customer's subscriptions, by their start; no two overlap.
-    pub fn tenures(&self, customer: CustomerId) -> &[Tenure] {
-        self.holdings.get(&customer).map_or(&[], |holding| &*holding.tenures)
+    pub fn tenures(&self, customer: CustomerId) -> Arc<[Tenure]> {
+        self.holdings.get(&customer).map(|holding| holding.tenures.clone()).unwrap_or_default()
     }
 
     /// The tenure of a subscription.
     pub fn tenure(&self, customer: CustomerId, subscription: SubscriptionId) -> Option<&Tenure> {
-        self.tenures(customer).iter().find(|tenure| tenure.subscription == subscription)
+        self.holdings.get(&customer)?.tenures.iter().find(|tenure| tenure.subscription == subscription)
     }
 
     /// The grains of a subject's usage; an hour while it is nobody's.

@@ -1,4 +1,4 @@
-//! trueup: usage metering and billing whose numbers are always true.
+#![doc = include_str!("README.md")]
 
 pub mod engine;
 pub mod entitlements;

@@ -8,4 +8,5 @@ mod scenarios;
 mod story;
 mod subject;
 mod subject_engine;
+mod tidy;
 mod views;

@@ -16,7 +16,7 @@ const HELD_EVENTS: u64 = 100_000;
 fn epochs(criterion: &mut Criterion) {
     for (outputs, workers) in [(Outputs::Core, 1), (Outputs::Core, 2), (Outputs::All, 2)] {
         let events = Events::new(HELD_EVENTS);
-        let engine = feeding::start(outputs, workers).expect("the engine starts");
+        let engine = feeding::start(outputs, feeding::setup(workers)).expect("the engine starts");
         let held = feeding::batches(&engine, &events, 0..HELD_EVENTS, HELD_EVENTS, 1);
         feeding::feed(&engine, held).expect("the engine takes events");
         let next = Cell::new(HELD_EVENTS);

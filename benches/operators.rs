@@ -100,7 +100,9 @@ fn texts(criterion: &mut Criterion) {
         let parse = |text: &String| decimal::parse(text, 6).expect("it is a decimal");
         bench.iter(|| decimals.iter().map(parse).sum::<i128>());
     });
-    for (name, outputs) in [("events with a quantity", Outputs::Core), ("events with a quantity and a user", Outputs::All)] {
+    for (name, outputs) in
+        [("events with a quantity", Outputs::Core), ("events with a quantity and a user", Outputs::All)]
+    {
         let mut reader = EventReader::new(layouts(outputs), "default", "memory");
         group.bench_function(name, |bench| {
             bench.iter(|| {

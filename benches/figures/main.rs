@@ -4,7 +4,6 @@
 //! A run that does not arrive at the reference totals is an error, and there is no figure.
 //! What each figure means is in `benches/README.md`.
 
-mod machine;
 mod measured;
 mod plan;
 mod run;
@@ -13,6 +12,7 @@ use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
+use trueup_workload::machine::Machine;
 
 use measured::Measured;
 use plan::Subject;
@@ -29,6 +29,9 @@ struct Arguments {
     /// Only subjects whose name contains this, such as `core_2w` or `ndjson`.
     #[arg(long, default_value = "")]
     only: String,
+    /// For how many epochs back changes can be told, where it is not the default.
+    #[arg(long)]
+    retention: Option<u64>,
     /// Lists the subjects instead of running them.
     #[arg(long)]
     list: bool,
@@ -55,13 +58,14 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<(), String> {
-    let subjects = plan::subjects(arguments.events);
+    let subjects = plan::subjects(arguments.events, arguments.retention);
     if let Some(name) = &arguments.alone {
-        let subject = subjects.iter().find(|subject| subject.name() == *name).ok_or(format!("there is no subject {name}"))?;
+        let subject =
+            subjects.iter().find(|subject| subject.name() == *name).ok_or(format!("there is no subject {name}"))?;
         let measured = run::run(subject).map_err(|error| error.to_string())?;
         return measured.iter().try_for_each(|one| say(&one.to_line()));
     }
-    let machine = machine::Machine::this();
+    let machine = Machine::this();
     eprintln!("{}, commit {}", machine.name, machine.commit);
     for subject in subjects.iter().filter(|subject| subject.name().contains(&arguments.only)) {
         if arguments.list {
@@ -82,6 +86,9 @@ fn run_alone(arguments: &Arguments, subject: &Subject) -> Result<Vec<Measured>, 
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(own);
     command.args(["--events", &arguments.events.to_string(), "--alone", &subject.name()]);
+    if let Some(retention) = arguments.retention {
+        command.args(["--retention", &retention.to_string()]);
+    }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("{} gave no figure", subject.name()));

@@ -1,8 +1,8 @@
 //! What was measured, its median over runs, and how it is written.
 
 use serde_json::{Value, json};
+use trueup_workload::machine::Machine;
 
-use crate::machine::Machine;
 use crate::plan::Subject;
 
 /// One number that was measured.

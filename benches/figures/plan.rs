@@ -24,6 +24,8 @@ pub struct Subject {
     pub epoch_events: u64,
     /// How many events are loaded.
     pub events: u64,
+    /// For how many epochs back changes can be told; none: as by default.
+    pub retention: Option<u64>,
     /// Whether small changes to the loaded state are timed.
     pub is_live: bool,
 }
@@ -44,13 +46,14 @@ impl Subject {
 }
 
 /// The subjects, the most important first.
-pub fn subjects(events: u64) -> Vec<Subject> {
+pub fn subjects(events: u64, retention: Option<u64>) -> Vec<Subject> {
     let batches = |outputs, workers, epoch_events, events, is_live| Subject {
         from: From::Batches,
         outputs,
         workers,
         epoch_events,
         events,
+        retention,
         is_live,
     };
     let mut subjects = vec![

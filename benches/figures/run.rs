@@ -17,10 +17,10 @@ use trueup_sinks::reading::Reading;
 use trueup_workload::batches::Batches;
 use trueup_workload::events::{Event, Events};
 use trueup_workload::feeding::{self, FeedError};
+use trueup_workload::machine::{Memory, processor_time};
 use trueup_workload::reference::{self, Totals};
 use trueup_workload::{cloud_events, totals};
 
-use crate::machine::{Memory, processor_time};
 use crate::measured::{Measured, percentile};
 use crate::plan::{From, Subject};
 
@@ -87,7 +87,9 @@ struct Run<'a> {
 
 /// Runs a subject in this process.
 pub fn run(subject: &Subject) -> Result<Vec<Measured>, RunError> {
-    let engine = feeding::start(subject.outputs, subject.workers)?;
+    let mut setup = feeding::setup(subject.workers);
+    setup.retention = subject.retention.unwrap_or(setup.retention);
+    let engine = feeding::start(subject.outputs, setup)?;
     let mut run = Run { subject, events: Events::new(subject.events), engine, measured: Vec::new() };
     run.load()?;
     run.compare(0)?;
@@ -255,7 +257,10 @@ impl Run<'_> {
     fn note_waits(&mut self, what: &str, mut waits: Vec<f64>, spent: &Spent) {
         let processor = spent.processor.as_secs_f64() * 1e3 / waits.len() as f64;
         let (median, high) = (percentile(&mut waits, 50), percentile(&mut waits, 99));
-        eprintln!("{}: {what} p50 {median:.3} ms, p99 {high:.3} ms, {processor:.3} ms of processors", self.subject.name());
+        eprintln!(
+            "{}: {what} p50 {median:.3} ms, p99 {high:.3} ms, {processor:.3} ms of processors",
+            self.subject.name()
+        );
         self.note(&format!("{what}_p50"), median, "ms");
         self.note(&format!("{what}_p99"), high, "ms");
         self.note(&format!("{what}_processors"), processor, "ms");

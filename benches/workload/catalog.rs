@@ -33,7 +33,11 @@ pub enum Outputs {
 pub fn changes(outputs: Outputs) -> Vec<CatalogChange> {
     let meters = meters(outputs);
     let features = meters.iter().map(|meter| {
-        CatalogChange::Feature(Feature { name: meter.name.clone(), meter: Some(meter.name.clone()), filter: Default::default() })
+        CatalogChange::Feature(Feature {
+            name: meter.name.clone(),
+            meter: Some(meter.name.clone()),
+            filter: Default::default(),
+        })
     });
     let rate_cards = meters.iter().map(|meter| rate_card(meter, outputs)).collect();
     let plan = Plan {
@@ -103,13 +107,19 @@ fn rate_card(meter: &Meter, outputs: Outputs) -> RateCard {
 /// What `reference::charge` asks, as a price.
 fn price(meter: usize) -> Price {
     let mill = (meter as i128 + 1) * ONE / 1000;
-    let tier = |up_to: Option<i128>, mills: i128| Tier { up_to: up_to.map(|units| units * ONE), unit: mills * mill, flat: 0 };
+    let tier =
+        |up_to: Option<i128>, mills: i128| Tier { up_to: up_to.map(|units| units * ONE), unit: mills * mill, flat: 0 };
     Price::Graduated { tiers: vec![tier(Some(1_000), 5), tier(Some(100_000), 3), tier(None, 1)] }
 }
 
 fn customer(number: u32) -> CatalogChange {
     let name = customer_name(number);
-    CatalogChange::Customer(Customer { id: name.clone(), name: name.clone(), zone: "UTC".to_owned(), subjects: vec![name] })
+    CatalogChange::Customer(Customer {
+        id: name.clone(),
+        name: name.clone(),
+        zone: "UTC".to_owned(),
+        subjects: vec![name],
+    })
 }
 
 fn subscription(number: u32) -> CatalogChange {

@@ -12,9 +12,16 @@ pub fn write(event: &Event, to: &mut impl Write) -> io::Result<()> {
     write!(
         to,
         "{{\"specversion\":\"1.0\",\"id\":\"{:016x}{:016x}\",\"source\":\"/svc/{}\",\"type\":\"{}\",\"subject\":\"cust-{:05}\",",
-        event.key[0], event.key[1], event.source, TYPES[usize::from(event.meter)], event.customer,
+        event.key[0],
+        event.key[1],
+        event.source,
+        TYPES[usize::from(event.meter)],
+        event.customer,
     )?;
-    write!(to, "\"time\":\"2026-06-{day:02}T{hour:02}:{minute:02}:{second:02}Z\",\"datacontenttype\":\"application/json\",")?;
+    write!(
+        to,
+        "\"time\":\"2026-06-{day:02}T{hour:02}:{minute:02}:{second:02}Z\",\"datacontenttype\":\"application/json\","
+    )?;
     write!(
         to,
         "\"revision\":{},\"retract\":{},\"data\":{{\"quantity\":\"{}.{:03}\",",

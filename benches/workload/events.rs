@@ -76,6 +76,25 @@ impl Event {
         bytes[43] = self.source;
         bytes
     }
+
+    /// The event that a file holds as these bytes.
+    pub fn from_bytes(bytes: &[u8; Event::BYTES]) -> Event {
+        let (words, _) = bytes.as_chunks();
+        let (halves, _) = bytes[24..36].as_chunks();
+        let [second, customer, user] = [halves[0], halves[1], halves[2]].map(u32::from_le_bytes);
+        Event {
+            key: [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])],
+            quantity: i64::from_le_bytes(words[2]),
+            second,
+            customer,
+            user,
+            revision: u16::from_le_bytes([bytes[36], bytes[37]]),
+            meter: bytes[38],
+            retract: bytes[39] == 1,
+            dimensions: [bytes[40], bytes[41], bytes[42]],
+            source: bytes[43],
+        }
+    }
 }
 
 /// The events of a month that has `count` of them. Holds 100 kB, whatever their number.
@@ -111,9 +130,7 @@ impl Events {
             Role::Base => self.base(index),
             Role::Duplicate => self.base(base_before(index - 1 - draw % (index - 1).min(100_000))),
             Role::Correction => self.correction(base_before(draw % index), 2),
-            Role::Retraction => {
-                Event { revision: 3, retract: true, ..self.base(base_before(draw % index)) }
-            }
+            Role::Retraction => Event { revision: 3, retract: true, ..self.base(base_before(draw % index)) },
         }
     }
 
@@ -222,9 +239,11 @@ mod tests {
         let events = Events::new(1_000_000);
         let mut digest = 0u64;
         for index in (0..1_000_000).step_by(97).chain(1_000_000..1_000_500) {
-            for word in events.at(index).to_bytes().chunks(8) {
-                digest = mix(digest ^ u64::from_le_bytes(word.try_into().expect("eight bytes")));
-            }
+            let event = events.at(index);
+            assert_eq!(Event::from_bytes(&event.to_bytes()), event);
+            let bytes = event.to_bytes();
+            let (words, _) = bytes.as_chunks();
+            digest = words.iter().fold(digest, |digest, word| mix(digest ^ u64::from_le_bytes(*word)));
         }
         assert_eq!(digest, 0xa9bb_a201_008c_8813);
     }

@@ -8,6 +8,7 @@ use trueup::engine::door::{DoorError, Submission};
 use trueup::engine::moment::Moment;
 use trueup::engine::publication::Stopped;
 use trueup::engine::{Engine, Setup};
+use trueup_model::fact::Epoch;
 use trueup_model::usage::EventBatch;
 
 use crate::batches::Batches;
@@ -25,9 +26,14 @@ pub enum FeedError {
     Stopped(#[from] Stopped),
 }
 
+/// An engine's set-up with so many workers, and everything else as it is by default.
+pub fn setup(workers: usize) -> Setup {
+    Setup { workers, clock: Clock::Told, ..Setup::default() }
+}
+
 /// Starts an engine on the last moment of the month, with the catalog and no events.
-pub fn start(outputs: Outputs, workers: usize) -> Result<Engine, FeedError> {
-    let engine = Engine::start(Setup { workers, clock: Clock::Told, ..Setup::default() });
+pub fn start(outputs: Outputs, setup: Setup) -> Result<Engine, FeedError> {
+    let engine = Engine::start(setup);
     let mut submissions = vec![Submission::Clock(MONTH_END)];
     submissions.extend(catalog::changes(outputs).into_iter().map(Submission::Catalog));
     let receipt = engine.accept(submissions)?;
@@ -37,7 +43,13 @@ pub fn start(outputs: Outputs, workers: usize) -> Result<Engine, FeedError> {
 
 /// The events of these numbers, cut into batches of `epoch_events`. Makes them on `threads`
 /// threads.
-pub fn batches(engine: &Engine, events: &Events, numbers: Range<u64>, epoch_events: u64, threads: usize) -> Vec<EventBatch> {
+pub fn batches(
+    engine: &Engine,
+    events: &Events,
+    numbers: Range<u64>,
+    epoch_events: u64,
+    threads: usize,
+) -> Vec<EventBatch> {
     let layouts = engine.layouts();
     let starts: Vec<u64> = numbers.clone().step_by(epoch_events as usize).collect();
     let share = starts.len().div_ceil(threads).max(1);
@@ -52,11 +64,16 @@ pub fn batches(engine: &Engine, events: &Events, numbers: Range<u64>, epoch_even
     })
 }
 
+/// Has a batch accepted as an epoch; gives its number.
+pub fn accept(engine: &Engine, batch: EventBatch) -> Result<Epoch, FeedError> {
+    Ok(engine.accept(vec![Submission::Events(batch)])?.epoch)
+}
+
 /// Has each batch accepted as an epoch, one behind the other, and waits for the last.
 pub fn feed(engine: &Engine, epochs: Vec<EventBatch>) -> Result<Arc<Moment>, FeedError> {
     let mut last = engine.newest().epoch();
     for batch in epochs {
-        last = engine.accept(vec![Submission::Events(batch)])?.epoch;
+        last = accept(engine, batch)?;
     }
     Ok(engine.wait(last)?)
 }

@@ -12,5 +12,6 @@ pub mod catalog;
 pub mod cloud_events;
 pub mod events;
 pub mod feeding;
+pub mod machine;
 pub mod reference;
 pub mod totals;

@@ -94,7 +94,8 @@ impl Reference {
         if *events == 0 {
             self.events_by_hour.remove(&hour);
         }
-        *self.quantities.entry((event.customer, event.meter)).or_default() += i128::from(event.quantity) * i128::from(sign);
+        *self.quantities.entry((event.customer, event.meter)).or_default() +=
+            i128::from(event.quantity) * i128::from(sign);
     }
 
     /// What it adds up to.

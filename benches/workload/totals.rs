@@ -20,7 +20,8 @@ const MILLIONTH: i128 = 1_000_000;
 pub fn of(reading: &Arc<dyn Reading>) -> Totals {
     let mut totals = Totals::default();
     each(reading, View::Usage, |rows| {
-        let (meters, quantities) = (rows["meter"].as_string::<i32>(), rows["quantity"].as_primitive::<Decimal128Type>());
+        let (meters, quantities) =
+            (rows["meter"].as_string::<i32>(), rows["quantity"].as_primitive::<Decimal128Type>());
         for row in (0..rows.num_rows()).filter(|&row| TYPES.contains(&meters.value(row))) {
             totals.hourly_groups += 1;
             totals.quantity += exactly(quantities.value(row), MILLIONTH);
@@ -45,7 +46,8 @@ pub fn of(reading: &Arc<dyn Reading>) -> Totals {
 pub fn charged_quantity(reading: &Arc<dyn Reading>) -> i128 {
     let mut quantity = 0;
     each(reading, View::UsageByPeriod, |rows| {
-        let (features, quantities) = (rows["feature"].as_string::<i32>(), rows["quantity"].as_primitive::<Decimal128Type>());
+        let (features, quantities) =
+            (rows["feature"].as_string::<i32>(), rows["quantity"].as_primitive::<Decimal128Type>());
         let priced = (0..rows.num_rows()).filter(|&row| TYPES.contains(&features.value(row)));
         quantity += priced.map(|row| exactly(quantities.value(row), MILLIONTH)).sum::<i128>();
     });

@@ -42,8 +42,12 @@ fn main() -> io::Result<()> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(&arguments.file)?);
     let numbers = 0..arguments.count + arguments.after;
     match arguments.form {
-        Form::Binary => numbers.map(|number| events.at(number)).try_for_each(|event| file.write_all(&event.to_bytes()))?,
-        Form::Ndjson => numbers.map(|number| events.at(number)).try_for_each(|event| cloud_events::write(&event, &mut file))?,
+        Form::Binary => {
+            numbers.map(|number| events.at(number)).try_for_each(|event| file.write_all(&event.to_bytes()))?
+        }
+        Form::Ndjson => {
+            numbers.map(|number| events.at(number)).try_for_each(|event| cloud_events::write(&event, &mut file))?
+        }
         Form::Totals => write_totals(&events, arguments.after, &mut file)?,
     }
     file.flush()

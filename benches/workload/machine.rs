@@ -1,4 +1,4 @@
-//! On what it is measured, and what the process has used of it, as the kernel tells.
+//! On what it is measured, and what this process has used of it, as the kernel tells.
 
 use std::fs::read_to_string;
 use std::process::Command;

@@ -24,7 +24,7 @@ use trueup_model::fact::Epoch;
 use trueup_model::identity::stable_hash;
 
 use crate::in_order::InOrder;
-use crate::shared::{SharedCursor, ValBatch, ValTrace, accumulate};
+use crate::shared::{SharedCursor, ValBatch, ValTrace};
 use crate::touched::{Lead, Leads};
 
 /// Where to go after a value that is there.
@@ -73,7 +73,8 @@ where
     let is_here = move |key: &K| stable_hash(key.lead(), 0) % workers == worker;
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
         let mut in_order = InOrder::<ValBatch<K, V, R>>::default();
-        let mut targets = Targets::default();
+        let (mut old_targets, mut new_targets) = (Targets::default(), Targets::default());
+        let mut results = Vec::new();
         move |(records, records_frontier), (turns, turns_frontier), output| {
             records.for_each(|cap, spans| {
                 in_order.hold(&cap.retain_stamp(0));
@@ -84,28 +85,32 @@ where
                 data.drain(..).for_each(|(epoch, turn)| in_order.turn(epoch, turn));
             });
             while let Some(step) = in_order.next([records_frontier, turns_frontier]) {
-                trace.advance_upper(in_order.upper());
-                let batches = trace.batches_through(in_order.upper().borrow());
-                let mut reader = Reader::new(batches.expect("batches meet at each upper that was announced"), &reduction);
                 let mut keys = changed_keys(&step.batches, step.epoch);
+                let mut leads = Leads::none();
                 if let Some(turn) = &step.turn {
-                    reader.touched_keys(&(reduction.leads)(turn), &mut keys);
+                    new_targets.turn(turn.books.clone());
+                    leads = (reduction.leads)(turn);
                     keys.extend((reduction.keys)(turn).into_iter().filter(is_here));
                 }
-                keys.sort_unstable();
-                keys.dedup();
-                let before = reader.outputs(&keys, step.epoch.checked_sub(1), &mut targets);
-                if let Some(turn) = &step.turn {
-                    targets.turn(turn.books.clone());
+                if !keys.is_empty() || !leads.is_empty() {
+                    trace.advance_upper(in_order.upper());
+                    let batches = trace.batches_through(in_order.upper().borrow());
+                    let batches = batches.expect("batches meet at each upper that was announced");
+                    let mut reader = Reader::new(batches, reduction.next);
+                    reader.touched_keys(&leads, &mut keys);
+                    keys.sort_unstable();
+                    keys.dedup();
+                    let mut session = output.session(&step.capability);
+                    for key in &keys {
+                        reader.read(key, step.epoch);
+                        (reduction.compute)(&mut old_targets, key, &reader.before.values, &mut results);
+                        results.iter_mut().for_each(|(_, diff)| diff.negate());
+                        (reduction.compute)(&mut new_targets, key, &reader.after.values, &mut results);
+                        consolidate(&mut results);
+                        session.give_iterator(results.drain(..).map(|(result, diff)| (result, step.epoch, diff)));
+                    }
                 }
-                let after = reader.outputs(&keys, Some(step.epoch), &mut targets);
-                let mut session = output.session(&step.capability);
-                for (mut gone, mut come) in before.into_iter().zip(after) {
-                    gone.iter_mut().for_each(|(_, diff)| diff.negate());
-                    come.append(&mut gone);
-                    consolidate(&mut come);
-                    session.give_iterator(come.into_iter().map(|(result, diff)| (result, step.epoch, diff)));
-                }
+                old_targets.turn(new_targets.books().clone());
             }
             in_order.release();
             trace.advance_upper(in_order.upper());
@@ -120,28 +125,75 @@ type InnerBatch<K, V, R> = differential_dataflow::trace::implementations::ord_ne
     differential_dataflow::trace::implementations::Vector<((K, V), Epoch, R)>,
 >;
 
-/// Reads keys of an arrangement and computes their results.
-struct Reader<'a, K: ExchangeData, V: ExchangeData, R: ExchangeData + Semigroup, D, R2> {
+/// Reads the values of keys as of just before an epoch and as of it.
+struct Reader<K: ExchangeData, V: ExchangeData, R: ExchangeData + Semigroup> {
     cursor: Cursors<K, V, R>,
     storage: Vec<ValBatch<K, V, R>>,
-    reduction: &'a Reduction<K, V, R, D, R2>,
+    next: fn(&V) -> Next<V>,
+    before: Side<V, R>,
+    after: Side<V, R>,
 }
 
-impl<'a, K, V, R, D, R2> Reader<'a, K, V, R, D, R2>
+/// The values that matter as of one epoch.
+struct Side<V, R> {
+    values: Vec<(V, R)>,
+    /// From where on values matter still.
+    from: From<V>,
+}
+
+enum From<V> {
+    Here,
+    Value(V),
+    Nowhere,
+}
+
+impl<V: Ord + Clone, R: Semigroup> Side<V, R> {
+    fn new() -> Self {
+        Side { values: Vec::new(), from: From::Here }
+    }
+
+    fn clear(&mut self) {
+        self.values.clear();
+        self.from = From::Here;
+    }
+
+    fn matters(&self, value: &V) -> bool {
+        match &self.from {
+            From::Here => true,
+            From::Value(from) => from <= value,
+            From::Nowhere => false,
+        }
+    }
+
+    fn take(&mut self, value: &V, sum: Option<R>, next: fn(&V) -> Next<V>) {
+        // The place was reached; from here on each value is looked at again.
+        self.from = From::Here;
+        let Some(sum) = sum.filter(|sum| !sum.is_zero()) else { return };
+        self.values.push((value.clone(), sum));
+        self.from = match next(value) {
+            Next::Step => From::Here,
+            Next::Seek(target) => From::Value(target),
+            Next::Stop => From::Nowhere,
+        };
+    }
+}
+
+impl<K, V, R> Reader<K, V, R>
 where
     K: ExchangeData + Lead,
     V: ExchangeData,
     R: ExchangeData + Semigroup,
-    D: Ord,
 {
-    fn new(batches: Vec<ValBatch<K, V, R>>, reduction: &'a Reduction<K, V, R, D, R2>) -> Self {
+    fn new(batches: Vec<ValBatch<K, V, R>>, next: fn(&V) -> Next<V>) -> Self {
         let (cursor, storage) = cursor_list(batches);
-        Reader { cursor, storage, reduction }
+        Reader { cursor, storage, next, before: Side::new(), after: Side::new() }
     }
 
     /// Adds the keys of the leads.
     fn touched_keys(&mut self, leads: &Leads, keys: &mut Vec<K>) {
-        self.cursor.rewind_keys(&self.storage);
+        if leads.is_empty() {
+            return;
+        }
         match leads {
             Leads::All => {
                 while let Some(key) = self.cursor.get_key(&self.storage) {
@@ -159,46 +211,62 @@ where
                 }
             }
         }
-    }
-
-    /// The results of each key as of an epoch; none: before all.
-    fn outputs(&mut self, keys: &[K], as_of: Option<Epoch>, targets: &mut Targets) -> Vec<Vec<(D, R2)>> {
         self.cursor.rewind_keys(&self.storage);
-        let mut values = Vec::new();
-        let mut outputs = Vec::with_capacity(keys.len());
-        for key in keys {
-            values.clear();
-            if let Some(as_of) = as_of {
-                self.read(key, as_of, &mut values);
-            }
-            let mut results = Vec::new();
-            (self.reduction.compute)(targets, key, &values, &mut results);
-            outputs.push(results);
-        }
-        outputs
     }
 
-    /// The values of a key that matter, with their accumulations.
-    fn read(&mut self, key: &K, as_of: Epoch, values: &mut Vec<(V, R)>) {
+    /// Reads a key, not less than the one before.
+    fn read(&mut self, key: &K, epoch: Epoch) {
+        self.before.clear();
+        self.after.clear();
         let (cursor, storage) = (&mut self.cursor, &self.storage);
         cursor.seek_key(storage, key);
         if cursor.get_key(storage) != Some(key) {
             return;
         }
-        cursor.rewind_vals(storage);
         while let Some(value) = cursor.get_val(storage) {
-            let Some(sum) = accumulate(cursor, storage, as_of) else {
-                cursor.step_val(storage);
-                continue;
-            };
-            values.push((value.clone(), sum));
-            match (self.reduction.next)(value) {
-                Next::Step => cursor.step_val(storage),
-                Next::Seek(target) => cursor.seek_val(storage, &target),
-                Next::Stop => return,
+            let matters = [self.before.matters(value), self.after.matters(value)];
+            if matters != [false, false] {
+                let (before, after) = accumulate_around(cursor, storage, epoch);
+                if matters[0] {
+                    self.before.take(value, before, self.next);
+                }
+                if matters[1] {
+                    self.after.take(value, after, self.next);
+                }
+            }
+            match (&self.before.from, &self.after.from) {
+                (From::Nowhere, From::Nowhere) => return,
+                (From::Value(one), From::Value(other)) => cursor.seek_val(storage, one.min(other)),
+                (From::Value(from), From::Nowhere) | (From::Nowhere, From::Value(from)) => {
+                    cursor.seek_val(storage, from);
+                }
+                _ => cursor.step_val(storage),
             }
         }
     }
+}
+
+/// What the cursor's present value adds up to just before an epoch, and as of it.
+fn accumulate_around<C>(cursor: &mut C, storage: &C::Storage, epoch: Epoch) -> (Option<C::Diff>, Option<C::Diff>)
+where
+    C: Cursor<Time = Epoch>,
+    C::Diff: for<'a> Semigroup<C::DiffGat<'a>>,
+{
+    let (mut before, mut after): (Option<C::Diff>, Option<C::Diff>) = (None, None);
+    cursor.map_times(storage, |time, diff| {
+        let add = |sum: &mut Option<C::Diff>| match sum {
+            Some(sum) => sum.plus_equals(&diff),
+            None => *sum = Some(C::owned_diff(diff)),
+        };
+        let time = C::owned_time(time);
+        if time < epoch {
+            add(&mut before);
+        }
+        if time <= epoch {
+            add(&mut after);
+        }
+    });
+    (before, after)
 }
 
 /// The keys with updates at one epoch; several batches may have the same ones.

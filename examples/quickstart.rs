@@ -49,6 +49,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let june = july - 1;
     let (invoice, _) = engine.issue(&Request { customer: "acme".into(), subscription: None, period: june })?;
     // The same event twice is one call: 2 at 0.25.
-    println!("{} for {}: {} {}", invoice.number, invoice.customer, invoice.currency, decimal::show_fixed(invoice.total(), PLACES, 2));
+    println!(
+        "{} for {}: {} {}",
+        invoice.number,
+        invoice.customer,
+        invoice.currency,
+        decimal::show_fixed(invoice.total(), PLACES, 2)
+    );
     Ok(())
 }

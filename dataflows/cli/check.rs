@@ -97,8 +97,8 @@ fn text(cell: &Cell) -> String {
 fn print_customers(catalog: &Catalog) {
     let mut table = Table::new(&["customer", "zone", "plans", "subjects"]);
     for (_, id, customer) in catalog.customers.iter() {
-        let tenures = catalog.tenures(id).iter();
-        let plans: Vec<&str> = tenures.map(|tenure| catalog.plans.get(tenure.plan).name.as_str()).collect();
+        let tenures = catalog.tenures(id);
+        let plans: Vec<&str> = tenures.iter().map(|tenure| catalog.plans.get(tenure.plan).name.as_str()).collect();
         table.row([customer.id.clone(), customer.zone.clone(), plans.join(", "), customer.subjects.join(", ")]);
     }
     table.print();

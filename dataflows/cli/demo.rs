@@ -62,14 +62,18 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
         false => proof.print(),
     }
     if !proof.holds() {
-        return Err(Failure::No("the engine and the oracle differ: this is a bug of trueup, please report the seed".into()));
+        return Err(Failure::No(
+            "the engine and the oracle differ: this is a bug of trueup, please report the seed".into(),
+        ));
     }
     if arguments.exit { Ok(()) } else { serve(&stage, arguments.address, json) }
 }
 
 fn print_json(stage: &Stage, proof: &Proof, seed: u64) {
     let epoch = stage.engine().newest().epoch();
-    page::line(json!({"seed": seed, "epoch": epoch, "rows_compared": proof.rows(), "holds": proof.holds()}).to_string());
+    page::line(
+        json!({"seed": seed, "epoch": epoch, "rows_compared": proof.rows(), "holds": proof.holds()}).to_string(),
+    );
 }
 
 /// Serves the views until ctrl-c.
@@ -97,17 +101,23 @@ fn serve(stage: &Stage, address: Option<SocketAddr>, json: bool) -> Outcome {
 /// What to try on a server.
 fn invite(address: SocketAddr) {
     page::gap();
-    page::line(ink(Ink::Bold, &format!("The views are served on grpc://{address} until ctrl-c. Try, in another terminal:")));
+    let heading = format!("The views are served on grpc://{address} until ctrl-c. Try, in another terminal:");
+    page::line(ink(Ink::Bold, &heading));
     page::gap();
     let other = if address.to_string() == ADDRESS { String::new() } else { format!(" --address {address}") };
-    page::line(format!("  trueup sql \"SELECT customer, sum(total) FROM invoices GROUP BY customer\"{other}"));
     page::line(format!("  trueup watch quotas{other}"));
+    let paths = "d = f.FlightDescriptor.\\\n    for_path(\"quotas\")";
+    let read = "print(c.do_get(c.get_flight_info(d).endpoints[0].ticket).read_all().to_pylist())";
     page::line(format!(
-        "  python3 -c 'import pyarrow.flight as f; c = f.connect(\"grpc://{address}\"); d = f.FlightDescriptor.\\\n    \
-         for_path(\"quotas\"); print(c.do_get(c.get_flight_info(d).endpoints[0].ticket).read_all().to_pylist())'"
+        "  python3 -c 'import pyarrow.flight as f; c = f.connect(\"grpc://{address}\"); {paths}; {read}'"
     ));
-    page::line(format!(
-        "  python3 -c 'import adbc_driver_flightsql.dbapi as d; c = d.connect(\"grpc://{address}\", autocommit=True).\\\n    \
-         cursor(); c.execute(\"SELECT state, events FROM ledger\"); print(c.fetchall())'"
-    ));
+    if cfg!(feature = "sql") {
+        page::line(format!(
+            "  trueup sql \"SELECT customer, currency, total FROM invoices ORDER BY total DESC\"{other}"
+        ));
+        let run = "c.execute(\"SELECT state, events FROM ledger\"); print(c.fetchall())";
+        page::line(format!(
+            "  python3 -c 'import adbc_driver_flightsql.dbapi as d; c = d.connect(\"grpc://{address}\", autocommit=True).\\\n    cursor(); {run}'"
+        ));
+    }
 }

@@ -160,7 +160,9 @@ impl Mappings {
         let found = self.0.iter().find(|(path, _)| path == file);
         found.map(|(_, mapping)| mapping).ok_or_else(|| {
             let file = file.display();
-            Failure::Input(format!("`{file}` is CSV and has no mapping: say with --mapping which of its columns is what"))
+            Failure::Input(format!(
+                "`{file}` is CSV and has no mapping: say with --mapping which of its columns is what"
+            ))
         })
     }
 }

@@ -57,7 +57,8 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     let plan = plan(&catalog, &arguments.plan)?;
     let at = arguments.at.as_deref().map_or(Ok(Micros::MAX), words::parse_instant)?;
     let usage = arguments.usage.iter().map(|text| usage(arguments, plan, text)).collect::<Result<Vec<_>, _>>()?;
-    let cards = plan.rate_cards.iter().filter(|card| arguments.feature.as_ref().is_none_or(|only| *only == card.feature));
+    let cards =
+        plan.rate_cards.iter().filter(|card| arguments.feature.as_ref().is_none_or(|only| *only == card.feature));
     let mut parts = Vec::new();
     for card in cards {
         let used = usage.iter().filter(|(feature, _)| *feature == card.feature).map(|(_, quantity)| quantity).sum();

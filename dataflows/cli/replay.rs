@@ -90,7 +90,11 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     }
     table.print();
     let at = words::instant(moment.books().clock);
-    page::line(format!("The books as of {at} UTC, epoch {}; {} issued.", moment.epoch(), words::counted(issued, "invoice")));
+    page::line(format!(
+        "The books as of {at} UTC, epoch {}; {} issued.",
+        moment.epoch(),
+        words::counted(issued, "invoice")
+    ));
     Ok(())
 }
 
@@ -117,7 +121,9 @@ fn check_period(period: &str) -> Outcome {
     };
     match is_good.parse::<jiff::civil::Date>() {
         Ok(_) if matches!(period.len(), 4 | 7 | 10) => Ok(()),
-        _ => Err(Failure::Input(format!("`--issue {period}` is no period: write a year, a month or a day, such as 2026-07"))),
+        _ => Err(Failure::Input(format!(
+            "`--issue {period}` is no period: write a year, a month or a day, such as 2026-07"
+        ))),
     }
 }
 
@@ -130,5 +136,9 @@ fn request(engine: &Engine, row: Row, period: &str) -> Option<Request> {
     let zone = &books.catalog.customers.named(customer)?.zone;
     let begins = calendar::local_date(zone, *from).ok()?.to_string();
     let is_due = begins.starts_with(period) && *to <= books.clock;
-    is_due.then(|| Request { customer: customer.to_string(), subscription: Some(subscription.to_string()), period: *from })
+    is_due.then(|| Request {
+        customer: customer.to_string(),
+        subscription: Some(subscription.to_string()),
+        period: *from,
+    })
 }

@@ -36,7 +36,8 @@ const TICK: Duration = Duration::from_secs(60);
 pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = Config::read(&arguments.config).map_err(Failure::Input)?;
     config.address = arguments.address.unwrap_or(config.address);
-    let setup = Setup { workers: config.workers, clock: Clock::Wall, retention: config.retention_epochs, ..Setup::default() };
+    let setup =
+        Setup { workers: config.workers, clock: Clock::Wall, retention: config.retention_epochs, ..Setup::default() };
     let engine = Engine::start(setup);
     load_catalog(&engine, &config.catalog, None)?;
     let loaded = load_events(&engine, &EventFiles { events: config.events, mapping: config.mappings })?;
@@ -61,7 +62,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
 pub async fn listen(engine: &Engine, options: Options) -> Result<Server, Failure> {
     let address = options.address;
     let server = server::start(engine.published(), options).await.map_err(|error| {
-        Failure::Engine(format!("nothing can listen at {address} ({error}): give another --address, or port 0 for a free one"))
+        Failure::Engine(format!(
+            "nothing can listen at {address} ({error}): give another --address, or port 0 for a free one"
+        ))
     })?;
     tracing::info!(address = %server.address(), "serving");
     Ok(server)

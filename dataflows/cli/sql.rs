@@ -45,7 +45,8 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
             None => over_server(arguments).await,
         }
     })?;
-    shown::print(&schema, &batches, json)
+    shown::print(&schema, &batches, json);
+    Ok(())
 }
 
 async fn over_server(arguments: &Arguments) -> Result<(SchemaRef, Vec<RecordBatch>), Failure> {
@@ -58,7 +59,10 @@ async fn over_server(arguments: &Arguments) -> Result<(SchemaRef, Vec<RecordBatc
     Ok((answer.schema, batches))
 }
 
-async fn over_files(arguments: &Arguments, catalog: &std::path::Path) -> Result<(SchemaRef, Vec<RecordBatch>), Failure> {
+async fn over_files(
+    arguments: &Arguments,
+    catalog: &std::path::Path,
+) -> Result<(SchemaRef, Vec<RecordBatch>), Failure> {
     let as_of = arguments.as_of.as_deref().map(words::parse_instant).transpose()?;
     let clock = if as_of.is_some() { Clock::Told } else { Clock::Wall };
     let engine = Engine::start(Setup { clock, ..Setup::default() });

@@ -18,13 +18,16 @@ pub struct Table {
 impl Table {
     /// A table with these columns; a name that begins with `>` is that of a column of numbers.
     pub fn new(columns: &[&str]) -> Table {
-        let alignment = |column: &&str| if column.starts_with('>') { CellAlignment::Right } else { CellAlignment::Left };
+        let alignment =
+            |column: &&str| if column.starts_with('>') { CellAlignment::Right } else { CellAlignment::Left };
         let alignments: Vec<CellAlignment> = columns.iter().map(alignment).collect();
         let mut inner = comfy_table::Table::new();
         inner.load_style(UTF8_FULL_CONDENSED.with_rounded_corners());
         inner.set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
         let names = columns.iter().zip(&alignments);
-        inner.set_header(names.map(|(name, alignment)| Cell::new(name.trim_start_matches('>')).set_alignment(*alignment)));
+        inner.set_header(
+            names.map(|(name, alignment)| Cell::new(name.trim_start_matches('>')).set_alignment(*alignment)),
+        );
         Table { inner, alignments }
     }
 

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
-use serde_json::Value;
 use trueup_sinks::view::View;
 
 use super::failure::{Failure, Outcome};
@@ -58,7 +57,7 @@ async fn follow(arguments: &Arguments, json: bool) -> Outcome {
     let mut epoch = Epoch { view: arguments.view, json, last: arguments.after, changes: BTreeMap::new() };
     loop {
         match answer.rows.try_next().await {
-            Ok(Some(batch)) => epoch.take(&batch)?,
+            Ok(Some(batch)) => epoch.take(&batch),
             Ok(None) => return Ok(()),
             Err(error) => return Err(epoch.ended(remote.failure(error))),
         }
@@ -82,7 +81,7 @@ struct Change {
 }
 
 impl Epoch {
-    fn take(&mut self, batch: &RecordBatch) -> Outcome {
+    fn take(&mut self, batch: &RecordBatch) {
         let times: &Int64Array = batch.column(0).as_primitive::<Int64Type>();
         let marks: &BooleanArray = batch.column(1).as_boolean();
         let diffs: &Int64Array = batch.column(2).as_primitive::<Int64Type>();
@@ -91,16 +90,16 @@ impl Epoch {
                 self.tell();
                 self.last = u64::try_from(times.value(row)).ok();
             } else if self.json {
-                page::line(Value::Object(shown::object(batch, row)).to_string());
+                page::line(shown::object(batch, row));
             } else {
                 self.keep(batch, row, times.value(row), diffs.value(row));
             }
         }
-        Ok(())
     }
 
     fn keep(&mut self, batch: &RecordBatch, row: usize, time: i64, diff: i64) {
-        let cells: Vec<String> = (OWN_COLUMNS..batch.num_columns()).map(|column| shown::cell(batch, row, column)).collect();
+        let cells: Vec<String> =
+            (OWN_COLUMNS..batch.num_columns()).map(|column| shown::cell(batch, row, column)).collect();
         let key = cells[..self.view.key().len()].to_vec();
         let change = self.changes.entry(time).or_default().entry(key).or_default();
         let side = if diff > 0 { &mut change.came } else { &mut change.went };

@@ -90,9 +90,9 @@ fn month(day: Date) -> String {
 pub fn parse_instant(text: &str) -> Result<Micros, Failure> {
     let date = || text.parse::<Date>().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC)).map(|day| day.timestamp());
     let instant = text.parse::<Timestamp>().or_else(|_| date());
-    instant.map(Timestamp::as_microsecond).map_err(|_| {
-        Failure::Input(format!("`{text}` is no time: write it like 2026-07-01 or 2026-07-01T12:00:00Z"))
-    })
+    instant
+        .map(Timestamp::as_microsecond)
+        .map_err(|_| Failure::Input(format!("`{text}` is no time: write it like 2026-07-01 or 2026-07-01T12:00:00Z")))
 }
 
 #[cfg(test)]
@@ -110,9 +110,13 @@ mod tests {
 
     #[test]
     fn a_period_is_called_by_the_calendar_of_its_zone() {
-        let midnight = |day: &str| trueup_model::calendar::first_grain("Asia/Kathmandu", day.parse().unwrap()).unwrap().micros();
+        let midnight =
+            |day: &str| trueup_model::calendar::first_grain("Asia/Kathmandu", day.parse().unwrap()).unwrap().micros();
         assert_eq!(period("Asia/Kathmandu", midnight("2023-11-17"), midnight("2023-11-18")), "2023-11-17");
         assert_eq!(period("Asia/Kathmandu", midnight("2023-11-01"), midnight("2023-12-01")), "2023-11");
-        assert_eq!(period("Asia/Kathmandu", midnight("2023-11-10"), midnight("2023-12-01")), "2023-11-10 to 2023-11-30");
+        assert_eq!(
+            period("Asia/Kathmandu", midnight("2023-11-10"), midnight("2023-12-01")),
+            "2023-11-10 to 2023-11-30"
+        );
     }
 }

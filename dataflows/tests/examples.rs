@@ -38,7 +38,10 @@ fn compare(name: &str, out: &Path) {
             continue;
         }
         let right = fs::read_to_string(expected.join(&file)).unwrap_or_default();
-        assert!(shown == right, "{name}: {file} is not as expected; TRUEUP_REWRITE=1 shows by `git diff` how it differs");
+        assert!(
+            shown == right,
+            "{name}: {file} is not as expected; TRUEUP_REWRITE=1 shows by `git diff` how it differs"
+        );
     }
 }
 
@@ -55,7 +58,15 @@ fn an_hour_of_recorded_calls_is_billed_by_the_day() {
 
 #[test]
 fn a_month_of_an_r_and_d_cloud_is_billed_and_corrected() {
-    let arguments =
-        ["--events", "events/2025_03.ndjson", "--as-of", "2025-04-02", "--issue", "2025-03", "--late", "events/2025_03_late.ndjson"];
+    let arguments = [
+        "--events",
+        "events/2025_03.ndjson",
+        "--as-of",
+        "2025-04-02",
+        "--issue",
+        "2025-03",
+        "--late",
+        "events/2025_03_late.ndjson",
+    ];
     compare("rnd_cloud", &replay("rnd_cloud", &arguments));
 }

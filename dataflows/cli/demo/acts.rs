@@ -24,6 +24,9 @@ use crate::cli::words;
 
 const MINUTE: Micros = 60_000_000;
 
+/// When the story begins.
+const OPENS_AT: &str = "2023-11-16T18:15:00Z";
+
 /// An instant of the story.
 fn at(text: &str) -> Micros {
     text.parse().map(Timestamp::as_microsecond).expect("the times of the story are good")
@@ -35,7 +38,7 @@ pub fn play(stage: &mut Stage, seed: u64, quiet: bool) -> Result<(), Failure> {
     let catalog = calls::catalog();
     let drawn = stream::draw(seed, &catalog);
     opening(narrator, &catalog, &drawn, seed);
-    stage.change(at("2023-11-16T18:15:00Z"), catalog)?;
+    stage.change(at(OPENS_AT), catalog)?;
     narrator.act(1, "The hour: 2023-11-16, 18:15 to 19:15 UTC, and what still comes in after it");
     the_hour(stage, narrator, &drawn)?;
     narrator.act(2, "The month ends, also in Los Angeles: the invoices are issued");
@@ -75,18 +78,24 @@ fn opening(narrator: Narrator, catalog: &[CatalogChange], drawn: &Stream, seed: 
     }
 }
 
-/// Each minute is an epoch: its arrivals enter, and all views follow.
+/// Each minute of the hour is an epoch, and each ten minutes of what comes after it: what arrived
+/// enters, and all views follow.
 fn the_hour(stage: &mut Stage, narrator: Narrator, drawn: &Stream) -> Result<(), Failure> {
-    let minute_of = |delivery: &Delivery| delivery.arrives_at.div_euclid(MINUTE);
-    let minutes: Vec<&[Delivery]> = drawn.same_day.chunk_by(|a, b| minute_of(a) == minute_of(b)).collect();
-    let bar = narrator.bar(minutes.len(), "events come in");
+    let last = at("2023-11-16T19:20:00Z");
+    let closes_at = |delivery: &Delivery| {
+        let length = if delivery.arrives_at < last { MINUTE } else { 10 * MINUTE };
+        (delivery.arrives_at.div_euclid(length) + 1) * length
+    };
+    let epochs: Vec<&[Delivery]> = drawn.same_day.chunk_by(|a, b| closes_at(a) == closes_at(b)).collect();
+    let bar = narrator.bar(epochs.len(), "events come in");
+    narrator.beside(&bar, running(&stage.engine().newest(), at(OPENS_AT), 0));
     let mut arrived = 0;
-    for (number, deliveries) in minutes.iter().enumerate() {
-        let now = (minute_of(&deliveries[0]) + 1) * MINUTE;
+    for deliveries in &epochs {
+        let now = closes_at(&deliveries[0]);
         let moment = stage.deliver(now, deliveries)?;
         arrived += deliveries.len();
         tell_crossings(narrator, &bar, &moment, now);
-        if (now / MINUTE) % 10 == 0 || number + 1 == minutes.len() {
+        if (now / MINUTE) % 10 == 0 {
             narrator.beside(&bar, running(&moment, now, arrived));
         }
         bar.inc(1);
@@ -109,21 +118,24 @@ fn tell_crossings(narrator: Narrator, bar: &indicatif::ProgressBar, moment: &Mom
 fn running(moment: &Moment, now: Micros, arrived: usize) -> String {
     let drafts = invoices::all(moment);
     let totals = invoices::totals(&drafts).into_iter();
-    let totals: Vec<String> = totals.map(|(currency, total)| format!("{currency} {:>9}", words::amount(total, &currency))).collect();
+    let totals: Vec<String> =
+        totals.map(|(currency, total)| format!("{currency} {:>9}", words::amount(total, &currency))).collect();
     let (arrived, time) = (words::count(arrived as i128), words::time_of_day(now));
-    format!("  {}  {arrived:>7} events    {} drafts    {}", ink(Ink::Bold, &time), drafts.len(), totals.join("    "))
+    let (drafts, totals) = (drafts.len(), totals.join("   "));
+    format!("  {}  {arrived:>7} events   {drafts:>2} drafts   {totals}", ink(Ink::Bold, &time))
 }
 
 fn the_invoices(stage: &mut Stage, narrator: Narrator) -> Result<Vec<Document>, Failure> {
     let now = at("2023-12-01T08:00:00Z");
     let moment = stage.change(now, Vec::new())?;
-    let (due, begun): (Vec<Invoice>, Vec<Invoice>) = invoices::all(&moment).into_iter().partition(|invoice| invoice.to <= now);
+    let (due, begun): (Vec<Invoice>, Vec<Invoice>) =
+        invoices::all(&moment).into_iter().partition(|invoice| invoice.to <= now);
     let issued = due.iter().map(|invoice| stage.issue(&invoice.request())).collect::<Result<Vec<_>, _>>()?;
     let moment = stage.engine().newest();
     narrator.table(&tables::invoices(&invoices::all(&moment)));
     narrator.line(format!(
-        "It is {} UTC. The daily plan made an invoice for each day of its customer: in Karachi and\n\
-         Kolkata midnight fell into the hour. December has begun: {} hold its base fees.",
+        "It is {} UTC. The daily plan made an invoice for each day of its customer:\n\
+         in Karachi and Kolkata midnight fell into the hour. December has begun, and {} hold its fees.",
         words::instant(now),
         words::counted(begun.len(), "draft")
     ));
@@ -135,35 +147,39 @@ fn late_events(stage: &mut Stage, narrator: Narrator, late: &[Delivery], issued:
     let after = stage.deliver(at("2023-12-02T09:00:00Z"), late)?;
     let moved = invoices::moved(&before, &after);
     narrator.table(&tables::moved(&moved));
-    let outstanding: Vec<Invoice> = invoices::all(&after).into_iter().filter(|invoice| invoice.correction != 0).collect();
+    let outstanding: Vec<Invoice> =
+        invoices::all(&after).into_iter().filter(|invoice| invoice.correction != 0).collect();
     let untouched = issued.len() - moved.iter().filter(|(_, invoice)| invoice.number.is_some()).count();
-    let corrections = outstanding.iter().map(|invoice| stage.issue(&invoice.request())).collect::<Result<Vec<_>, _>>()?;
+    let corrections =
+        outstanding.iter().map(|invoice| stage.issue(&invoice.request())).collect::<Result<Vec<_>, _>>()?;
     narrator.line(format!(
-        "{} late events moved these invoices and left {untouched} alone. An issued invoice never changes: {}\n\
-         now issued, {} to {}, each naming the invoice it corrects.",
+        "{} events of customers whose line was down moved these invoices and left {untouched} alone.\n\
+         An issued invoice never changes. What differs is issued as {}, each\n\
+         naming the invoice that it corrects: {}.",
         words::count(late.len() as i128),
-        words::counted(corrections.len(), "correction") + if corrections.len() == 1 { " is" } else { " are" },
-        corrections.first().map_or("none", |document| &document.number),
-        corrections.last().map_or("none", |document| &document.number),
+        words::counted(corrections.len(), "correction"),
+        corrections.iter().map(|document| document.number.as_str()).collect::<Vec<_>>().join(", "),
     ));
     Ok(())
 }
 
 fn a_price_back_in_time(stage: &mut Stage, narrator: Narrator) -> Result<(), Failure> {
-    let unit = decimal::parse("0.000008", PLACES).expect("the new price is a number");
+    let unit = decimal::parse("0.000001", PLACES).expect("the new price is a number");
     let from = at("2023-11-16T19:00:00Z");
     let version = PriceVersion { effective_from: Some(from), price: Price::PerUnit { unit } };
-    let change = CatalogChange::Price { plan: "scale".into(), feature: "code_output".into(), version };
+    let change = CatalogChange::Price { plan: "scale".into(), feature: "code_input".into(), version };
     let before = stage.engine().newest();
     let after: Arc<Moment> = stage.change(at("2023-12-03T10:00:00Z"), vec![change])?;
     narrator.line(format!(
-        "On 2023-12-03 sales agrees that code_output on plan `scale` costs 0.000008 instead of 0.00001,\n\
-         from {} UTC on: in the middle of the hour, and of every invoice for it.",
+        "On 2023-12-03 it is agreed that code_input on plan `scale` costs a flat 0.000001 instead of tiers,\n\
+         from {} UTC on: in the middle of the hour, and of the invoices for it.",
         words::instant(from)
     ));
     narrator.table(&tables::moved(&invoices::moved(&before, &after)));
-    narrator.line("No event was read again. What is outstanding on the service period since then:");
-    narrator.table(&tables::corrections(&after));
+    narrator.line(
+        "Three customers are on that plan, and nobody else moved. No event was read again. The service period\n\
+         of each is cut in two at that moment; the corrections below are still to be issued.",
+    );
     Ok(())
 }
 
@@ -174,5 +190,7 @@ fn the_books(moment: &Moment, narrator: Narrator) {
     narrator.table(&tables::quotas(moment));
     narrator.line("Invoices, with their corrections");
     narrator.table(&tables::invoices(&invoices::all(moment)));
+    narrator.line("Corrections outstanding");
+    narrator.table(&tables::corrections(moment));
     narrator.line(format!("Ledger: {}", tables::ledger(moment)));
 }

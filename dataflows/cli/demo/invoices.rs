@@ -44,8 +44,20 @@ impl Invoice {
             Cell::Text(text) => Some(text.to_string()),
             _ => None,
         };
-        let [_, _, Cell::Time(from), Cell::Time(to), _, _, _, _, Cell::Integer(lines), Cell::Decimal(total), Cell::Decimal(issued), Cell::Decimal(correction)] =
-            &row[..]
+        let [
+            _,
+            _,
+            Cell::Time(from),
+            Cell::Time(to),
+            _,
+            _,
+            _,
+            _,
+            Cell::Integer(lines),
+            Cell::Decimal(total),
+            Cell::Decimal(issued),
+            Cell::Decimal(correction),
+        ] = &row[..]
         else {
             return None;
         };

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use trueup::engine::moment::Moment;
 use trueup::engine::view_rows::{self, Row};
-use trueup::oracle::{Cell, Oracle, VIEWS};
+use trueup::oracle::{Cell, Oracle, Statement, VIEWS};
 use trueup_model::usage::Reason;
 use trueup_sinks::view::View;
 
 use super::narrator::Narrator;
-use super::stage::Stage;
+use super::stage::{Stage, Told};
 use crate::cli::page::{self, Ink, ink};
 use crate::cli::table::Table;
 use crate::cli::words;
@@ -33,10 +33,11 @@ struct Compared {
 /// Tells the oracle everything the engine was told, and compares every view.
 pub fn check(stage: &Stage, quiet: bool) -> Proof {
     let narrator = Narrator::new(quiet);
-    let bar = narrator.bar(stage.told().len() + VIEWS.len(), "the oracle computes");
+    let told = together(stage.told());
+    let bar = narrator.bar(told.len() + VIEWS.len(), "the oracle computes");
     let mut oracle = Oracle::new();
-    for told in stage.told() {
-        oracle.accept(told.epoch, told.clock, told.statements.clone());
+    for told in told {
+        oracle.accept(told.epoch, told.clock, told.statements);
         bar.inc(1);
     }
     let moment = stage.engine().newest();
@@ -48,6 +49,19 @@ pub fn check(stage: &Stage, quiet: bool) -> Proof {
     let views = VIEWS.map(compare).into();
     bar.finish_and_clear();
     Proof { facts: stage.told().iter().map(|told| told.statements.len()).sum(), views }
+}
+
+/// The epochs, those that do nothing but issue taken together: they move no quota, and so the
+/// oracle need not work the quotas out after each.
+fn together(told: &[Told]) -> Vec<Told> {
+    let only_issues = |told: &Told| told.statements.iter().all(|statement| matches!(statement, Statement::Issued(_)));
+    let runs = told.chunk_by(|a, b| only_issues(a) && only_issues(b) && a.clock == b.clock);
+    let join = |run: &[Told]| {
+        let last = run.last().expect("a run is never empty");
+        let statements = run.iter().flat_map(|told| told.statements.iter().cloned()).collect();
+        Told { epoch: last.epoch, clock: last.clock, statements }
+    };
+    runs.map(join).collect()
 }
 
 fn compare(name: &'static str, shown: &Rows, right: &Rows) -> Compared {
@@ -117,7 +131,8 @@ impl Proof {
         table.print();
         let (facts, rows) = (words::count(self.facts as i128), words::count(self.rows() as i128));
         if self.holds() {
-            let sentence = format!("From {facts} facts both say the same: {rows} rows in {} views, exactly.", self.views.len());
+            let sentence =
+                format!("From {facts} facts both say the same: {rows} rows in {} views, exactly.", self.views.len());
             page::line(ink(Ink::Green, &sentence));
             return;
         }

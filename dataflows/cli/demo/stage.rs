@@ -63,7 +63,8 @@ impl Stage {
 
     /// Delivers lines, as one epoch; it is `clock` by now.
     pub fn deliver(&mut self, clock: Micros, deliveries: &[Delivery]) -> Result<Arc<Moment>, Failure> {
-        let bytes: Vec<u8> = deliveries.iter().flat_map(|delivery| [delivery.line.as_bytes(), b"\n"].concat()).collect();
+        let bytes: Vec<u8> =
+            deliveries.iter().flat_map(|delivery| [delivery.line.as_bytes(), b"\n"].concat()).collect();
         let mut reader = EventReader::new(self.engine.layouts(), TENANT, "gateway");
         let mut batch = reader.batch();
         let mut statements = Vec::with_capacity(deliveries.len());

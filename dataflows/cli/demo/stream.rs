@@ -33,7 +33,7 @@ pub struct Mishaps {
     pub retractions: usize,
     /// Calls that came minutes late.
     pub late: usize,
-    /// Calls that came days late.
+    /// Calls that came weeks late.
     pub very_late: usize,
     /// Lines that are no usage at all.
     pub broken: usize,
@@ -58,11 +58,12 @@ pub fn draw(seed: u64, catalog: &[CatalogChange]) -> Stream {
     let subjects = calls::subjects(catalog);
     let mut stream = Stream::default();
     for call in calls::recorded() {
-        let whose = &subjects[dice.zipf(subjects.len())];
+        let rank = dice.zipf(subjects.len());
+        let whose = &subjects[rank];
         let subject = &whose[dice.below(whose.len() as u64) as usize];
         let event = Event::of(&call, subject, &mut dice);
         stream.calls += 1;
-        stream.send(&call, &event, &mut dice);
+        stream.send(&call, &event, CUT_OFF.contains(&rank), &mut dice);
     }
     for line in BROKEN {
         let minute = dice.below(55) as Micros;
@@ -74,6 +75,10 @@ pub fn draw(seed: u64, catalog: &[CatalogChange]) -> Stream {
     stream
 }
 
+/// The ranks of two customers whose line to the vendor broke: of their late calls most come only
+/// when the invoices are out.
+const CUT_OFF: [usize; 2] = [1, 3];
+
 /// What no sender meant to send.
 const BROKEN: [&str; 4] = [
     r#"{"specversion":"1.0","id":"azure-code-x1","source":"azure/code","type":"llm.call","subject":"harbor","#,
@@ -84,9 +89,9 @@ const BROKEN: [&str; 4] = [
 
 impl Stream {
     /// A call with all that happens to it.
-    fn send(&mut self, call: &Call, event: &Event, dice: &mut Dice) {
+    fn send(&mut self, call: &Call, event: &Event, is_cut_off: bool, dice: &mut Dice) {
         let line = event.line(0, event.output);
-        let after_issue = self.first(call, &line, dice);
+        let after_issue = self.first(call, &line, is_cut_off, dice);
         if let Some(cached) = event.cache_line() {
             self.arrive(call.at + SECOND, cached);
         }
@@ -108,9 +113,9 @@ impl Stream {
     }
 
     /// The first statement of a call; tells whether it only comes when the invoices are out.
-    fn first(&mut self, call: &Call, line: &str, dice: &mut Dice) -> bool {
+    fn first(&mut self, call: &Call, line: &str, is_cut_off: bool, dice: &mut Dice) -> bool {
         let is_late = dice.happens(50);
-        let is_very_late = is_late && dice.happens(200);
+        let is_very_late = is_late && is_cut_off && dice.happens(800);
         if is_very_late {
             self.mishaps.very_late += 1;
         } else if is_late {

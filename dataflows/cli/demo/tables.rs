@@ -37,8 +37,12 @@ pub fn usage(moment: &Moment) -> Table {
 pub fn quotas(moment: &Moment) -> Table {
     let mut table = Table::new(&["customer", "feature", "period", ">used", ">limit", ">%", "state"]);
     for row in moment.rows(View::Quotas) {
-        let (Some(customer), Some(feature), Some(state)) = (text(&row, 0), text(&row, 2), text(&row, 8)) else { continue };
-        let [Cell::Time(from), Cell::Time(to), Cell::Decimal(used), Cell::Decimal(limit)] = &row[3..7] else { continue };
+        let (Some(customer), Some(feature), Some(state)) = (text(&row, 0), text(&row, 2), text(&row, 8)) else {
+            continue;
+        };
+        let [Cell::Time(from), Cell::Time(to), Cell::Decimal(used), Cell::Decimal(limit)] = &row[3..7] else {
+            continue;
+        };
         if *used > 0 {
             let percent = if *limit > 0 { (used * 100 / limit).to_string() } else { String::new() };
             let period = period(moment, &customer, *from, *to);
@@ -48,17 +52,17 @@ pub fn quotas(moment: &Moment) -> Table {
     table
 }
 
-/// A crossing in words: `harbor: chat_output is over its limit, 1,000,412 of 1,000,000`.
+/// A crossing in words, with its state: `harbor, chat_output: 1,000,412 of 1,000,000, over the limit`.
 pub fn crossing(row: &Row) -> Option<(String, String)> {
     let (customer, feature, to) = (text(row, 0)?, text(row, 2)?, text(row, 7)?);
     let [Cell::Decimal(used), Cell::Decimal(limit)] = &row[8..10] else { return None };
     let (used, limit) = (words::quantity(*used), words::quantity(*limit));
     let says = match to.as_str() {
-        "over" => "is over its limit",
-        "warning" => "nears its limit",
-        _ => "is within its limit again",
+        "over" => "over the limit",
+        "warning" => "close to the limit",
+        _ => "within the limit again",
     };
-    Some((to, format!("{customer}: {feature} {says}, {used} of {limit}")))
+    Some((to, format!("{customer}, {feature}: {used} of {limit}, {says}")))
 }
 
 /// Invoices that were issued, as the books say them now.
@@ -67,8 +71,11 @@ pub fn invoices(invoices: &[Invoice]) -> Table {
         Table::new(&["invoice", "customer", "period", ">lines", "", ">issued", ">books say", ">outstanding"]);
     for invoice in invoices.iter().filter(|invoice| invoice.number.is_some()) {
         let amount = |units: Amount| words::amount(units, &invoice.currency);
-        let outstanding =
-            if invoice.correction == 0 { String::new() } else { words::difference(invoice.correction, &invoice.currency) };
+        let outstanding = if invoice.correction == 0 {
+            String::new()
+        } else {
+            words::difference(invoice.correction, &invoice.currency)
+        };
         table.row([
             invoice.number.clone().unwrap_or_default(),
             invoice.customer.clone(),
@@ -108,7 +115,9 @@ pub fn corrections(moment: &Moment) -> Table {
     for row in moment.rows(View::Corrections) {
         let (Some(customer), Some(feature)) = (text(&row, 0), text(&row, 2)) else { continue };
         let (Some(corrects), Some(currency)) = (text(&row, 5), text(&row, 6)) else { continue };
-        let (Cell::Time(from), [Cell::Decimal(quantity), Cell::Decimal(billed)]) = (&row[4], &row[7..9]) else { continue };
+        let (Cell::Time(from), [Cell::Decimal(quantity), Cell::Decimal(billed)]) = (&row[4], &row[7..9]) else {
+            continue;
+        };
         let amount = words::difference(*billed, &currency);
         let quantity = format!("{}{}", if *quantity > 0 { "+" } else { "" }, words::quantity(*quantity));
         table.row([corrects, customer, feature, words::instant(*from), quantity, currency, amount]);
@@ -119,7 +128,9 @@ pub fn corrections(moment: &Moment) -> Table {
 /// In which state events are.
 pub fn ledger(moment: &Moment) -> String {
     let count = |row: Row| match &row[..] {
-        [Cell::Text(state), Cell::Integer(events)] if **state != *"accepted" => Some(format!("{} {state}", words::count(*events))),
+        [Cell::Text(state), Cell::Integer(events)] if **state != *"accepted" => {
+            Some(format!("{} {state}", words::count(*events)))
+        }
         _ => None,
     };
     let accepted = moment.rows(View::Ledger).into_iter().find_map(|row| match &row[..] {

@@ -163,7 +163,8 @@ impl Desks {
     /// Runs the workers until their epochs end; an error says what went wrong.
     fn run(self) -> Result<(), String> {
         let workers = self.receivers.len();
-        let receivers: Vec<Mutex<Option<_>>> = self.receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
+        let receivers: Vec<Mutex<Option<_>>> =
+            self.receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
             let receiver = receivers[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
             let desk = Desk {

@@ -42,17 +42,28 @@ pub fn invoicing<'scope>(
     let invoices = reduce_through(sums, turns.clone(), DRAW_UP);
 
     let charges = arrange_here(charges, "Charges: the lines");
-    let desired = map_through(charges.clone(), turns, "Corrections: what the books say", issued_leads, |targets, charge, diff, put| {
-        if targets.books().issued.contains_key(&charge.group.invoice()) {
-            let times = i128::from(*diff);
-            put((charge.group, charge.service.from), Gap { quantity: charge.quantity * times, billed: charge.billed * times });
-        }
-    });
+    let desired = map_through(
+        charges.clone(),
+        turns,
+        "Corrections: what the books say",
+        issued_leads,
+        |targets, charge, diff, put| {
+            if targets.books().issued.contains_key(&charge.group.invoice()) {
+                let times = i128::from(*diff);
+                put(
+                    (charge.group, charge.service.from),
+                    Gap { quantity: charge.quantity * times, billed: charge.billed * times },
+                );
+            }
+        },
+    );
     let taken = issued.map(|(line, epoch, mut gap)| {
         gap.negate();
         (line, epoch, gap)
     });
-    let corrections = arrange_by_self(desired.concat(taken), "Corrections: less what was issued", |(group, _)| stable_hash(group.customer, 0));
+    let corrections = arrange_by_self(desired.concat(taken), "Corrections: less what was issued", |(group, _)| {
+        stable_hash(group.customer, 0)
+    });
     Invoiced { charges, invoices, corrections }
 }
 

@@ -60,23 +60,27 @@ pub fn metering<'scope>(
     let values = arrange_by_key(contributions.values, "Values: by usage key", place);
     let standing = reduce_through(values, turns.clone(), STANDING_VALUE);
     let value_sums = standing.clone().flat_map(|(found, epoch, diff)| found.usage().map(|key| (key, epoch, diff)));
-    let value_targets = standing.flat_map(|(found, epoch, diff)| found.target().map(|(group, kept)| ((group, kept), epoch, diff.records)));
+    let value_targets = standing
+        .flat_map(|(found, epoch, diff)| found.target().map(|(group, kept)| ((group, kept), epoch, diff.records)));
 
     let texts = contributions.texts.map(|(text, epoch, diff)| ((text, ()), epoch, diff));
     let texts = arrange_by_key(texts, "Texts: by usage key", move |(key, _): &(UsageKey, u32)| place(key));
     let different = reduce_through(texts.clone(), turns.clone(), DIFFERENT_TEXT);
     let text_sums = different.clone().flat_map(|(found, epoch, diff)| found.usage().map(|key| (key, epoch, diff)));
-    let text_targets = different.flat_map(|(found, epoch, diff)| found.target().map(|target| ((target, ()), epoch, diff.records)));
+    let text_targets =
+        different.flat_map(|(found, epoch, diff)| found.target().map(|target| ((target, ()), epoch, diff.records)));
 
     let scope = value_sums.scope();
     let usage = scope.concatenate([contributions.totals, value_sums, text_sums]);
     let usage = arrange_by_self(usage, "Usage: by subject, series and grain", place);
-    let sums = map_through(usage.clone(), turns.clone(), "Targets: find what usage is charged as", usage_leads, usage_targets);
+    let sums =
+        map_through(usage.clone(), turns.clone(), "Targets: find what usage is charged as", usage_leads, usage_targets);
 
     let by_customer = |group: &Group| stable_hash(group.customer, 0);
     let values_by_group = arrange_by_key(value_targets, "Values: by group", by_customer);
     let values_by_group = reduce_through(values_by_group, turns.clone(), STANDING_IN_GROUP);
-    let texts_by_group = arrange_by_key(text_targets, "Texts: by group", move |(group, _, _): &(Group, Grain, u32)| by_customer(group));
+    let texts_by_group =
+        arrange_by_key(text_targets, "Texts: by group", move |(group, _, _): &(Group, Grain, u32)| by_customer(group));
     let texts_by_group = reduce_through(texts_by_group, turns, DIFFERENT_IN_GROUP);
 
     Metered {
@@ -120,8 +124,11 @@ impl<T> Found<T> {
     }
 }
 
+/// A reduction of values or texts, whose results are counted.
+type Finding<K, V, T> = Reduction<K, V, i64, Found<T>, Total>;
+
 /// The value that stands among those of a usage key.
-const STANDING_VALUE: Reduction<UsageKey, Kept, i64, Found<(Group, (Grain, Kept))>, Total> = Reduction {
+const STANDING_VALUE: Finding<UsageKey, Kept, (Group, (Grain, Kept))> = Reduction {
     name: "Values: find the one that stands",
     leads: usage_leads,
     keys: |_| Vec::new(),
@@ -135,7 +142,7 @@ const STANDING_VALUE: Reduction<UsageKey, Kept, i64, Found<(Group, (Grain, Kept)
 };
 
 /// Each different text of a usage key, once.
-const DIFFERENT_TEXT: Reduction<(UsageKey, u32), (), i64, Found<(Group, Grain, u32)>, Total> = Reduction {
+const DIFFERENT_TEXT: Finding<(UsageKey, u32), (), (Group, Grain, u32)> = Reduction {
     name: "Texts: keep the different ones",
     leads: usage_leads,
     keys: |_| Vec::new(),
@@ -162,9 +169,8 @@ const STANDING_IN_GROUP: Reduction<Group, (Grain, Kept), i64, Target, Total> = R
         }
         let meter = targets.card(group).and_then(|(_, card)| card.meter());
         let Some((aggregation, _)) = meter else { return };
-        let standing = |&((service, kept), _): &((Grain, Kept), i64)| {
-            ((*group, service), Total::new(0, kept.value(aggregation)))
-        };
+        let standing =
+            |&((service, kept), _): &((Grain, Kept), i64)| ((*group, service), Total::new(0, kept.value(aggregation)));
         results.extend(values.iter().map(standing));
     },
 };

@@ -34,7 +34,8 @@
 //! usage, and where the clock is inside the period and the term. Each change of its state between
 //! two epochs is a crossing; what does not stand anywhere is ok.
 //!
-//! **Invoices.** What was issued stays, with its period and currency. Corrections are the charges as they are now less the lines
+//! **Invoices.** What was issued stays, with its period and currency. Corrections are the charges as they are now
+//! less the lines
 //! of all documents of the period, by feature and beginning of the service period.
 
 use std::collections::{BTreeMap, BTreeSet};

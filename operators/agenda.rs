@@ -2,8 +2,8 @@
 //!
 //! Law: at every epoch the output holds, for each subscription and each billing period that has
 //! begun by the billing clock, one record per flat rate card, and for the period that runs now
-//! one `RUNNING` record per quota while the subscription lasts. When the clock or the books move, differences follow. Each
-//! worker serves its own customers. State: what was put out, per customer.
+//! one `RUNNING` record per quota while the subscription lasts. When the clock or the books move,
+//! differences follow. Each worker serves its own customers. State: what was put out, per customer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +34,9 @@ pub fn agenda<'scope>(
                 let mut session = output.session(&cap);
                 for (epoch, turn) in turns.drain(..) {
                     let is_mine = |customer: CustomerId| route(stable_hash(customer, 0), workers) == worker;
-                    agenda.turn(&turn, is_mine, |target, diff| session.give((target, epoch, Total::new(diff, i128::from(diff)))));
+                    agenda.turn(&turn, is_mine, |target, diff| {
+                        session.give((target, epoch, Total::new(diff, i128::from(diff))))
+                    });
                 }
             });
         }

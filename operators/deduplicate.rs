@@ -126,8 +126,12 @@ pub fn deduplicate<'scope>(
                         changes.session(&cap).give((epoch, change));
                     }
                     consolidate(&mut found.states);
-                    states.session(&cap).give_iterator(found.states.into_iter().map(|(state, diff)| (state, epoch, diff)));
-                    conflicts.session(&cap).give_iterator(found.conflicts.into_iter().map(|conflict| (epoch, conflict)));
+                    states
+                        .session(&cap)
+                        .give_iterator(found.states.into_iter().map(|(state, diff)| (state, epoch, diff)));
+                    conflicts
+                        .session(&cap)
+                        .give_iterator(found.conflicts.into_iter().map(|conflict| (epoch, conflict)));
                 }
             });
         }

@@ -38,7 +38,9 @@ pub struct Rows {
 impl Rows {
     /// Adds a batch, whose rows follow those that are there.
     pub fn push(&mut self, batch: Arc<UsageBatch>) {
-        debug_assert!(self.batches.last().is_none_or(|last| last.first_row + last.rows.len() as u64 == batch.first_row));
+        debug_assert!(
+            self.batches.last().is_none_or(|last| last.first_row + last.rows.len() as u64 == batch.first_row)
+        );
         if !batch.rows.is_empty() {
             self.batches.push(batch);
         }
@@ -161,7 +163,13 @@ impl Shard {
     }
 }
 
-fn compare(batch: &UsageBatch, row: &UsageRow, standing_batch: &UsageBatch, standing: &UsageRow, number: u64) -> Outcome {
+fn compare(
+    batch: &UsageBatch,
+    row: &UsageRow,
+    standing_batch: &UsageBatch,
+    standing: &UsageRow,
+    number: u64,
+) -> Outcome {
     match (row.revision, row.retract).cmp(&(standing.revision, standing.retract)) {
         std::cmp::Ordering::Greater => Outcome::Replaced(number),
         std::cmp::Ordering::Less => Outcome::Superseded,
@@ -213,7 +221,13 @@ mod tests {
         }
 
         fn observe(&mut self, row: UsageRow) -> Outcome {
-            let batch = UsageBatch { first_row: self.next, received_at: 0, rows: vec![row], wide: Vec::new(), ids: SentIds::default() };
+            let batch = UsageBatch {
+                first_row: self.next,
+                received_at: 0,
+                rows: vec![row],
+                wide: Vec::new(),
+                ids: SentIds::default(),
+            };
             let batch = Arc::new(batch);
             self.rows.push(batch.clone());
             let outcome = self.index.observe(self.next, &batch, 0, &self.rows);

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use differential_dataflow::difference::{IsZero, Semigroup};
+use differential_dataflow::trace::cursor::CursorList;
 use differential_dataflow::trace::implementations::ord_neu::{OrdKeyBatch, OrdValBatch};
 use differential_dataflow::trace::implementations::spine_fueled::{Merger, Spine, SpineBatch};
 use differential_dataflow::trace::implementations::{KeyBatcher, ValBatcher, Vector};
-use differential_dataflow::trace::cursor::CursorList;
 use differential_dataflow::trace::{Cursor, Navigable, Span, cursor};
 use timely::progress::frontier::AntichainRef;
 

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use trueup_model::books::Books;
 use trueup_model::catalog::Touched;
 use trueup_model::charge::{Charge, Group, InvoiceKey};
 use trueup_model::grain::{Grain, Interval};
-use trueup_model::books::Books;
 use trueup_model::metering::UsageKey;
 
 /// A record that belongs to somebody.

@@ -237,7 +237,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_quote_is_found(bytes in prop::collection::vec(prop_oneof![Just(b'"'), Just(b'#'), Just(b'!'), any::<u8>()], 0..40)) {
+        fn the_first_quote_is_found(
+            bytes in prop::collection::vec(prop_oneof![Just(b'"'), Just(b'#'), Just(b'!'), any::<u8>()], 0..40),
+        ) {
             prop_assert_eq!(quote_at(&bytes), bytes.iter().position(|byte| *byte == b'"'));
         }
 

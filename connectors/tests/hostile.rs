@@ -138,9 +138,12 @@ fn event_like() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_line_is_one_row_or_one_refusal(line in prop_oneof![event_like(), prop::collection::vec(any::<u8>(), 0..80)]) {
+    fn any_line_is_one_row_or_one_refusal(
+        line in prop_oneof![event_like(), prop::collection::vec(any::<u8>(), 0..80)],
+    ) {
         let batch = read(&line);
-        let events = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&line).map_or(1, |events| events.len().max(1));
+        let events = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&line);
+        let events = events.map_or(1, |events| events.len().max(1));
         prop_assert_eq!(batch.rows.len() + batch.refused.len(), events);
         prop_assert_eq!(batch.ids.is_empty(), batch.rows.is_empty());
         for refused in &batch.refused {
@@ -155,7 +158,8 @@ proptest! {
         if let ([row], [b'{', ..]) = (&*batch.rows, &*line) {
             let event = usage_event(&line).expect("the fast reader took it");
             prop_assert_eq!(batch.ids.get(0), Some((event.source.as_str(), event.id.as_str())));
-            prop_assert_eq!((row.occurred_at, row.revision, row.retract), (event.occurred_at, event.revision, event.retract));
+            let stated = (event.occurred_at, event.revision, event.retract);
+            prop_assert_eq!((row.occurred_at, row.revision, row.retract), stated);
         }
     }
 

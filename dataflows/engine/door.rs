@@ -121,7 +121,12 @@ struct Draft {
 
 impl Door {
     /// A door to these workers.
-    pub fn new(journal: Box<dyn Journal>, workers: Vec<SyncSender<Arc<EpochInput>>>, clock: Clock, acceptance: Acceptance) -> Door {
+    pub fn new(
+        journal: Box<dyn Journal>,
+        workers: Vec<SyncSender<Arc<EpochInput>>>,
+        clock: Clock,
+        acceptance: Acceptance,
+    ) -> Door {
         Door {
             dictionary: Dictionary::default(),
             books: Arc::default(),
@@ -339,7 +344,8 @@ fn out_of_time(at: Micros, from: Micros, to: Micros, sent: Option<(&str, &str)>)
 fn take_document(draft: &mut Draft, document: Document) -> Result<(), DoorError> {
     let refuse = |why: &str| DoorError::Document { number: document.number.clone(), why: why.to_owned() };
     let catalog = &draft.catalog;
-    let customer = catalog.customers.id(&document.customer).ok_or_else(|| refuse("its customer is not in the catalog"))?;
+    let customer =
+        catalog.customers.id(&document.customer).ok_or_else(|| refuse("its customer is not in the catalog"))?;
     let subscription = catalog.subscriptions.id(&document.subscription);
     let subscription = subscription.ok_or_else(|| refuse("its subscription is not in the catalog"))?;
     let edge = |at: Micros| Grain::at_edge(at).ok_or_else(|| refuse("one of its times is no grain edge"));

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::trace::TraceReader;
 use differential_dataflow::trace::implementations::spine_fueled::{Spine, SpineBatch};
-use timely::dataflow::{InputHandleVec, Scope, StreamVec};
 use timely::dataflow::operators::vec::{Input, Map};
 use timely::dataflow::operators::{Concat, Probe, probe};
+use timely::dataflow::{InputHandleVec, Scope, StreamVec};
 use timely::progress::Antichain;
 
 use trueup_model::books::Turn;

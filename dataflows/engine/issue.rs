@@ -56,10 +56,8 @@ pub enum IssueError {
 /// The document for a request, as of a moment.
 pub fn draw_up(moment: &Moment, request: &Request) -> Result<Document, IssueError> {
     let books = moment.books();
-    let key = find_invoice(books, request).ok_or_else(|| IssueError::NoPeriod {
-        customer: request.customer.clone(),
-        at: show_micros(request.period),
-    })?;
+    let key = find_invoice(books, request)
+        .ok_or_else(|| IssueError::NoPeriod { customer: request.customer.clone(), at: show_micros(request.period) })?;
     let before = books.issued.get(&key);
     let mut lines = match before {
         Some(issued) => correction_lines(moment, &key, issued),
@@ -159,7 +157,13 @@ fn correction_lines(moment: &Moment, key: &InvoiceKey, issued: &Issued) -> Vec<D
                 let place = (feature, service.micros());
                 let service_end = ends.get(&place).copied().unwrap_or(place.1);
                 let (feature, service_start) = place;
-                lines.push(DocumentLine { feature, service_start, service_end, quantity: gap.quantity, billed: gap.billed });
+                lines.push(DocumentLine {
+                    feature,
+                    service_start,
+                    service_end,
+                    quantity: gap.quantity,
+                    billed: gap.billed,
+                });
             }
             true
         });

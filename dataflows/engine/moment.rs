@@ -130,7 +130,12 @@ impl Reading for Moment {
 
 /// Reads a view that may be too large to hold as rows, on a thread of its own, a few batches
 /// ahead of the reader.
-fn large_scan(moment: Arc<Moment>, view: View, is_wanted: impl Fn(&Row) -> bool + Send + 'static, rows_max: usize) -> Batches {
+fn large_scan(
+    moment: Arc<Moment>,
+    view: View,
+    is_wanted: impl Fn(&Row) -> bool + Send + 'static,
+    rows_max: usize,
+) -> Batches {
     let (sender, receiver) = std::sync::mpsc::sync_channel(4);
     let read = move || {
         let mut writer = RowWriter::new(view);

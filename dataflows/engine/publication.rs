@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use trueup_model::books::Books;
@@ -101,21 +100,6 @@ impl Published {
                 return Err(Stopped(why.clone()));
             }
             gathering = self.changed.wait(gathering).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Waits until `epoch` is published, for so long at most; none if it was not.
-    pub fn wait_for(&self, epoch: Epoch, patience: Duration) -> Option<Arc<Moment>> {
-        let end = Instant::now() + patience;
-        let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let newest = self.newest();
-            if newest.epoch() >= epoch {
-                return Some(newest);
-            }
-            let left = end.checked_duration_since(Instant::now())?;
-            let waited = self.changed.wait_timeout(gathering, left);
-            gathering = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -79,9 +79,10 @@ impl<'a> Names<'a> {
             Window::Hour => Interval { from: hour, to: Grain(hour.0 + GrainStep::Hour.quarters()) },
             Window::Day => {
                 let zone = catalog.owner(subject).map_or("UTC", |owner| catalog.customers.get(owner).zone.as_str());
-                let days = self.days.entry(zone.to_owned()).or_insert_with_key(|zone| {
-                    Calendar::new(zone, Cadence::Day, Anchor::EveryDay).ok().map(Arc::new)
-                });
+                let days = self
+                    .days
+                    .entry(zone.to_owned())
+                    .or_insert_with_key(|zone| Calendar::new(zone, Cadence::Day, Anchor::EveryDay).ok().map(Arc::new));
                 let day = days.as_ref().and_then(|days| days.period_containing(grain));
                 // The door takes no event outside the century that calendars cover.
                 day.unwrap_or(Interval { from: hour, to: hour })
@@ -112,7 +113,8 @@ pub fn read(
         for &(subject, series) in wanted {
             slices.clear();
             cursor.seek_key(&storage, &UsageKey { subject, series, grain: Grain(0) });
-            while let Some(key) = cursor.get_key(&storage).filter(|key| (key.subject, key.series) == (subject, series)) {
+            while let Some(key) = cursor.get_key(&storage).filter(|key| (key.subject, key.series) == (subject, series))
+            {
                 slices.extend(accumulate(&mut cursor, &storage, as_of).map(|total| (key.grain, total)));
                 cursor.step_key(&storage);
             }
@@ -167,7 +169,8 @@ fn rows(
         windows.entry(names.window(window, subject, grain)).or_default().push((grain, total));
     }
     let catalog = &names.books.catalog;
-    let customer = catalog.owner(subject).map_or(Cell::Null, |owner| Cell::Text(catalog.customers.get(owner).id.as_str().into()));
+    let customer =
+        catalog.owner(subject).map_or(Cell::Null, |owner| Cell::Text(catalog.customers.get(owner).id.as_str().into()));
     let subject_name: Arc<str> = names.books.names.subject(subject).into();
     let (meter_name, dimensions) = (names.meter_name(series), names.dimensions(series));
     let row = |(interval, slices): (Interval, Vec<Slice>)| {
@@ -196,7 +199,7 @@ fn put_together(aggregation: Aggregation, slices: &[Slice]) -> i128 {
     match aggregation {
         Aggregation::Min => values.min().unwrap_or_default(),
         Aggregation::Max => values.max().unwrap_or_default(),
-        Aggregation::Latest => values.last().unwrap_or_default(),
+        Aggregation::Latest => slices.last().map_or(0, |(_, total)| total.sum()),
         Aggregation::Count | Aggregation::Sum | Aggregation::Average | Aggregation::UniqueCount => {
             let records = slices.iter().map(|(_, total)| total.records).sum();
             aggregated(aggregation, &Total::new(records, values.sum()))

@@ -139,11 +139,21 @@ fn small_rows(view: View, old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>
             View::QuotaCrossings => {
                 record_rows(&part.crossings, old, new, |books, crossing, _: &i64| crossing_row(books, crossing), each);
             }
-            View::Charges => record_rows(&part.charges, old, new, |books, charge, _: &i64| charge_row(books, charge), each),
-            View::Invoices => record_rows(&part.invoices, old, new, |books, invoice, _: &i64| invoice_row(books, invoice), each),
+            View::Charges => {
+                record_rows(&part.charges, old, new, |books, charge, _: &i64| charge_row(books, charge), each)
+            }
+            View::Invoices => {
+                record_rows(&part.invoices, old, new, |books, invoice, _: &i64| invoice_row(books, invoice), each)
+            }
             View::Corrections => record_rows(&part.corrections, old, new, correction_row, each),
             View::Quarantine => {
-                record_rows(&part.quarantine, old, new, |books, quarantined, _: &i64| quarantine_row(books, quarantined), each);
+                record_rows(
+                    &part.quarantine,
+                    old,
+                    new,
+                    |books, quarantined, _: &i64| quarantine_row(books, quarantined),
+                    each,
+                );
                 record_rows(&part.alarms, old, new, |books, group, _: &i64| alarm_row(books, group), each);
             }
             // These are the same for all workers.
@@ -175,12 +185,21 @@ fn record_rows<B, K, R>(
     each: Each<'_>,
 ) where
     B: Navigable + Clone,
-    B::Cursor: for<'a> Cursor<Time = Epoch, Key<'a> = &'a K, Val<'a> = &'a (), TimeGat<'a> = &'a Epoch, DiffGat<'a> = &'a R, Diff = R>,
+    B::Cursor: for<'a> Cursor<
+            Time = Epoch,
+            Key<'a> = &'a K,
+            Val<'a> = &'a (),
+            TimeGat<'a> = &'a Epoch,
+            DiffGat<'a> = &'a R,
+            Diff = R,
+        >,
     K: Ord + Clone + 'static,
     R: ExchangeData + Semigroup,
 {
     let Some(old) = old else {
-        return each_record(snapshot, new.epoch, |key: &K, diff| row(new.books, key, &diff).is_none_or(|row| each(row, 1)));
+        return each_record(snapshot, new.epoch, |key: &K, diff| {
+            row(new.books, key, &diff).is_none_or(|row| each(row, 1))
+        });
     };
     let is_recent = same_catalog(old, new);
     each_changed(snapshot, is_recent, [old.epoch, new.epoch], |key: &K, [before, after]| {
@@ -275,11 +294,8 @@ fn totals_rows(part: &Snapshots, old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: E
         }
         return;
     };
-    let groups = if same_catalog(old, new) {
-        recent_keys(&part.totals, [old.epoch, new.epoch])
-    } else {
-        all_groups(part)
-    };
+    let groups =
+        if same_catalog(old, new) { recent_keys(&part.totals, [old.epoch, new.epoch]) } else { all_groups(part) };
     for group in groups {
         for (at, diff) in [(old, -1), (new, 1)] {
             for row in group_rows(part, at, &group) {

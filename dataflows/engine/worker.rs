@@ -3,8 +3,8 @@
 //! One epoch is in flight at a time, so every batch holds exactly one epoch, and a worker with
 //! nothing to do sleeps until there is something.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use timely::dataflow::operators::probe;

@@ -3,14 +3,13 @@
 //! `TRUEUP_HISTORIES` sets how many, `TRUEUP_SEED` from which seed on. A failure is made as short as
 //! it can be and shown with its seed.
 
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::history::{Act, History, Kind, history, run, shuffled, take_back_everything};
 use crate::laws::Laws;
 use crate::planted::{Mistake, Mistaken};
-use crate::subject_engine::engine;
 use crate::subject::{Beside, OracleSubject, Rows, Subject, difference};
+use crate::subject_engine::engine;
 use trueup::oracle::{Cell, VIEWS};
 use trueup_model::event::UsageEvent;
 

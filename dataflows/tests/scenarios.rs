@@ -3,12 +3,11 @@
 //! `TRUEUP_REWRITE=1` writes down the answers of the oracle instead; read the change before you
 //! keep it. The language is described in `story.rs`.
 
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::subject_engine::engine;
 use crate::subject::{Beside, OracleSubject, Subject};
+use crate::subject_engine::engine;
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dataflows/tests/scenarios");
 

@@ -124,12 +124,7 @@ impl Card {
     ///
     /// Each service period is rated by itself, by the price that holds at its start; rounding
     /// follows the plan. A service period without a price makes no charge.
-    fn charges(
-        &self,
-        tenure: &Tenure,
-        group: &Group,
-        services: &[(Grain, i128)],
-    ) -> Result<Vec<Charge>, PricingError> {
+    fn charges(&self, tenure: &Tenure, group: &Group, services: &[(Grain, i128)]) -> Result<Vec<Charge>, PricingError> {
         let Some(period) = tenure.calendar.period_containing(group.period) else { return Ok(Vec::new()) };
         let mut charges = Vec::with_capacity(services.len());
         for &(start, quantity) in services {

@@ -107,10 +107,7 @@ impl Anchor {
             Cadence::Week => Anchor::Weekday(start.weekday().to_monday_one_offset()),
             Cadence::Month => Anchor::MonthDay(day),
             // One of four starts stands for all, so that equal calendars have equal anchors.
-            Cadence::Quarter => Anchor::YearDay {
-                month: (month - 1) % 3 + 1,
-                day,
-            },
+            Cadence::Quarter => Anchor::YearDay { month: (month - 1) % 3 + 1, day },
             Cadence::Year => Anchor::YearDay { month, day },
         }
     }
@@ -147,17 +144,12 @@ impl Calendar {
     pub fn new(zone: &str, cadence: Cadence, anchor: Anchor) -> Result<Calendar, CalendarError> {
         let zone = Zone::named(zone)?;
         let boundaries = boundaries(&zone, cadence, anchor, FIRST_DAY, END_DAY)?;
-        Ok(Calendar {
-            boundaries: boundaries.into(),
-            step: zone.step,
-        })
+        Ok(Calendar { boundaries: boundaries.into(), step: zone.step })
     }
 
     /// The one period that contains the grain; none outside 2000 to 2100.
     pub fn period_containing(&self, grain: Grain) -> Option<Interval> {
-        let next = self
-            .boundaries
-            .partition_point(|boundary| *boundary <= grain);
+        let next = self.boundaries.partition_point(|boundary| *boundary <= grain);
         let from = *self.boundaries.get(next.checked_sub(1)?)?;
         let to = *self.boundaries.get(next)?;
         Some(Interval { from, to })
@@ -187,9 +179,7 @@ pub fn first_grain(zone: &str, day: Date) -> Result<Grain, CalendarError> {
 /// The civil date that a clock in the zone shows at an instant.
 pub fn local_date(zone: &str, at: Micros) -> Result<Date, CalendarError> {
     let rules = Zone::named(zone)?.rules;
-    let day = Timestamp::from_microsecond(at)
-        .ok()
-        .map(|at| rules.to_datetime(at).date());
+    let day = Timestamp::from_microsecond(at).ok().map(|at| rules.to_datetime(at).date());
     day.filter(|day| (FIRST_DAY..=END_DAY).contains(day))
         .ok_or_else(|| CalendarError::OutOfRange(format!("the instant {at} us after 1970")))
 }
@@ -205,24 +195,16 @@ impl Zone {
     fn named(name: &str) -> Result<Zone, CalendarError> {
         static BUNDLED: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
         let rules = BUNDLED.get(name).ok().filter(|rules| !rules.is_unknown());
-        let rules =
-            rules.ok_or_else(|| CalendarError::UnknownZone(name.chars().take(64).collect()))?;
+        let rules = rules.ok_or_else(|| CalendarError::UnknownZone(name.chars().take(64).collect()))?;
         let step = step(name, &rules)?;
-        Ok(Zone {
-            name: name.to_owned(),
-            rules,
-            step,
-        })
+        Ok(Zone { name: name.to_owned(), rules, step })
     }
 
     fn first_grain(&self, day: Date) -> Result<Grain, CalendarError> {
         let grain = Grain::at_edge(first_instant(&self.rules, day).as_microsecond());
         grain
             .filter(|grain| grain.0 % self.step.quarters() == 0)
-            .ok_or_else(|| CalendarError::OddMidnight {
-                zone: self.name.clone(),
-                date: day,
-            })
+            .ok_or_else(|| CalendarError::OddMidnight { zone: self.name.clone(), date: day })
     }
 }
 
@@ -231,19 +213,12 @@ fn step(name: &str, rules: &TimeZone) -> Result<GrainStep, CalendarError> {
     // A period may begin up to a year before the first day and end up to a year after the last.
     let (first, end) = (date(1999, 1, 1), date(2101, 1, 2));
     let [first, end] = [first, end].map(|day| first_instant(rules, day));
-    let changes = rules
-        .following(first)
-        .take_while(|change| change.timestamp() < end);
+    let changes = rules.following(first).take_while(|change| change.timestamp() < end);
     let mut step = GrainStep::Hour;
-    for offset in
-        std::iter::once(rules.to_offset(first)).chain(changes.map(|change| change.offset()))
-    {
+    for offset in std::iter::once(rules.to_offset(first)).chain(changes.map(|change| change.offset())) {
         let micros = i64::from(offset.seconds()) * 1_000_000;
         if micros % QUARTER_MICROS != 0 {
-            return Err(CalendarError::OddOffset {
-                zone: name.to_owned(),
-                offset: offset.to_string(),
-            });
+            return Err(CalendarError::OddOffset { zone: name.to_owned(), offset: offset.to_string() });
         }
         if micros % (4 * QUARTER_MICROS) != 0 {
             step = GrainStep::Quarter;
@@ -265,8 +240,7 @@ fn first_instant(rules: &TimeZone, day: Date) -> Timestamp {
         AmbiguousOffset::Gap { after, .. } => {
             let too_early = after.to_timestamp(midnight).expect(IN_RANGE);
             let jump = rules.following(too_early).next();
-            jump.expect("a gap is made by a change of offset")
-                .timestamp()
+            jump.expect("a gap is made by a change of offset").timestamp()
         }
     }
 }
@@ -320,13 +294,9 @@ fn period_start(cadence: Cadence, anchor: Anchor, number: i32) -> Date {
     const FIRST_MONDAY: Date = date(1999, 12, 27);
     match (cadence, anchor) {
         (_, Anchor::EveryDay) => FIRST_DAY + number.days(),
-        (_, Anchor::Weekday(weekday)) => {
-            FIRST_MONDAY + (number * 7 + i32::from(weekday) - 1).days()
-        }
+        (_, Anchor::Weekday(weekday)) => FIRST_MONDAY + (number * 7 + i32::from(weekday) - 1).days(),
         (_, Anchor::MonthDay(day)) => clamped(number, day),
-        (Cadence::Quarter, Anchor::YearDay { month, day }) => {
-            clamped(number * 3 + (i32::from(month) - 1) % 3, day)
-        }
+        (Cadence::Quarter, Anchor::YearDay { month, day }) => clamped(number * 3 + (i32::from(month) - 1) % 3, day),
         (_, Anchor::YearDay { month, day }) => clamped(number * 12 + i32::from(month) - 1, day),
     }
 }
@@ -335,11 +305,7 @@ fn period_start(cadence: Cadence, anchor: Anchor, number: i32) -> Date {
 fn clamped(months: i32, day: i8) -> Date {
     let first = date(2000, 1, 1) + months.months();
     let last = first.last_of_month();
-    if day < last.day() {
-        first + (i32::from(day) - 1).days()
-    } else {
-        last
-    }
+    if day < last.day() { first + (i32::from(day) - 1).days() } else { last }
 }
 
 #[cfg(test)]
@@ -347,10 +313,7 @@ mod tests {
     use super::*;
 
     fn zone_names() -> Vec<String> {
-        TimeZoneDatabase::bundled()
-            .available()
-            .map(|name| name.to_string())
-            .collect()
+        TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect()
     }
 
     /// What a clock shows, by the other direction than the one boundaries are made by.
@@ -362,10 +325,7 @@ mod tests {
     fn days(zone: &Zone, first: Date, end: Date) -> Vec<(Grain, Date)> {
         let starts = boundaries(zone, Cadence::Day, Anchor::EveryDay, first, end);
         let starts = starts.expect("the days of a known zone");
-        starts
-            .into_iter()
-            .map(|start| (start, shown(zone, start.micros())))
-            .collect()
+        starts.into_iter().map(|start| (start, shown(zone, start.micros()))).collect()
     }
 
     /// Whether a civil date starts a period, told from the date alone.
@@ -382,13 +342,7 @@ mod tests {
         }
     }
 
-    const CADENCES: [Cadence; 5] = [
-        Cadence::Day,
-        Cadence::Week,
-        Cadence::Month,
-        Cadence::Quarter,
-        Cadence::Year,
-    ];
+    const CADENCES: [Cadence; 5] = [Cadence::Day, Cadence::Week, Cadence::Month, Cadence::Quarter, Cadence::Year];
 
     #[test]
     fn in_every_zone_days_follow_one_another_across_every_change_of_clocks() {
@@ -399,21 +353,9 @@ mod tests {
             assert_eq!((days[0].1, days[days.len() - 1].1), (first, end), "{name}");
             for pair in days.windows(2) {
                 let ((start, day), (next_start, next_day)) = (pair[0], pair[1]);
-                assert_eq!(
-                    next_day,
-                    day.tomorrow().unwrap(),
-                    "{name}: no day twice or left out"
-                );
-                assert_eq!(
-                    shown(&zone, next_start.micros() - 1),
-                    day,
-                    "{name}: no day begins late"
-                );
-                assert_eq!(
-                    start.0 % zone.step.quarters(),
-                    0,
-                    "{name}: {day} begins inside a grain"
-                );
+                assert_eq!(next_day, day.tomorrow().unwrap(), "{name}: no day twice or left out");
+                assert_eq!(shown(&zone, next_start.micros() - 1), day, "{name}: no day begins late");
+                assert_eq!(start.0 % zone.step.quarters(), 0, "{name}: {day} begins inside a grain");
             }
         }
     }
@@ -425,72 +367,42 @@ mod tests {
         for name in zone_names() {
             let zone = Zone::named(&name).expect("a bundled zone");
             let starts = boundaries(&zone, Cadence::Day, Anchor::EveryDay, first, end).unwrap();
-            let calendar = Calendar {
-                boundaries: starts.into(),
-                step: zone.step,
-            };
-            let [from, to] =
-                [date(2023, 1, 1), date(2028, 1, 1)].map(|day| first_instant(&zone.rules, day));
-            for change in zone
-                .rules
-                .following(from)
-                .take_while(|change| change.timestamp() < to)
-            {
+            let calendar = Calendar { boundaries: starts.into(), step: zone.step };
+            let [from, to] = [date(2023, 1, 1), date(2028, 1, 1)].map(|day| first_instant(&zone.rules, day));
+            for change in zone.rules.following(from).take_while(|change| change.timestamp() < to) {
                 changes += 1;
                 let at = zone.step.grain(change.timestamp().as_microsecond());
                 let around = (at.0 - 30 * 4..at.0 + 30 * 4).step_by(zone.step.quarters() as usize);
                 let mut before: Option<Interval> = None;
                 for grain in around.map(Grain) {
-                    let period = calendar
-                        .period_containing(grain)
-                        .expect("a day of these years");
+                    let period = calendar.period_containing(grain).expect("a day of these years");
                     assert!(period.contains(grain), "{name}");
                     assert_eq!(
                         shown(&zone, period.from.micros()),
                         shown(&zone, grain.micros()),
                         "{name}: {grain:?} lies in the day its clock shows"
                     );
-                    assert!(
-                        before.is_none_or(|before| before == period || before.to == period.from)
-                    );
+                    assert!(before.is_none_or(|before| before == period || before.to == period.from));
                     before = Some(period);
                 }
             }
         }
-        assert!(
-            changes > 1_000,
-            "only {changes} changes of clocks were looked at"
-        );
+        assert!(changes > 1_000, "only {changes} changes of clocks were looked at");
     }
 
     #[test]
     fn in_every_zone_longer_periods_start_on_the_days_that_their_anchor_names() {
         let (first, end) = (date(2023, 1, 1), date(2025, 3, 1));
-        let anchors = [
-            date(2001, 1, 1),
-            date(2024, 2, 29),
-            date(2023, 1, 31),
-            date(2023, 11, 30),
-        ];
+        let anchors = [date(2001, 1, 1), date(2024, 2, 29), date(2023, 1, 31), date(2023, 11, 30)];
         for name in zone_names() {
             let zone = Zone::named(&name).expect("a bundled zone");
             let days = days(&zone, first, end);
-            for (cadence, start) in CADENCES
-                .into_iter()
-                .flat_map(|cadence| anchors.map(|start| (cadence, start)))
-            {
+            for (cadence, start) in CADENCES.into_iter().flat_map(|cadence| anchors.map(|start| (cadence, start))) {
                 let anchor = Anchor::of(cadence, start);
                 let starts = boundaries(&zone, cadence, anchor, first, end).unwrap();
-                let inside = starts
-                    .iter()
-                    .filter(|start| days[0].0 <= **start && **start < days[days.len() - 1].0);
-                let expected = days[..days.len() - 1]
-                    .iter()
-                    .filter(|(_, day)| starts_period(cadence, start, *day));
-                assert!(
-                    inside.eq(expected.map(|(start, _)| start)),
-                    "{name} {cadence:?} from {start}"
-                );
+                let inside = starts.iter().filter(|start| days[0].0 <= **start && **start < days[days.len() - 1].0);
+                let expected = days[..days.len() - 1].iter().filter(|(_, day)| starts_period(cadence, start, *day));
+                assert!(inside.eq(expected.map(|(start, _)| start)), "{name} {cadence:?} from {start}");
             }
         }
     }
@@ -504,15 +416,9 @@ mod tests {
             _ => 31,
         };
         for day in 28..=31 {
-            let mut starts =
-                (0..).map(|number| period_start(Cadence::Month, Anchor::MonthDay(day), number));
-            for (year, month) in
-                (2000..2100).flat_map(|year| (1..=12).map(move |month| (year, month)))
-            {
-                assert_eq!(
-                    starts.next(),
-                    Some(date(year, month, day.min(days_in(year, month))))
-                );
+            let mut starts = (0..).map(|number| period_start(Cadence::Month, Anchor::MonthDay(day), number));
+            for (year, month) in (2000..2100).flat_map(|year| (1..=12).map(move |month| (year, month))) {
+                assert_eq!(starts.next(), Some(date(year, month, day.min(days_in(year, month)))));
             }
         }
     }
@@ -521,42 +427,19 @@ mod tests {
     fn a_period_from_january_31_ends_on_february_28_and_the_next_on_march_31() {
         let anchor = Anchor::of(Cadence::Month, date(2025, 1, 31));
         let calendar = Calendar::new("UTC", Cadence::Month, anchor).unwrap();
-        let [january, february, march] = [date(2025, 1, 31), date(2025, 2, 28), date(2025, 3, 31)]
-            .map(|day| first_grain("UTC", day).unwrap());
-        assert_eq!(
-            calendar.period_containing(january),
-            Some(Interval {
-                from: january,
-                to: february
-            })
-        );
-        assert_eq!(
-            calendar.period_containing(february),
-            Some(Interval {
-                from: february,
-                to: march
-            })
-        );
+        let [january, february, march] =
+            [date(2025, 1, 31), date(2025, 2, 28), date(2025, 3, 31)].map(|day| first_grain("UTC", day).unwrap());
+        assert_eq!(calendar.period_containing(january), Some(Interval { from: january, to: february }));
+        assert_eq!(calendar.period_containing(february), Some(Interval { from: february, to: march }));
     }
 
     #[test]
     fn steps_are_hours_unless_a_zone_ever_needs_quarters() {
-        for zone in [
-            "UTC",
-            "Europe/Berlin",
-            "America/New_York",
-            "Asia/Tokyo",
-            "Africa/Monrovia",
-        ] {
+        for zone in ["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "Africa/Monrovia"] {
             assert_eq!(grain_step(zone), Ok(GrainStep::Hour), "{zone}");
         }
         // Half and three-quarter hours; half an hour of summer time; half an hour until 2016.
-        let quarters = [
-            "Asia/Kolkata",
-            "Asia/Kathmandu",
-            "Australia/Lord_Howe",
-            "America/Caracas",
-        ];
+        let quarters = ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Caracas"];
         for zone in quarters {
             assert_eq!(grain_step(zone), Ok(GrainStep::Quarter), "{zone}");
         }
@@ -564,31 +447,17 @@ mod tests {
 
     #[test]
     fn a_century_of_periods_tiles_time() {
-        for zone in [
-            "UTC",
-            "Pacific/Apia",
-            "America/St_Johns",
-            "Australia/Lord_Howe",
-            "Africa/Cairo",
-        ] {
-            for (cadence, anchor) in
-                CADENCES.map(|cadence| (cadence, Anchor::of(cadence, date(2000, 8, 31))))
-            {
+        for zone in ["UTC", "Pacific/Apia", "America/St_Johns", "Australia/Lord_Howe", "Africa/Cairo"] {
+            for (cadence, anchor) in CADENCES.map(|cadence| (cadence, Anchor::of(cadence, date(2000, 8, 31)))) {
                 let calendar = Calendar::new(zone, cadence, anchor).expect("a known zone");
                 let first = first_grain(zone, FIRST_DAY).unwrap();
                 let end = first_grain(zone, END_DAY).unwrap();
                 let mut grain = first;
                 while grain < end {
-                    let period = calendar
-                        .period_containing(grain)
-                        .expect("no gap in the century");
+                    let period = calendar.period_containing(grain).expect("no gap in the century");
                     assert!(period.contains(grain), "{zone} {cadence:?}");
                     let last = Grain(period.to.0 - 1);
-                    assert_eq!(
-                        calendar.period_containing(last),
-                        Some(period),
-                        "{zone} {cadence:?}"
-                    );
+                    assert_eq!(calendar.period_containing(last), Some(period), "{zone} {cadence:?}");
                     grain = period.to;
                 }
                 assert_eq!(calendar.period_containing(Grain(0)), None);
@@ -599,9 +468,7 @@ mod tests {
 
     /// An instant as text, to be read at a glance.
     fn instant(grain: Grain) -> String {
-        Timestamp::from_microsecond(grain.micros())
-            .unwrap()
-            .to_string()
+        Timestamp::from_microsecond(grain.micros()).unwrap().to_string()
     }
 
     #[test]
@@ -614,21 +481,13 @@ mod tests {
             // Midnight comes twice: at the end of one o'clock they go back to it.
             ("America/Havana", date(2024, 11, 3), "2024-11-03T04:00:00Z"),
             // A minute after midnight they go back into the day before; the day has begun.
-            (
-                "America/St_Johns",
-                date(2010, 11, 7),
-                "2010-11-07T02:30:00Z",
-            ),
+            ("America/St_Johns", date(2010, 11, 7), "2010-11-07T02:30:00Z"),
             // The date was skipped on the way across the date line, and begins where the next does.
             ("Pacific/Apia", date(2011, 12, 30), "2011-12-30T10:00:00Z"),
             ("Pacific/Apia", date(2011, 12, 31), "2011-12-30T10:00:00Z"),
         ];
         for (zone, day, expected) in cases {
-            assert_eq!(
-                instant(first_grain(zone, day).unwrap()),
-                expected,
-                "{zone} {day}"
-            );
+            assert_eq!(instant(first_grain(zone, day).unwrap()), expected, "{zone} {day}");
         }
     }
 
@@ -637,35 +496,19 @@ mod tests {
         let calendar = Calendar::new("Pacific/Apia", Cadence::Day, Anchor::EveryDay).unwrap();
         let last = first_grain("Pacific/Apia", date(2011, 12, 29)).unwrap();
         let period = calendar.period_containing(last).unwrap();
-        assert_eq!(
-            period.to,
-            first_grain("Pacific/Apia", date(2011, 12, 31)).unwrap()
-        );
+        assert_eq!(period.to, first_grain("Pacific/Apia", date(2011, 12, 31)).unwrap());
         assert_eq!(period.to.0 - period.from.0, 24 * 4);
-        assert!(
-            calendar
-                .boundaries
-                .is_sorted_by(|earlier, later| earlier < later)
-        );
+        assert!(calendar.boundaries.is_sorted_by(|earlier, later| earlier < later));
     }
 
     #[test]
     fn a_day_whose_midnight_lies_inside_a_jump_begins_at_the_jump() {
         let begins = |jump: &str, step| {
             let rules = TimeZone::posix(&format!("WIN0SUM,M3.2.0/{jump},M11.1.0")).unwrap();
-            let zone = Zone {
-                name: "Odd/Jump".to_owned(),
-                rules,
-                step,
-            };
-            zone.first_grain(date(2024, 3, 11))
-                .map(instant)
-                .map_err(|error| error.to_string())
+            let zone = Zone { name: "Odd/Jump".to_owned(), rules, step };
+            zone.first_grain(date(2024, 3, 11)).map(instant).map_err(|error| error.to_string())
         };
-        assert_eq!(
-            begins("23:30", GrainStep::Quarter).unwrap(),
-            "2024-03-10T23:30:00Z"
-        );
+        assert_eq!(begins("23:30", GrainStep::Quarter).unwrap(), "2024-03-10T23:30:00Z");
         for (jump, step) in [("23:50", GrainStep::Quarter), ("23:30", GrainStep::Hour)] {
             let error = begins(jump, step).unwrap_err();
             assert!(error.starts_with("in the time zone Odd/Jump, 2024-03-11 does not begin on"));
@@ -678,10 +521,7 @@ mod tests {
         assert_eq!(of(Cadence::Quarter, 11, 30), of(Cadence::Quarter, 5, 30));
         assert_eq!(of(Cadence::Week, 1, 1), Anchor::calendar(Cadence::Week));
         assert_eq!(of(Cadence::Month, 7, 1), Anchor::calendar(Cadence::Month));
-        assert_eq!(
-            of(Cadence::Quarter, 10, 1),
-            Anchor::calendar(Cadence::Quarter)
-        );
+        assert_eq!(of(Cadence::Quarter, 10, 1), Anchor::calendar(Cadence::Quarter));
         assert_eq!(of(Cadence::Year, 1, 1), Anchor::calendar(Cadence::Year));
     }
 
@@ -699,10 +539,7 @@ mod tests {
         let early = first_grain("UTC", date(1999, 12, 31)).unwrap_err();
         assert!(says(early).starts_with("1999-12-31 is outside"));
         for at in [0, -1, i64::MIN, i64::MAX] {
-            assert!(matches!(
-                local_date("UTC", at),
-                Err(CalendarError::OutOfRange(_))
-            ));
+            assert!(matches!(local_date("UTC", at), Err(CalendarError::OutOfRange(_))));
         }
     }
 
@@ -710,25 +547,13 @@ mod tests {
     fn an_offset_of_odd_minutes_is_refused() {
         let rules = TimeZone::posix("<+0007>-0:07").unwrap();
         let error = step("Odd/Zone", &rules).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("the time zone Odd/Zone is +00:07 from UTC")
-        );
+        assert!(error.to_string().starts_with("the time zone Odd/Zone is +00:07 from UTC"));
     }
 
     #[test]
     fn local_dates_are_those_of_the_zone() {
-        let midnight = date(2024, 6, 1)
-            .to_zoned(TimeZone::UTC)
-            .unwrap()
-            .timestamp()
-            .as_microsecond();
-        let dates = ["UTC", "America/New_York", "Asia/Kolkata"]
-            .map(|zone| local_date(zone, midnight).unwrap());
-        assert_eq!(
-            dates,
-            [date(2024, 6, 1), date(2024, 5, 31), date(2024, 6, 1)]
-        );
+        let midnight = date(2024, 6, 1).to_zoned(TimeZone::UTC).unwrap().timestamp().as_microsecond();
+        let dates = ["UTC", "America/New_York", "Asia/Kolkata"].map(|zone| local_date(zone, midnight).unwrap());
+        assert_eq!(dates, [date(2024, 6, 1), date(2024, 5, 31), date(2024, 6, 1)]);
     }
 }

@@ -404,11 +404,16 @@ impl Catalog {
             if let Some(stranger) = feature.filter.keys().find(|key| !meter.dimensions.contains(key)) {
                 return Err(contradiction(
                     what(),
-                    format!("its filter names '{stranger}', which is not a dimension of meter '{name}': add it to the meter's dimensions"),
+                    format!(
+                        "its filter names '{stranger}', which is not a dimension of meter '{name}': add it to the meter's dimensions"
+                    ),
                 ));
             }
         } else if !feature.filter.is_empty() {
-            return Err(contradiction(what(), "it has a filter but no meter to filter: name a meter or leave the filter out"));
+            return Err(contradiction(
+                what(),
+                "it has a filter but no meter to filter: name a meter or leave the filter out",
+            ));
         }
         let is_new = self.features.id(&feature.name).is_none();
         let name = feature.name.clone();
@@ -479,14 +484,18 @@ impl Catalog {
     fn define_customer(&mut self, customer: Customer, dictionary: &mut Dictionary) -> Result<Touched, CatalogError> {
         let what = format!("customer '{}'", customer.id);
         let step = calendar::grain_step(&customer.zone).map_err(|error| contradiction(&what, error.to_string()))?;
-        let subjects: BTreeSet<SubjectId> = customer.subjects.iter().map(|subject| dictionary.subject(subject)).collect();
+        let subjects: BTreeSet<SubjectId> =
+            customer.subjects.iter().map(|subject| dictionary.subject(subject)).collect();
         let mut changed = self.clone();
         let id = changed.customers.put(&customer.id.clone(), customer);
         for &subject in &subjects {
             if let Some(owner) = self.owner(subject).filter(|&owner| owner != id) {
                 let other = &self.customers.get(owner).id;
                 let name = dictionary.names().subject(subject).to_owned();
-                return Err(contradiction(what, format!("subject '{name}' is already customer '{other}''s: take it from there first")));
+                return Err(contradiction(
+                    what,
+                    format!("subject '{name}' is already customer '{other}''s: take it from there first"),
+                ));
             }
         }
         let before: BTreeSet<SubjectId> = self.owned_by(id);
@@ -501,7 +510,11 @@ impl Catalog {
         holding.subjects = subjects.clone();
         changed.cut_tenures(id)?;
         *self = changed;
-        Ok(Touched { all: false, customers: BTreeSet::from([id]), subjects: before.union(&subjects).copied().collect() })
+        Ok(Touched {
+            all: false,
+            customers: BTreeSet::from([id]),
+            subjects: before.union(&subjects).copied().collect(),
+        })
     }
 
     fn define_subscription(&mut self, subscription: Subscription) -> Result<Touched, CatalogError> {
@@ -536,7 +549,8 @@ impl Catalog {
         tenures.sort_by_key(|tenure| tenure.term);
         for pair in tenures.windows(2) {
             if pair[1].term.from < pair[0].term.to {
-                let (first, second) = (self.subscriptions.get(pair[0].subscription), self.subscriptions.get(pair[1].subscription));
+                let (first, second) =
+                    (self.subscriptions.get(pair[0].subscription), self.subscriptions.get(pair[1].subscription));
                 return Err(contradiction(
                     format!("subscription '{}'", second.id),
                     format!("it overlaps subscription '{}' of the same customer: end that one first", first.id),
@@ -547,11 +561,19 @@ impl Catalog {
         Ok(())
     }
 
-    fn tenure_of(&mut self, id: SubscriptionId, subscription: &Subscription, customer: &Customer) -> Result<Tenure, CatalogError> {
+    fn tenure_of(
+        &mut self,
+        id: SubscriptionId,
+        subscription: &Subscription,
+        customer: &Customer,
+    ) -> Result<Tenure, CatalogError> {
         let what = || format!("subscription '{}'", subscription.id);
         let plan_id = self.plans.id(&subscription.plan).ok_or_else(|| unknown(what(), "plan", &subscription.plan))?;
         let plan = self.plans.get(plan_id).clone();
-        let step = self.holdings.get(&self.customers.id(&customer.id).unwrap_or_default()).map_or(GrainStep::Hour, |holding| holding.step);
+        let step = self
+            .holdings
+            .get(&self.customers.id(&customer.id).unwrap_or_default())
+            .map_or(GrainStep::Hour, |holding| holding.step);
         let from = edge(subscription.starts_at, step, &what)?;
         let to = subscription.ends_at.map_or(Ok(Grain::MAX), |at| edge(at, step, &what))?;
         if to < from {
@@ -580,7 +602,8 @@ impl Catalog {
         if let Some(calendar) = self.calendars.get(&key) {
             return Ok(calendar.clone());
         }
-        let calendar = Calendar::new(zone, cadence, anchor).map_err(|error| contradiction(what(), error.to_string()))?;
+        let calendar =
+            Calendar::new(zone, cadence, anchor).map_err(|error| contradiction(what(), error.to_string()))?;
         let calendar = Arc::new(calendar);
         self.calendars.insert(key, calendar.clone());
         Ok(calendar)
@@ -606,7 +629,10 @@ fn edge(at: Micros, step: GrainStep, what: &dyn Fn() -> String) -> Result<Grain,
         let length = i64::from(step.quarters()) * QUARTER_MICROS;
         let nearest = (at + length / 2).div_euclid(length) * length;
         let nearest = crate::grain::show_micros(nearest);
-        contradiction(what(), format!("it begins or ends between two edges of the usage grain: the nearest edge is {nearest}"))
+        contradiction(
+            what(),
+            format!("it begins or ends between two edges of the usage grain: the nearest edge is {nearest}"),
+        )
     })
 }
 
@@ -618,10 +644,16 @@ fn check_version(feature: &Feature, version: &PriceVersion, what: &dyn Fn() -> S
     }
     let is_flat = matches!(version.price, Price::Flat { .. });
     if feature.meter.is_none() && !is_flat {
-        return Err(contradiction(what(), format!("feature '{}' has no meter, so only a flat price fits", feature.name)));
+        return Err(contradiction(
+            what(),
+            format!("feature '{}' has no meter, so only a flat price fits", feature.name),
+        ));
     }
     if feature.meter.is_some() && is_flat {
-        return Err(contradiction(what(), format!("feature '{}' is metered: sell the flat amount as a feature of its own", feature.name)));
+        return Err(contradiction(
+            what(),
+            format!("feature '{}' is metered: sell the flat amount as a feature of its own", feature.name),
+        ));
     }
     Ok(())
 }
@@ -630,14 +662,18 @@ fn check_meter(meter: &Meter) -> Result<(), CatalogError> {
     let what = || format!("meter '{}'", meter.name);
     let needs_property = meter.aggregation != Aggregation::Count;
     if needs_property != meter.property.is_some() {
-        let why = if needs_property { "this aggregation needs a property to read" } else { "a count reads no property" };
+        let why =
+            if needs_property { "this aggregation needs a property to read" } else { "a count reads no property" };
         return Err(contradiction(what(), why));
     }
     if meter.scale > crate::money::PLACES {
         return Err(contradiction(what(), "a scale is at most 12 decimal places"));
     }
     if let Some(stranger) = meter.filter.keys().find(|key| !meter.dimensions.contains(key)) {
-        return Err(contradiction(what(), format!("its filter names '{stranger}', which is not among its dimensions: add it there")));
+        return Err(contradiction(
+            what(),
+            format!("its filter names '{stranger}', which is not among its dimensions: add it there"),
+        ));
     }
     Ok(())
 }
@@ -663,7 +699,10 @@ fn add_columns(layout: &mut EventLayout, meter: &Meter) -> Result<(), CatalogErr
             let scale = layout.numbers[column].scale;
             return Err(contradiction(
                 format!("meter '{}'", meter.name),
-                format!("another meter reads '{property}' of '{}' at scale {scale}: give both the same scale", meter.event_type),
+                format!(
+                    "another meter reads '{property}' of '{}' at scale {scale}: give both the same scale",
+                    meter.event_type
+                ),
             ));
         }
     }

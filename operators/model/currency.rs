@@ -110,9 +110,7 @@ mod tests {
     use serde::de::value::{Error, StrDeserializer};
 
     fn refused(text: &str) -> String {
-        text.parse::<Currency>()
-            .expect_err("no currency")
-            .to_string()
+        text.parse::<Currency>().expect_err("no currency").to_string()
     }
 
     #[test]
@@ -138,14 +136,8 @@ mod tests {
     fn a_currency_is_read_from_text_and_shown_as_text() {
         let text: StrDeserializer<Error> = "EUR".into_deserializer();
         let euro = Currency::deserialize(text).unwrap();
-        assert_eq!(
-            format!("{euro}|{euro:?}|{euro:>5}|{}", String::from(euro)),
-            "EUR|EUR|  EUR|EUR"
-        );
+        assert_eq!(format!("{euro}|{euro:?}|{euro:>5}|{}", String::from(euro)), "EUR|EUR|  EUR|EUR");
         let text: StrDeserializer<Error> = "eur".into_deserializer();
-        assert_eq!(
-            Currency::deserialize(text).unwrap_err().to_string(),
-            refused("eur")
-        );
+        assert_eq!(Currency::deserialize(text).unwrap_err().to_string(), refused("eur"));
     }
 }

@@ -142,18 +142,9 @@ impl<'a> Written<'a> {
         }
         let whole = rest.digits()?;
         let fraction = if rest.skip(b".") { rest.digits()? } else { &[] };
-        let exponent = if rest.skip(b"eE") {
-            rest.exponent()?
-        } else {
-            0
-        };
+        let exponent = if rest.skip(b"eE") { rest.exponent()? } else { 0 };
         rest.end()?;
-        Ok(Written {
-            negative,
-            whole,
-            fraction,
-            exponent,
-        })
+        Ok(Written { negative, whole, fraction, exponent })
     }
 
     /// Slides the point by the exponent and checks that nothing is lost on either side.
@@ -171,14 +162,11 @@ impl<'a> Written<'a> {
         if significant as i64 + scale > WHOLE_DIGITS_MAX as i64 {
             return Err(DecimalError::TooLarge);
         }
-        let shift = u32::try_from(i64::from(places) + scale)
-            .map_err(|_| DecimalError::TooFine { places })?;
+        let shift = u32::try_from(i64::from(places) + scale).map_err(|_| DecimalError::TooFine { places })?;
         let magnitude = written()
             .skip(leading)
             .take(significant)
-            .try_fold(0i128, |sum, digit| {
-                sum.checked_mul(10)?.checked_add(i128::from(digit - b'0'))
-            })
+            .try_fold(0i128, |sum, digit| sum.checked_mul(10)?.checked_add(i128::from(digit - b'0')))
             .and_then(|digits| digits.checked_mul(power(shift)?))
             .ok_or(DecimalError::TooLarge)?;
         Ok(if self.negative { -magnitude } else { magnitude })
@@ -214,9 +202,7 @@ impl<'a> Cursor<'a> {
 
     fn is_not_finite(&self) -> bool {
         let rest = self.rest();
-        ["nan", "inf", "infinity"]
-            .iter()
-            .any(|word| rest.eq_ignore_ascii_case(word.as_bytes()))
+        ["nan", "inf", "infinity"].iter().any(|word| rest.eq_ignore_ascii_case(word.as_bytes()))
     }
 
     /// Steps over one or more digits.
@@ -233,10 +219,10 @@ impl<'a> Cursor<'a> {
 
     fn exponent(&mut self) -> Result<i32, DecimalError> {
         let negative = self.sign();
-        let exponent = self.digits()?.iter().fold(0i32, |sum, digit| {
-            sum.saturating_mul(10)
-                .saturating_add(i32::from(digit - b'0'))
-        });
+        let exponent = self
+            .digits()?
+            .iter()
+            .fold(0i32, |sum, digit| sum.saturating_mul(10).saturating_add(i32::from(digit - b'0')));
         if exponent > EXPONENT_MAX {
             return Err(DecimalError::ExponentTooLarge);
         }
@@ -245,11 +231,7 @@ impl<'a> Cursor<'a> {
 
     /// Makes sure that nothing is left.
     fn end(&self) -> Result<(), DecimalError> {
-        match self
-            .text
-            .get(self.at..)
-            .and_then(|rest| rest.chars().next())
-        {
+        match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
             None => Ok(()),
             Some(found) => Err(DecimalError::Unexpected { found, at: self.at }),
         }
@@ -320,21 +302,9 @@ mod tests {
             ("0.000001e24", 0, 1_000_000_000_000_000_000),
             ("9999999999999999999", 0, 9_999_999_999_999_999_999),
             ("99999999999999999.9", 1, 999_999_999_999_999_999),
-            (
-                "999999999999999999999999",
-                0,
-                999_999_999_999_999_999_999_999,
-            ),
-            (
-                "-999999999999999999999999.999999999999",
-                12,
-                1 - 10i128.pow(36),
-            ),
-            (
-                "999999999999999999999999.99999999999999",
-                14,
-                10i128.pow(38) - 1,
-            ),
+            ("999999999999999999999999", 0, 999_999_999_999_999_999_999_999),
+            ("-999999999999999999999999.999999999999", 12, 1 - 10i128.pow(36)),
+            ("999999999999999999999999.99999999999999", 14, 10i128.pow(38) - 1),
             ("1", 38, 10i128.pow(38)),
         ];
         for (text, places, units) in cases {
@@ -394,10 +364,7 @@ mod tests {
         assert_eq!(show(1_500, 3), "1.5");
         assert_eq!(show(-1_000, 3), "-1");
         assert_eq!(show(1_000, 0), "1000");
-        assert_eq!(
-            show(i128::MIN, 38),
-            "-1.70141183460469231731687303715884105728"
-        );
+        assert_eq!(show(i128::MIN, 38), "-1.70141183460469231731687303715884105728");
         assert_eq!(show_fixed(0, 12, 2), "0.00");
         assert_eq!(show_fixed(-1_500, 3, 2), "-1.50");
         assert_eq!(show_fixed(1_505, 3, 2), "1.505");
@@ -419,15 +386,12 @@ mod tests {
     fn written() -> impl Strategy<Value = String> {
         let digits = |range| prop::collection::vec(0u8..10, range);
         let joined = |digits: Vec<u8>| digits.iter().map(u8::to_string).collect::<String>();
-        (
-            prop::sample::select(vec!["", "-"]),
-            digits(1..28),
-            digits(0..14),
-        )
-            .prop_map(move |(sign, whole, fraction)| match fraction.is_empty() {
+        (prop::sample::select(vec!["", "-"]), digits(1..28), digits(0..14)).prop_map(move |(sign, whole, fraction)| {
+            match fraction.is_empty() {
                 true => format!("{sign}{}", joined(whole)),
                 false => format!("{sign}{}.{}", joined(whole), joined(fraction)),
-            })
+            }
+        })
     }
 
     proptest! {

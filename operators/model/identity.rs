@@ -38,7 +38,7 @@ pub fn route(hash: u64, workers: usize) -> usize {
     ((u128::from(hash) * workers as u128) >> 64) as usize
 }
 
-/// A stable hash of up to three ids: where the state of a key lives.
+/// A stable hash of two ids: where the state of a key lives.
 pub fn stable_hash(first: u32, second: u32) -> u64 {
     mix((u64::from(first) << 32) | u64::from(second))
 }

@@ -74,7 +74,11 @@ impl Metering {
 
     /// The length of a subject's grains.
     pub fn step(&self, subject: SubjectId) -> GrainStep {
-        if !self.quarterly.is_empty() && self.quarterly.contains(&subject) { GrainStep::Quarter } else { GrainStep::Hour }
+        if !self.quarterly.is_empty() && self.quarterly.contains(&subject) {
+            GrainStep::Quarter
+        } else {
+            GrainStep::Hour
+        }
     }
 
     /// The key under which a value of this subject and series at this instant is kept.

@@ -54,9 +54,7 @@ pub enum PriceError {
         up_to: i128,
     },
     /// A tier that is not the last has no end.
-    #[error(
-        "tier {tier} has no upper bound but others follow it; give it one or move it to the end"
-    )]
+    #[error("tier {tier} has no upper bound but others follow it; give it one or move it to the end")]
     OpenTier {
         /// The tier.
         tier: usize,
@@ -118,9 +116,7 @@ pub fn rate(price: &Price, quantity: i128) -> Result<Amount, PricingError> {
     if let Price::Flat { amount } = price {
         return Ok(*amount);
     }
-    let amount = quantity
-        .checked_abs()
-        .and_then(|used| rate_used(price, used));
+    let amount = quantity.checked_abs().and_then(|used| rate_used(price, used));
     let amount = amount.filter(|amount| (-AMOUNT_MAX..=AMOUNT_MAX).contains(amount));
     let amount = amount.ok_or(PricingError::TooLarge { quantity })?;
     Ok(if quantity < 0 { -amount } else { amount })
@@ -132,9 +128,7 @@ fn rate_used(price: &Price, used: i128) -> Option<Amount> {
         Price::PerUnit { unit } => sum_of_products(iter::once((*unit, used))),
         Price::Graduated { tiers } => rate_graduated(tiers, used),
         Price::Volume { tiers } => match tier_of(tiers, used) {
-            Some((_, tier)) => {
-                sum_of_products(iter::once((tier.unit, used)))?.checked_add(tier.flat)
-            }
+            Some((_, tier)) => sum_of_products(iter::once((tier.unit, used)))?.checked_add(tier.flat),
             None => Some(0),
         },
         Price::Package { size, price } => price.checked_mul(packages(*size, used)),
@@ -162,11 +156,7 @@ fn entered(tiers: &[Tier], used: i128) -> impl Iterator<Item = Slice<'_>> + Clon
         let to = tier.up_to.map_or(used, |up_to| up_to.min(used));
         let quantity = to - from;
         from = to;
-        (quantity > 0).then_some(Slice {
-            number,
-            tier,
-            quantity,
-        })
+        (quantity > 0).then_some(Slice { number, tier, quantity })
     })
 }
 
@@ -178,10 +168,7 @@ fn tier_of(tiers: &[Tier], used: i128) -> Option<(usize, &Tier)> {
 
 /// How many packages a quantity begins.
 fn packages(size: i128, used: i128) -> i128 {
-    assert!(
-        size > 0,
-        "package sizes are checked before a price is taken in"
-    );
+    assert!(size > 0, "package sizes are checked before a price is taken in");
     used / size + i128::from(used % size > 0)
 }
 
@@ -189,9 +176,7 @@ fn packages(size: i128, used: i128) -> i128 {
 /// fit. Nearly always 128 bits are enough; 256 bits always are for quantities that add up to no
 /// more than an `i128`.
 fn sum_of_products(factors: impl Iterator<Item = (Amount, i128)> + Clone) -> Option<Amount> {
-    let narrow = factors.clone().try_fold(0i128, |sum, (unit, quantity)| {
-        sum.checked_add(unit.checked_mul(quantity)?)
-    });
+    let narrow = factors.clone().try_fold(0i128, |sum, (unit, quantity)| sum.checked_add(unit.checked_mul(quantity)?));
     match narrow {
         Some(sum) => Some(divide_half_even(sum, ONE)),
         None => wide_sum_of_products(factors),
@@ -233,13 +218,7 @@ fn round_quotient(value: i128, unit: i128, mode: RoundingMode) -> i128 {
 /// in which it tips. A quantity of zero has no steps, unless the price is flat.
 pub fn steps(price: &Price, quantity: i128) -> Result<Vec<Step>, PricingError> {
     let whole = |tier: usize, unit: Amount, flat: Amount| {
-        Ok(vec![Step {
-            tier,
-            quantity,
-            unit,
-            flat,
-            amount: rate(price, quantity)?,
-        }])
+        Ok(vec![Step { tier, quantity, unit, flat, amount: rate(price, quantity)? }])
     };
     let too_large = PricingError::TooLarge { quantity };
     let used = quantity.checked_abs().ok_or(too_large)?;
@@ -256,11 +235,7 @@ pub fn steps(price: &Price, quantity: i128) -> Result<Vec<Step>, PricingError> {
     }
 }
 
-fn graduated_steps(
-    price: &Price,
-    tiers: &[Tier],
-    quantity: i128,
-) -> Result<Vec<Step>, PricingError> {
+fn graduated_steps(price: &Price, tiers: &[Tier], quantity: i128) -> Result<Vec<Step>, PricingError> {
     let sign = quantity.signum();
     let (mut reached, mut charged) = (0, 0);
     entered(tiers, quantity.abs())
@@ -330,17 +305,10 @@ fn validate_tiers(tiers: &[Tier]) -> Result<(), PriceError> {
         let last = number == tiers.len();
         match tier.up_to {
             Some(up_to) if last => {
-                return Err(PriceError::LastTierEnds {
-                    tier: number,
-                    up_to,
-                });
+                return Err(PriceError::LastTierEnds { tier: number, up_to });
             }
             Some(up_to) if up_to <= from => {
-                return Err(PriceError::TiersNotAscending {
-                    tier: number,
-                    up_to,
-                    from,
-                });
+                return Err(PriceError::TiersNotAscending { tier: number, up_to, from });
             }
             None if !last => return Err(PriceError::OpenTier { tier: number }),
             Some(up_to) => from = up_to,
@@ -349,21 +317,14 @@ fn validate_tiers(tiers: &[Tier]) -> Result<(), PriceError> {
         within_reason(&format!("unit price of tier {number}"), tier.unit)?;
         within_reason(&format!("fixed part of tier {number}"), tier.flat)?;
     }
-    if tiers.is_empty() {
-        Err(PriceError::NoTiers)
-    } else {
-        Ok(())
-    }
+    if tiers.is_empty() { Err(PriceError::NoTiers) } else { Ok(()) }
 }
 
 fn within_reason(what: &str, amount: Amount) -> Result<(), PriceError> {
     if (-PRICE_MAX..=PRICE_MAX).contains(&amount) {
         return Ok(());
     }
-    Err(PriceError::TooLarge {
-        what: what.to_owned(),
-        amount,
-    })
+    Err(PriceError::TooLarge { what: what.to_owned(), amount })
 }
 
 #[cfg(test)]
@@ -380,11 +341,8 @@ mod tests {
     /// Tiers as written: upper bound or nothing, unit price, fixed part.
     fn tiers(rows: &[(&str, &str, &str)]) -> Vec<Tier> {
         let bound = |text: &str| (!text.is_empty()).then(|| n(text));
-        let tier = |&(up_to, unit, flat): &(&str, &str, &str)| Tier {
-            up_to: bound(up_to),
-            unit: n(unit),
-            flat: n(flat),
-        };
+        let tier =
+            |&(up_to, unit, flat): &(&str, &str, &str)| Tier { up_to: bound(up_to), unit: n(unit), flat: n(flat) };
         rows.iter().map(tier).collect()
     }
 
@@ -406,15 +364,7 @@ mod tests {
     #[test]
     fn each_unit_costs_the_same() {
         let price = Price::PerUnit { unit: n("0.002") };
-        expect(
-            &price,
-            &[
-                ("0", "0"),
-                ("1500", "3"),
-                ("99.5", "0.199"),
-                ("-1500", "-3"),
-            ],
-        );
+        expect(&price, &[("0", "0"), ("1500", "3"), ("99.5", "0.199"), ("-1500", "-3")]);
     }
 
     #[test]
@@ -456,47 +406,20 @@ mod tests {
     #[test]
     fn a_fraction_between_whole_bounds_belongs_to_the_tier_above() {
         let rows = [("99", "1", "0"), ("100", "2", "0"), ("", "3", "0")];
-        expect(
-            &graduated(&rows),
-            &[
-                ("99", "99"),
-                ("99.5", "100"),
-                ("100", "101"),
-                ("100.5", "102.5"),
-            ],
-        );
-        expect(
-            &volume(&rows),
-            &[
-                ("99", "99"),
-                ("99.5", "199"),
-                ("100", "200"),
-                ("100.5", "301.5"),
-            ],
-        );
+        expect(&graduated(&rows), &[("99", "99"), ("99.5", "100"), ("100", "101"), ("100.5", "102.5")]);
+        expect(&volume(&rows), &[("99", "99"), ("99.5", "199"), ("100", "200"), ("100.5", "301.5")]);
     }
 
     #[test]
     fn the_first_fixed_part_is_due_only_for_some_quantity() {
         for price in [graduated(&[("", "0", "9")]), volume(&[("", "0", "9")])] {
-            expect(
-                &price,
-                &[
-                    ("0", "0"),
-                    ("0.000000000001", "9"),
-                    ("5", "9"),
-                    ("-5", "-9"),
-                ],
-            );
+            expect(&price, &[("0", "0"), ("0.000000000001", "9"), ("5", "9"), ("-5", "-9")]);
         }
     }
 
     #[test]
     fn a_begun_package_counts_whole_and_none_is_begun_by_nothing() {
-        let price = Price::Package {
-            size: n("1000"),
-            price: n("5"),
-        };
+        let price = Price::Package { size: n("1000"), price: n("5") };
         let cases = [
             ("0", "0"),
             ("0.000000000001", "5"),
@@ -512,10 +435,7 @@ mod tests {
 
     #[test]
     fn a_flat_price_is_due_whatever_the_quantity() {
-        expect(
-            &Price::Flat { amount: n("20") },
-            &[("0", "20"), ("1", "20"), ("-1", "20")],
-        );
+        expect(&Price::Flat { amount: n("20") }, &[("0", "20"), ("1", "20"), ("-1", "20")]);
     }
 
     #[test]
@@ -530,28 +450,17 @@ mod tests {
         expect(&half, &cases);
         // Half a unit from each tier: cut by itself each would vanish.
         let halves = graduated(&[("0.000000000001", "0.5", "0"), ("", "0.5", "0")]);
-        expect(
-            &halves,
-            &[
-                ("0.000000000001", "0"),
-                ("0.000000000002", "0.000000000001"),
-            ],
-        );
+        expect(&halves, &[("0.000000000001", "0"), ("0.000000000002", "0.000000000001")]);
     }
 
     #[test]
     fn ties_go_to_even_where_128_bits_do_not_hold_the_product() {
-        let price = Price::PerUnit {
-            unit: n("1000000.5"),
-        };
+        let price = Price::PerUnit { unit: n("1000000.5") };
         let cases = [
             ("10000000000.000000000001", "10000005000000000.000001"),
             ("10000000000.000000000002", "10000005000000000.000002000001"),
             ("10000000000.000000000003", "10000005000000000.000003000002"),
-            (
-                "-10000000000.000000000003",
-                "-10000005000000000.000003000002",
-            ),
+            ("-10000000000.000000000003", "-10000005000000000.000003000002"),
         ];
         expect(&price, &cases);
     }
@@ -562,19 +471,10 @@ mod tests {
         assert_eq!(rate(&price, n("1000000")), Ok(AMOUNT_MAX));
         assert_eq!(rate(&price, n("-1000000")), Ok(-AMOUNT_MAX));
         for quantity in [n("1000000.000000000001"), n("1e23"), i128::MAX, i128::MIN] {
-            assert_eq!(
-                rate(&price, quantity),
-                Err(PricingError::TooLarge { quantity })
-            );
-            assert_eq!(
-                steps(&price, quantity),
-                Err(PricingError::TooLarge { quantity })
-            );
+            assert_eq!(rate(&price, quantity), Err(PricingError::TooLarge { quantity }));
+            assert_eq!(steps(&price, quantity), Err(PricingError::TooLarge { quantity }));
         }
-        let package = Price::Package {
-            size: 1,
-            price: PRICE_MAX,
-        };
+        let package = Price::Package { size: 1, price: PRICE_MAX };
         assert!(rate(&package, i128::MAX).is_err());
         let error = rate(&price, n("1000000.5")).unwrap_err().to_string();
         assert!(error.starts_with("the amount for the quantity 1000000.5 is beyond"));
@@ -585,31 +485,18 @@ mod tests {
         let quoted = |price: &Price, quantity| {
             let steps = steps(price, n(quantity)).unwrap();
             let row = |step: &Step| {
-                let [quantity, amount] =
-                    [step.quantity, step.amount].map(|units| show(units, PLACES));
+                let [quantity, amount] = [step.quantity, step.amount].map(|units| show(units, PLACES));
                 format!("{} {quantity} {amount}", step.tier)
             };
             steps.iter().map(row).collect::<Vec<_>>().join(", ")
         };
         let rows = [("100", "1", "0"), ("200", "0.5", "5"), ("", "0.1", "7")];
-        assert_eq!(
-            quoted(&graduated(&rows), "250"),
-            "1 100 100, 2 100 55, 3 50 12"
-        );
+        assert_eq!(quoted(&graduated(&rows), "250"), "1 100 100, 2 100 55, 3 50 12");
         assert_eq!(quoted(&graduated(&rows), "-150"), "1 -100 -100, 2 -50 -30");
         assert_eq!(quoted(&graduated(&rows), "100"), "1 100 100");
         assert_eq!(quoted(&graduated(&rows), "0"), "");
         assert_eq!(quoted(&volume(&rows), "150"), "2 150 80");
-        assert_eq!(
-            quoted(
-                &Price::Package {
-                    size: n("10"),
-                    price: n("3")
-                },
-                "11"
-            ),
-            "1 11 6"
-        );
+        assert_eq!(quoted(&Price::Package { size: n("10"), price: n("3") }, "11"), "1 11 6");
         assert_eq!(quoted(&Price::Flat { amount: n("3") }, "0"), "1 0 3");
         // Two halves of the last place: the second tier, where the sum tips, gets the whole.
         let halves = graduated(&[("0.000000000001", "0.5", "0"), ("", "0.5", "0")]);
@@ -630,8 +517,7 @@ mod tests {
             ("1.23", ["1.23", "1.23", "1.23", "1.23"]),
         ];
         for (amount, expected) in cases {
-            let rounded =
-                [HalfUp, HalfEven, Up, Down].map(|mode| show(round(n(amount), 2, mode), PLACES));
+            let rounded = [HalfUp, HalfEven, Up, Down].map(|mode| show(round(n(amount), 2, mode), PLACES));
             assert_eq!(rounded, expected, "{amount}");
         }
         assert_eq!(round(n("0.000000000001"), 12, Up), 1);
@@ -642,42 +528,22 @@ mod tests {
     #[test]
     fn lines_are_billed_by_the_scope_of_the_policy() {
         let billed = |scope, places| {
-            let rounding = Rounding {
-                scope,
-                places,
-                ..Rounding::default()
-            };
+            let rounding = Rounding { scope, places, ..Rounding::default() };
             let lines = bill(&["0.014", "0.014", "0.014", "-0.02"].map(n), rounding, 2);
-            lines
-                .iter()
-                .map(|line| show(*line, PLACES))
-                .collect::<Vec<_>>()
-                .join(" ")
+            lines.iter().map(|line| show(*line, PLACES)).collect::<Vec<_>>().join(" ")
         };
         // Running totals 0.014, 0.028, 0.042, 0.022.
-        assert_eq!(
-            billed(RoundingScope::Cumulative, None),
-            "0.01 0.02 0.01 -0.02"
-        );
+        assert_eq!(billed(RoundingScope::Cumulative, None), "0.01 0.02 0.01 -0.02");
         assert_eq!(billed(RoundingScope::Line, None), "0.01 0.01 0.01 -0.02");
-        assert_eq!(
-            billed(RoundingScope::Line, Some(3)),
-            "0.014 0.014 0.014 -0.02"
-        );
+        assert_eq!(billed(RoundingScope::Line, Some(3)), "0.014 0.014 0.014 -0.02");
         assert_eq!(billed(RoundingScope::Cumulative, Some(0)), "0 0 0 0");
     }
 
     #[test]
     fn refused_prices_say_which_tier_and_what_to_do() {
         let cases = [
-            (
-                graduated(&[]),
-                "the price has no tiers; give at least one, without an upper bound",
-            ),
-            (
-                graduated(&[("100", "1", "0")]),
-                "tier 1 is the last but ends at 100; leave its upper bound away",
-            ),
+            (graduated(&[]), "the price has no tiers; give at least one, without an upper bound"),
+            (graduated(&[("100", "1", "0")]), "tier 1 is the last but ends at 100; leave its upper bound away"),
             (
                 volume(&[("", "1", "0"), ("", "2", "0")]),
                 "tier 1 has no upper bound but others follow it; give it one or move it to the end",
@@ -698,22 +564,14 @@ mod tests {
                  and unit",
             ),
             (
-                Price::PerUnit {
-                    unit: PRICE_MAX + 1,
-                },
+                Price::PerUnit { unit: PRICE_MAX + 1 },
                 "the unit price of 1000000000000.000000000001 is beyond 10^12; check its currency \
                  and unit",
             ),
-            (
-                Price::Package { size: 0, price: 1 },
-                "the package size is 0; it must be more than zero",
-            ),
+            (Price::Package { size: 0, price: 1 }, "the package size is 0; it must be more than zero"),
         ];
         for (price, says) in cases {
-            assert_eq!(
-                validate(&price).expect_err("a senseless price").to_string(),
-                says
-            );
+            assert_eq!(validate(&price).expect_err("a senseless price").to_string(), says);
         }
         for amount in [PRICE_MAX, -PRICE_MAX, 0] {
             assert_eq!(validate(&Price::Flat { amount }), Ok(()));
@@ -739,11 +597,7 @@ mod tests {
             let (last, mut from) = (rows.len() - 1, 0);
             let tier = |(at, (width, unit, flat))| {
                 from += width + 1;
-                Tier {
-                    up_to: (at < last).then_some(from),
-                    unit,
-                    flat,
-                }
+                Tier { up_to: (at < last).then_some(from), unit, flat }
             };
             rows.into_iter().enumerate().map(tier).collect()
         })
@@ -755,10 +609,7 @@ mod tests {
             amount().prop_map(|unit| Price::PerUnit { unit }),
             any_tiers(amount(), amount()).prop_map(|tiers| Price::Graduated { tiers }),
             any_tiers(amount(), amount()).prop_map(|tiers| Price::Volume { tiers }),
-            (sized(10i128.pow(30)), amount()).prop_map(|(size, price)| Price::Package {
-                size: size + 1,
-                price
-            }),
+            (sized(10i128.pow(30)), amount()).prop_map(|(size, price)| Price::Package { size: size + 1, price }),
             amount().prop_map(|amount| Price::Flat { amount }),
         ]
     }
@@ -767,11 +618,7 @@ mod tests {
         use RoundingMode::*;
         let modes = prop::sample::select(vec![HalfUp, HalfEven, Up, Down]);
         let scopes = prop::sample::select(vec![RoundingScope::Cumulative, RoundingScope::Line]);
-        (prop::option::of(0u32..14), modes, scopes).prop_map(|(places, mode, scope)| Rounding {
-            places,
-            mode,
-            scope,
-        })
+        (prop::option::of(0u32..14), modes, scopes).prop_map(|(places, mode, scope)| Rounding { places, mode, scope })
     }
 
     /// The exact amount in 10^-24, told in other ways than `rate` does.
@@ -786,25 +633,18 @@ mod tests {
         let amount = match price {
             Price::Flat { amount } => return fixed(*amount),
             Price::PerUnit { unit } => wide(*unit) * used,
-            Price::Package { size, price } => {
-                (used + wide(*size) - I256::ONE).div_euclid(wide(*size)) * fixed(*price)
-            }
+            Price::Package { size, price } => (used + wide(*size) - I256::ONE).div_euclid(wide(*size)) * fixed(*price),
             // From each bound on, a unit costs the difference to the tier before.
             Price::Graduated { tiers } => {
                 let before = iter::once(0).chain(tiers.iter().map(|tier| tier.unit));
                 let entered = begins(tiers).into_iter().zip(before).zip(tiers);
                 entered
                     .filter(|((from, _), _)| *from < used)
-                    .map(|((from, before), tier)| {
-                        (used - from) * wide(tier.unit - before) + fixed(tier.flat)
-                    })
+                    .map(|((from, before), tier)| (used - from) * wide(tier.unit - before) + fixed(tier.flat))
                     .sum()
             }
             Price::Volume { tiers } => {
-                let below = begins(tiers)
-                    .into_iter()
-                    .filter(|from| *from < used)
-                    .count();
+                let below = begins(tiers).into_iter().filter(|from| *from < used).count();
                 let tier = below.checked_sub(1).map(|at| &tiers[at]);
                 tier.map_or(I256::ZERO, |tier| wide(tier.unit) * used + fixed(tier.flat))
             }
@@ -818,11 +658,7 @@ mod tests {
         let raised = exact * two + unit;
         let whole = raised.div_euclid(unit * two);
         let tie = raised.rem_euclid(unit * two) == I256::ZERO;
-        if tie && whole.rem_euclid(two) == I256::ONE {
-            whole - I256::ONE
-        } else {
-            whole
-        }
+        if tie && whole.rem_euclid(two) == I256::ONE { whole - I256::ONE } else { whole }
     }
 
     proptest! {

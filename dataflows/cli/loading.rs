@@ -73,9 +73,12 @@ pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Re
 /// Reads files of events into an engine; returns when the views show them.
 pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
     let mut loaded = Loaded { epoch: engine.newest().epoch(), ..Loaded::default() };
-    let progress = spinner();
     let paths = spread(&files.events)?;
+    if paths.is_empty() {
+        return Ok(loaded);
+    }
     let mappings = Mappings::read(&files.mapping, &paths)?;
+    let progress = spinner();
     for path in &paths {
         for batch in open(engine, path, &mappings)? {
             let batch = batch.map_err(|error| Failure::input(&error))?;

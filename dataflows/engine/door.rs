@@ -58,6 +58,11 @@ pub enum DoorError {
         /// Why.
         why: String,
     },
+    /// Time is told to an engine that reads it from the machine.
+    #[error(
+        "this engine takes its time from the machine's clock: start one whose time is told, or leave the clock out"
+    )]
+    WallClock,
     /// The journal did not take it.
     #[error("the journal could not be written")]
     Journal(#[from] JournalError),
@@ -184,6 +189,7 @@ impl Door {
 
     fn take(&mut self, draft: &mut Draft, index: usize, submission: Submission) -> Result<(), DoorError> {
         match submission {
+            Submission::Clock(_) if self.clock == Clock::Wall => return Err(DoorError::WallClock),
             Submission::Clock(at) => draft.books.clock = draft.books.clock.max(at),
             Submission::Catalog(change) => {
                 let touched = draft.catalog.apply(change.clone(), &mut self.dictionary);

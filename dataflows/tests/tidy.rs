@@ -30,7 +30,7 @@ const LONG: [(&str, usize); 2] = [
 const DECISION_LENGTH: usize = 60;
 
 /// Who may ask how much time passed, and for what. Nobody here learns what time it is.
-const TIMERS: [(&str, &str); 5] = [
+const TIMERS: [(&str, &str); 4] = [
     ("sinks/flight/seal.rs", "tickets grow old"),
     ("sinks/moments.rs", "moments are held for a while"),
     ("sinks/sql/running.rs", "a statement runs so long and no longer"),

@@ -53,7 +53,9 @@ impl fmt::Display for Failure {
 impl From<DoorError> for Failure {
     fn from(error: DoorError) -> Failure {
         match error {
-            DoorError::Catalog { .. } | DoorError::StaleLayouts | DoorError::Document { .. } => Failure::input(&error),
+            DoorError::Catalog { .. } | DoorError::StaleLayouts | DoorError::Document { .. } | DoorError::WallClock => {
+                Failure::input(&error)
+            }
             DoorError::Journal(_) | DoorError::Stopped => Failure::engine(&error),
         }
     }

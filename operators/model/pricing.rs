@@ -128,7 +128,7 @@ fn rate_used(price: &Price, used: i128) -> Option<Amount> {
         Price::PerUnit { unit } => sum_of_products(iter::once((*unit, used))),
         Price::Graduated { tiers } => rate_graduated(tiers, used),
         Price::Volume { tiers } => match tier_of(tiers, used) {
-            Some((_, tier)) => sum_of_products(iter::once((tier.unit, used)))?.checked_add(tier.flat),
+            Some((_, tier)) => sum_of_products([(tier.unit, used), (tier.flat, ONE)].into_iter()),
             None => Some(0),
         },
         Price::Package { size, price } => price.checked_mul(packages(*size, used)),
@@ -137,9 +137,9 @@ fn rate_used(price: &Price, used: i128) -> Option<Amount> {
 }
 
 fn rate_graduated(tiers: &[Tier], used: i128) -> Option<Amount> {
-    let slices = || entered(tiers, used);
-    let flat = slices().try_fold(0, |sum: Amount, slice| sum.checked_add(slice.tier.flat))?;
-    sum_of_products(slices().map(|slice| (slice.tier.unit, slice.quantity)))?.checked_add(flat)
+    // The fixed parts are in the sum that is cut: a tie goes to the even amount, not to the even
+    // part of it.
+    sum_of_products(entered(tiers, used).flat_map(|slice| [(slice.tier.unit, slice.quantity), (slice.tier.flat, ONE)]))
 }
 
 /// What of a quantity falls into one tier.
@@ -451,6 +451,14 @@ mod tests {
         // Half a unit from each tier: cut by itself each would vanish.
         let halves = graduated(&[("0.000000000001", "0.5", "0"), ("", "0.5", "0")]);
         expect(&halves, &[("0.000000000001", "0"), ("0.000000000002", "0.000000000001")]);
+    }
+
+    #[test]
+    fn a_tie_goes_to_the_even_amount_also_above_an_odd_fixed_part() {
+        let fixed = [("", "0.5", "0.000000000001")];
+        for price in [graduated(&fixed), volume(&fixed)] {
+            expect(&price, &[("0.000000000001", "0.000000000002"), ("0.000000000003", "0.000000000002")]);
+        }
     }
 
     #[test]

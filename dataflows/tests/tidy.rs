@@ -364,6 +364,10 @@ fn lines_are_not_wide() {
         broken.extend(wide.map(|(number, width)| format!("{}:{number}: {width}", file.path)));
     }
     for page in pages() {
+        // What a program writes is as wide as it happens to be.
+        if page.path.starts_with("dataflows/tests/planted/") {
+            continue;
+        }
         let is_wide = |line: &str| line.chars().count() > WIDTH && !line.starts_with('|') && !line.contains("](http");
         let wide = prose(page).filter(|(_, line)| is_wide(line));
         broken.extend(wide.map(|(number, line)| format!("{}:{number}: {}", page.path, line.chars().count())));

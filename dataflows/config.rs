@@ -8,13 +8,15 @@
 //! address = "127.0.0.1:8815"
 //! token = "..."                  # what callers must know; better in TRUEUP_TOKEN
 //! workers = 2                    # how many threads compute
-//! retention_epochs = 1024        # for how long back changes can be followed
+//! retention_epochs = 1024        # for how long back changes can be followed: so many epochs,
+//! retention_events = 100000      # and no more events than this
 //! ```
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use trueup::engine::retention::Retention;
 use trueup_model::fact::Epoch;
 
 /// What a server is to do.
@@ -32,8 +34,8 @@ pub struct Config {
     pub token: Option<String>,
     /// How many threads compute.
     pub workers: usize,
-    /// For how many epochs back changes are told.
-    pub retention_epochs: Epoch,
+    /// For how long back changes are told.
+    pub retention: Retention,
 }
 
 /// The file as written.
@@ -49,6 +51,7 @@ struct Written {
     token: Option<String>,
     workers: Option<usize>,
     retention_epochs: Option<Epoch>,
+    retention_events: Option<u64>,
 }
 
 impl Config {
@@ -67,6 +70,7 @@ impl Config {
 
 impl Written {
     fn meant(self, folder: &Path, token: Option<String>) -> Config {
+        let kept = Retention::default();
         let inside = |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
         Config {
             catalog: folder.join(self.catalog),
@@ -75,7 +79,10 @@ impl Written {
             address: self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815))),
             token: token.filter(|token| !token.is_empty()),
             workers: self.workers.unwrap_or(1).max(1),
-            retention_epochs: self.retention_epochs.unwrap_or(1024),
+            retention: Retention {
+                epochs: self.retention_epochs.unwrap_or(kept.epochs),
+                events: self.retention_events.unwrap_or(kept.events),
+            },
         }
     }
 }

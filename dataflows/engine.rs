@@ -14,6 +14,7 @@ mod graph;
 pub mod issue;
 pub mod moment;
 pub mod publication;
+pub mod retention;
 mod usage_rows;
 pub mod view_rows;
 pub mod worker;
@@ -32,6 +33,7 @@ use door::{Acceptance, Door, DoorError, Receipt, Submission};
 use graph::EpochInput;
 use moment::Moment;
 use publication::{Published, Stopped};
+use retention::Retention;
 use worker::{Desk, Pace};
 
 /// How an engine is set up.
@@ -40,8 +42,8 @@ pub struct Setup {
     pub workers: usize,
     /// Where time comes from.
     pub clock: Clock,
-    /// For how many epochs back changes can be told and views be read.
-    pub retention: Epoch,
+    /// For how long back changes can be told and views be read.
+    pub retention: Retention,
     /// Which times events may have.
     pub acceptance: Acceptance,
     /// Where accepted facts are kept.
@@ -55,7 +57,7 @@ impl Default for Setup {
         Setup {
             workers: 1,
             clock: Clock::Wall,
-            retention: 64,
+            retention: Retention::default(),
             acceptance: Acceptance::default(),
             journal: Box::new(MemoryJournal::default()),
             pace: None,
@@ -78,14 +80,14 @@ impl Engine {
         // One epoch waits while one is computed: enough to keep workers busy, and a full queue
         // holds back whoever submits.
         let (senders, receivers) = (0..workers).map(|_| sync_channel(1)).unzip();
-        let desks = Desks { receivers, published: published.clone(), retention: setup.retention, pace: setup.pace };
+        let desks = Desks { receivers, published: published.clone(), pace: setup.pace };
         let stopped = published.clone();
         let runtime = std::thread::Builder::new().name("workers".to_owned()).spawn(move || {
             let outcome = desks.run();
             stopped.stop(outcome.as_ref().err().map_or("it was told to", String::as_str));
         });
         let runtime = runtime.expect("a thread can be started");
-        let door = Door::new(setup.journal, senders, setup.clock, setup.acceptance);
+        let door = Door::new(setup.journal, senders, setup.clock, setup.acceptance, setup.retention);
         Engine { door: Mutex::new(door), published, runtime: Mutex::new(Some(runtime)) }
     }
 
@@ -155,7 +157,6 @@ impl Drop for Engine {
 struct Desks {
     receivers: Vec<Receiver<Arc<EpochInput>>>,
     published: Arc<Published>,
-    retention: Epoch,
     pace: Option<Arc<dyn Pace>>,
 }
 
@@ -170,7 +171,6 @@ impl Desks {
             let desk = Desk {
                 epochs: receiver.expect("each worker takes its receiver once"),
                 published: self.published.clone(),
-                retention: self.retention,
                 pace: self.pace.clone(),
             };
             worker::run(worker, &desk);

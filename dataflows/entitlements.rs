@@ -1,48 +1,41 @@
 //! Totals in, quota states and their crossings out.
 //!
 //! A quota is measured over the whole billing period, whatever the prices in it did. Its state
-//! is a function of the total and the books, so usage that is withdrawn crosses back by itself.
+//! is a function of the totals and the books, worked out where it is needed and kept nowhere;
+//! so usage that is withdrawn crosses back by itself.
 
-use trueup_model::books::{RUNNING, WHOLE};
+use trueup_model::books::{RUNNING, Targets, WHOLE};
 use trueup_model::charge::{Crossing, Group, QuotaState};
-use trueup_model::grain::Grain;
-use trueup_operators::arrange::Records;
-use trueup_operators::crossings::crossings;
-use trueup_operators::reduce_through::{Next, Reduction, reduce_through};
+use trueup_model::fact::Epoch;
+use trueup_model::grain::{Grain, Micros};
+use trueup_model::meter::Aggregation;
 use trueup_operators::total::Total;
-use trueup_operators::touched::Leads;
 
-use crate::metering::Turns;
-use crate::rating::{Totals, quantity};
+use crate::rating::{quantity, services, together};
 
-/// What entitlements give.
-pub struct Entitled<'scope> {
-    /// What each quota stands at.
-    pub quotas: Records<'scope, QuotaState, i64>,
-    /// When it changed its level.
-    pub crossings: Records<'scope, Crossing, i64>,
-}
-
-/// Holds totals against quotas.
-pub fn entitlements<'scope>(totals: Totals<'scope>, turns: Turns<'scope>) -> Entitled<'scope> {
-    let quotas = reduce_through(totals, turns.clone(), LIMIT);
-    Entitled { quotas: quotas.clone(), crossings: crossings(quotas, turns) }
-}
-
-/// The quota state of a group, where it has used something or its billing period runs.
-const LIMIT: Reduction<Group, Grain, Total, QuotaState, i64> = Reduction {
-    name: "Quotas: hold totals against limits",
-    leads: |turn| Leads::customers(&turn.touched),
-    keys: |_| Vec::new(),
-    next: |service| if *service < RUNNING { Next::Seek(RUNNING) } else { Next::Step },
-    compute: |targets, group, totals, results| {
-        let whole = totals.iter().find(|(service, total)| *service == WHOLE && total.records > 0);
-        let is_running = totals.iter().any(|(service, _)| *service == RUNNING);
-        if whole.is_none() && !is_running {
-            return;
+/// What the quota of a group with these totals stands at, if it has one and has used something
+/// or its billing period runs.
+pub fn state(targets: &mut Targets, group: &Group, totals: &[(Grain, Total)]) -> Option<QuotaState> {
+    let is_running = totals.iter().any(|(service, _)| *service == RUNNING);
+    // Books of before the group had totals may not know its feature.
+    if !is_running && services(totals).next().is_none() {
+        return None;
+    }
+    let (_, card) = targets.card(group)?;
+    let whole = match card.meter() {
+        Some((Aggregation::UniqueCount, _)) => {
+            totals.iter().find(|(service, total)| *service == WHOLE && total.records > 0).map(|(_, total)| *total)
         }
-        let Some((_, card)) = targets.card(group) else { return };
-        let used = whole.map_or(0, |(_, total)| quantity(card.meter(), total));
-        results.extend(targets.quota(group, used).map(|state| (state, 1)));
-    },
-};
+        Some((aggregation, _)) => together(aggregation, services(totals).map(|(_, total)| total)),
+        None => None,
+    };
+    targets.quota(group, whole.map_or(0, |total| quantity(card.meter(), &total)))
+}
+
+/// The change of level between two states, if there is one; a group without a state is ok.
+pub fn crossing([before, after]: [Option<QuotaState>; 2], epoch: Epoch, at: Micros) -> Option<Crossing> {
+    let [from, to] = [&before, &after].map(|state| state.map(|state| state.level).unwrap_or_default());
+    let state = after.or(before)?;
+    let used = after.map_or(0, |state| state.used);
+    (from != to).then_some(Crossing { group: state.group, epoch, at, from, to, used, limit: state.limit })
+}

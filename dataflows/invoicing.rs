@@ -1,88 +1,91 @@
-//! Charges and issued documents in, invoices and corrections out.
+//! Totals and issued documents in, postings out: invoices, corrections, crossings.
 //!
-//! A draft is the running sum of its charges. Issuing freezes it into a document, which is a
-//! fact; corrections are then simply what the books say less what was issued. There is no code
-//! for late usage: it changes what the books say.
+//! One pass over the totals that changed rates them and holds them against their quotas, before
+//! and now. A draft is the running sum of its charges. Issuing freezes it into a document, which
+//! is a fact; corrections are then simply what the books say less what was issued. There is no
+//! code for late usage: it changes what the books say.
 
-use timely::dataflow::operators::Concat;
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Concat, Concatenate};
 
-use differential_dataflow::difference::Abelian;
-use trueup_model::charge::{Charge, Group, Invoice, InvoiceKey};
+use trueup_model::books::Targets;
+use trueup_model::charge::{Group, Posting};
 use trueup_model::grain::Grain;
 use trueup_model::identity::stable_hash;
-use trueup_operators::arrange::{ArrangedBySelf, Records, arrange_by_key, arrange_by_self, arrange_here};
-use trueup_operators::map_through::map_through;
-use trueup_operators::reduce_through::{Next, Reduction, reduce_through};
-use trueup_operators::total::{Gap, Total};
+use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key, arrange_here};
+use trueup_operators::reduce_through::{BooksOfBoth, Change, Next, Reduction, reduce_through};
+use trueup_operators::total::{Billed, Total};
 use trueup_operators::touched::Leads;
 
 use crate::metering::Turns;
+use crate::{entitlements, rating};
 
-/// What invoicing gives.
-pub struct Invoiced<'scope> {
-    /// The charges: lines of drafts, and of what the books say of issued invoices.
-    pub charges: ArrangedBySelf<'scope, Charge, i64>,
-    /// The invoices.
-    pub invoices: Records<'scope, Invoice, i64>,
-    /// By line: what the books say less what was issued, for issued invoices.
-    pub corrections: ArrangedBySelf<'scope, (Group, Grain), Gap>,
+/// Totals by group and service period.
+pub type Totals<'scope> = Arrangement<'scope, Group, Grain, Total>;
+
+/// Arranges what is billed: usage by target, and what time alone brings.
+pub fn totals<'scope>(
+    targets: Vec<Records<'scope, (Group, Grain), Total>>,
+    agenda: Records<'scope, (Group, Grain), Total>,
+) -> Totals<'scope> {
+    let targets = agenda.scope().concatenate(targets.into_iter().chain([agenda]));
+    arrange_by_key(targets, "Totals: by group", |group: &Group| stable_hash(group.customer, 0))
 }
 
-/// Draws up invoices from charges; `issued` are the lines of issued documents.
+/// Draws up invoices; `issued` takes off the lines of issued documents, each where its customer
+/// is.
 pub fn invoicing<'scope>(
-    charges: Records<'scope, Charge, i64>,
-    issued: Records<'scope, (Group, Grain), Gap>,
+    totals: Totals<'scope>,
+    issued: Keyed<'scope, Posting, (), Billed>,
     turns: Turns<'scope>,
-) -> Invoiced<'scope> {
-    let sums = charges.clone().map(|(charge, epoch, diff)| {
-        ((charge.group.invoice(), ()), epoch, Total::new(diff, charge.billed * i128::from(diff)))
-    });
-    let sums = arrange_by_key(sums, "Invoices: sum the lines", |key: &InvoiceKey| stable_hash(key.customer, 0));
-    let invoices = reduce_through(sums, turns.clone(), DRAW_UP);
-
-    let charges = arrange_here(charges, "Charges: the lines");
-    let desired = map_through(
-        charges.clone(),
-        turns,
-        "Corrections: what the books say",
-        issued_leads,
-        |targets, charge, diff, put| {
-            if targets.books().issued.contains_key(&charge.group.invoice()) {
-                let times = i128::from(*diff);
-                put(
-                    (charge.group, charge.service.from),
-                    Gap { quantity: charge.quantity * times, billed: charge.billed * times },
-                );
-            }
-        },
-    );
-    let taken = issued.map(|(line, epoch, mut gap)| {
-        gap.negate();
-        (line, epoch, gap)
-    });
-    let corrections = arrange_by_self(desired.concat(taken), "Corrections: less what was issued", |(group, _)| {
-        stable_hash(group.customer, 0)
-    });
-    Invoiced { charges, invoices, corrections }
+) -> Arrangement<'scope, Posting, (), Billed> {
+    let billed = reduce_through(totals, turns, BILL);
+    arrange_here(billed.concat(issued), "Postings: invoices, corrections, crossings")
 }
 
-/// The customers for whom something was issued.
-fn issued_leads(turn: &trueup_model::books::Turn) -> Leads {
-    Leads::Some(turn.invoices.iter().map(|key| key.customer).collect())
-}
-
-/// The invoice of a billing period that has lines, or for which something was issued.
-const DRAW_UP: Reduction<InvoiceKey, (), Total, Invoice, i64> = Reduction {
-    name: "Invoices: draw up",
-    leads: |_| Leads::none(),
-    keys: |turn| turn.invoices.iter().copied().collect(),
+/// The postings of a group.
+const BILL: Reduction<Group, Grain, Total, (Posting, ()), Billed> = Reduction {
+    name: "Bill: rate totals and hold them against quotas",
+    leads: Leads::customers,
+    keys: |_| Vec::new(),
     next: |_| Next::Step,
-    compute: |targets, key, sums, results| {
-        let sum = sums.first().map_or_else(Total::default, |(_, sum)| *sum);
-        let issued = targets.books().issued.get(key).map(|issued| issued.total);
-        if sum.records > 0 || issued.is_some() {
-            results.push((Invoice { key: *key, lines: sum.records, total: sum.sum(), issued }, 1));
-        }
+    change: |books, change, postings| {
+        books.difference(change, postings, post_charges);
+        postings.extend(crossed(books, change));
     },
 };
+
+/// Posts the charges of a group: to its invoice and, where that is issued, line by line.
+fn post_charges(
+    targets: &mut Targets,
+    group: &Group,
+    totals: &[(Grain, Total)],
+    postings: &mut Vec<((Posting, ()), Billed)>,
+) {
+    let Ok(charges) = rating::charges(targets, group, totals) else {
+        postings.push(((Posting::Alarm(*group), ()), Billed { lines: 1, ..Billed::default() }));
+        return;
+    };
+    if charges.is_empty() {
+        return;
+    }
+    let invoice = group.invoice();
+    let is_issued = targets.books().issued.contains_key(&invoice);
+    let mut sum = Billed::default();
+    for charge in charges {
+        (sum.lines, sum.money) = (sum.lines + 1, sum.money + charge.billed);
+        if is_issued {
+            let line = Billed { lines: 0, quantity: charge.quantity, money: charge.billed };
+            postings.push(((Posting::Correction(*group, charge.service.from), ()), line));
+        }
+    }
+    postings.push(((Posting::Invoice(invoice), ()), sum));
+}
+
+/// The crossing that a change of totals or books is, if it is one.
+fn crossed(books: &mut BooksOfBoth, change: &Change<'_, Group, Grain, Total>) -> Option<((Posting, ()), Billed)> {
+    let before = entitlements::state(books.before(), change.key, change.before);
+    let after = entitlements::state(books.now(), change.key, change.after);
+    let at = books.now().books().clock;
+    let crossing = entitlements::crossing([before, after], change.epoch, at)?;
+    Some(((Posting::Crossing(crossing), ()), Billed { lines: 1, ..Billed::default() }))
+}

@@ -1,76 +1,35 @@
 //! Quantities in, charges out.
 //!
 //! Prices may depend on the whole quantity, so a group is rated from its totals, never from
-//! single events. A change of price rates again the groups it touches and reads no events.
+//! single events. A charge is a function of the books and the totals: it is worked out where it
+//! is needed and kept nowhere.
 
-use timely::dataflow::operators::Concatenate;
-use timely::dataflow::operators::vec::Map;
-
-use trueup_model::books::RUNNING;
+use trueup_model::books::{RUNNING, Targets};
 use trueup_model::charge::{Charge, Group};
 use trueup_model::grain::Grain;
-use trueup_model::identity::stable_hash;
 use trueup_model::meter::Aggregation;
 use trueup_model::metering::quantity_units;
 use trueup_model::money::ONE;
-use trueup_operators::arrange::{ArrangedByKey, Records, arrange_by_key};
-use trueup_operators::reduce_through::{Next, Reduction, reduce_through};
+use trueup_model::pricing::PricingError;
 use trueup_operators::total::Total;
-use trueup_operators::touched::Leads;
 
-use crate::metering::Turns;
-
-/// Totals by group and service period: what rating and entitlements both read.
-pub type Totals<'scope> = ArrangedByKey<'scope, Group, Grain, Total>;
-
-/// What rating gives.
-pub struct Rated<'scope> {
-    /// Charges, each a line of a draft.
-    pub charges: Records<'scope, Charge, i64>,
-    /// Groups whose amount is beyond what can be kept.
-    pub alarms: Records<'scope, Group, i64>,
+/// The charges of a group with these totals, in order of time; an error if an amount is larger
+/// than can be kept.
+pub fn charges(targets: &mut Targets, group: &Group, totals: &[(Grain, Total)]) -> Result<Vec<Charge>, PricingError> {
+    let mut used = services(totals).peekable();
+    // Books of before the group had totals may not know its feature.
+    if used.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let Some((_, card)) = targets.card(group) else { return Ok(Vec::new()) };
+    let services: Vec<(Grain, i128)> = used.map(|(service, total)| (*service, quantity(card.meter(), total))).collect();
+    targets.charges(group, &services)
 }
 
-/// Arranges what is charged: usage by target, and what time alone brings.
-pub fn totals<'scope>(
-    targets: Records<'scope, (Group, Grain), Total>,
-    agenda: Records<'scope, (Group, Grain), Total>,
-) -> Totals<'scope> {
-    let targets = targets.scope().concatenate([targets, agenda]);
-    let targets = targets.map(|((group, service), epoch, diff)| ((group, service), epoch, diff));
-    arrange_by_key(targets, "Totals: by group", |group: &Group| stable_hash(group.customer, 0))
+/// The service periods in which something was used, in order of time.
+pub fn services(totals: &[(Grain, Total)]) -> impl Iterator<Item = &(Grain, Total)> {
+    totals.iter().filter(|(service, total)| *service < RUNNING && total.records > 0)
 }
-
-/// Rates the groups.
-pub fn rating<'scope>(totals: Totals<'scope>, turns: Turns<'scope>) -> Rated<'scope> {
-    let rated = reduce_through(totals, turns, RATE);
-    let charges = rated.clone().flat_map(|(rated, epoch, diff)| rated.ok().map(|charge| (charge, epoch, diff)));
-    let alarms = rated.flat_map(|(rated, epoch, diff)| rated.err().map(|group| (group, epoch, diff)));
-    Rated { charges, alarms }
-}
-
-/// The charges of a group, or the group itself where they cannot be told.
-const RATE: Reduction<Group, Grain, Total, Result<Charge, Group>, i64> = Reduction {
-    name: "Rate: price the totals",
-    leads: |turn| Leads::customers(&turn.touched),
-    keys: |_| Vec::new(),
-    next: |_| Next::Step,
-    compute: |targets, group, totals, results| {
-        let used: Vec<&(Grain, Total)> =
-            totals.iter().filter(|(service, total)| *service < RUNNING && total.records > 0).collect();
-        // Books of before the group had totals may not know its feature.
-        if used.is_empty() {
-            return;
-        }
-        let Some((_, card)) = targets.card(group) else { return };
-        let services: Vec<(Grain, i128)> =
-            used.into_iter().map(|(service, total)| (*service, quantity(card.meter(), total))).collect();
-        match targets.charges(group, &services) {
-            Ok(charges) => results.extend(charges.into_iter().map(|charge| (Ok(charge), 1))),
-            Err(_) => results.push((Err(*group), 1)),
-        }
-    },
-};
 
 /// The quantity of a total, in units of 10^-12; one, where it is had rather than metered.
 pub fn quantity(meter: Option<(Aggregation, u32)>, total: &Total) -> i128 {
@@ -95,6 +54,22 @@ pub fn aggregated(aggregation: Aggregation, total: &Total) -> i128 {
     }
 }
 
+/// The total of a stretch of time from those of its parts, in order of time; none if it has no
+/// parts. What is counted uniquely cannot be put together so.
+pub fn together<'a>(aggregation: Aggregation, parts: impl Iterator<Item = &'a Total>) -> Option<Total> {
+    parts.copied().reduce(|before, part| {
+        let sum = match aggregation {
+            Aggregation::Min => before.sum().min(part.sum()),
+            Aggregation::Max => before.sum().max(part.sum()),
+            Aggregation::Latest => part.sum(),
+            Aggregation::Count | Aggregation::Sum | Aggregation::Average | Aggregation::UniqueCount => {
+                before.sum() + part.sum()
+            }
+        };
+        Total::new(before.records + part.records, sum)
+    })
+}
+
 /// The quotient to the nearest integer, a tie to the even one. `divisor` is more than zero.
 fn divide_half_even(dividend: i128, divisor: i128) -> i128 {
     let (quotient, rest) = (dividend.div_euclid(divisor), dividend.rem_euclid(divisor));
@@ -116,5 +91,16 @@ mod tests {
         for (sum, count, average) in cases {
             assert_eq!(divide_half_even(sum, count), average, "{sum} / {count}");
         }
+    }
+
+    #[test]
+    fn parts_are_put_together_by_what_is_measured() {
+        let parts = [Total::new(2, 5), Total::new(1, 9), Total::new(3, 7)];
+        for (aggregation, sum) in
+            [(Aggregation::Sum, 21), (Aggregation::Min, 5), (Aggregation::Max, 9), (Aggregation::Latest, 7)]
+        {
+            assert_eq!(together(aggregation, parts.iter()), Some(Total::new(6, sum)), "{aggregation:?}");
+        }
+        assert_eq!(together(Aggregation::Sum, [].iter()), None);
     }
 }

@@ -17,7 +17,7 @@ use trueup_model::catalog::{CustomerId, RateCard, Tenure};
 use trueup_model::charge::Group;
 use trueup_model::fact::Epoch;
 use trueup_model::grain::{Grain, GrainStep, Micros};
-use trueup_model::identity::{route, stable_hash};
+use trueup_model::identity::home;
 
 use crate::total::Total;
 
@@ -33,7 +33,7 @@ pub fn agenda<'scope>(
             input.for_each(|cap, turns| {
                 let mut session = output.session(&cap);
                 for (epoch, turn) in turns.drain(..) {
-                    let is_mine = |customer: CustomerId| route(stable_hash(customer, 0), workers) == worker;
+                    let is_mine = |customer: CustomerId| home(customer, workers) == worker;
                     agenda.turn(&turn, is_mine, |target, diff| {
                         session.give((target, epoch, Total::new(diff, i128::from(diff))))
                     });

@@ -2,7 +2,8 @@
 //!
 //! Usage lives with its subject and series, everything that is billed lives with its customer.
 //! Placement is by `stable_hash`, never by a library's hash function, so that it is the same in
-//! every version and process. Each arrangement is named; the console shows the name.
+//! every version and process. Each arrangement is named; the console shows the name. A record
+//! that is its own key is arranged with the value `()`.
 
 use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::Semigroup;
@@ -10,57 +11,57 @@ use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::vec::Map;
 
 use trueup_model::fact::Epoch;
+use trueup_model::identity::route;
 
-use crate::shared::{ByKey, BySelf, KeyTrace, ValTrace};
+use crate::run::{Gather, Run, Runs, Update};
 
-/// Updates of records under keys.
-pub type Keyed<'scope, K, V, R> = StreamVec<'scope, Epoch, ((K, V), Epoch, R)>;
+/// Updates of values under keys.
+pub type Keyed<'scope, K, V, R> = StreamVec<'scope, Epoch, Update<K, V, R>>;
 /// Updates of records.
 pub type Records<'scope, K, R> = StreamVec<'scope, Epoch, (K, Epoch, R)>;
-/// An arrangement by key.
-pub type ArrangedByKey<'scope, K, V, R> = Arranged<'scope, TraceAgent<ValTrace<K, V, R>>>;
-/// An arrangement of records.
-pub type ArrangedBySelf<'scope, K, R> = Arranged<'scope, TraceAgent<KeyTrace<K, R>>>;
+/// A trace, as an operator or a reader holds it.
+pub type Trace<K, V, R> = TraceAgent<Runs<K, V, R>>;
+/// An arrangement.
+pub type Arrangement<'scope, K, V, R> = Arranged<'scope, Trace<K, V, R>>;
 
 /// Arranges by key, each key where `place` says.
 pub fn arrange_by_key<'scope, K, V, R>(
     updates: Keyed<'scope, K, V, R>,
     name: &str,
     place: impl Fn(&K) -> u64 + 'static,
-) -> ArrangedByKey<'scope, K, V, R>
+) -> Arrangement<'scope, K, V, R>
 where
     K: ExchangeData,
     V: ExchangeData,
     R: ExchangeData + Semigroup,
 {
-    let pact = Exchange::new(move |update: &((K, V), Epoch, R)| place(&update.0.0));
-    arrange_core(updates, pact, name, ByKey::new)
+    let workers = updates.scope().peers();
+    // Timely takes the remainder of what it is given by the number of workers.
+    let pact = Exchange::new(move |update: &Update<K, V, R>| route(place(&update.0.0), workers) as u64);
+    arrange_core(updates, pact, name, |_, _| Gather::default())
 }
 
-/// Arranges records, each where `place` says.
-pub fn arrange_by_self<'scope, K, R>(
-    updates: Records<'scope, K, R>,
-    name: &str,
-    place: impl Fn(&K) -> u64 + 'static,
-) -> ArrangedBySelf<'scope, K, R>
+/// Arranges by key, each key where it is.
+pub fn arrange_here<'scope, K, V, R>(updates: Keyed<'scope, K, V, R>, name: &str) -> Arrangement<'scope, K, V, R>
 where
-    K: ExchangeData,
-    R: ExchangeData + Semigroup,
+    K: Ord + Clone + 'static,
+    V: Ord + Clone + 'static,
+    R: Semigroup + 'static,
 {
-    let updates = updates.map(|(record, epoch, diff)| ((record, ()), epoch, diff));
-    let pact = Exchange::new(move |update: &((K, ()), Epoch, R)| place(&update.0.0));
-    arrange_core(updates, pact, name, BySelf::new)
+    arrange_core(updates, Pipeline, name, |_, _| Gather::default())
 }
 
-/// Arranges records where they are.
-pub fn arrange_here<'scope, K, R>(updates: Records<'scope, K, R>, name: &str) -> ArrangedBySelf<'scope, K, R>
-where
-    K: Ord + Clone + std::fmt::Debug + 'static,
-    R: ExchangeData + Semigroup,
-{
-    let updates = updates.map(|(record, epoch, diff)| ((record, ()), epoch, diff));
-    arrange_core(updates, Pipeline, name, BySelf::new)
+/// The updates of a run at one epoch.
+pub fn at_epoch<K, V, R>(run: &Run<K, V, R>, epoch: Epoch) -> impl Iterator<Item = &Update<K, V, R>> {
+    run.updates().iter().filter(move |update| update.1 == epoch)
+}
+
+/// The different epochs of a run's updates.
+pub fn epochs<K, V, R>(run: &Run<K, V, R>) -> Vec<Epoch> {
+    let mut epochs: Vec<Epoch> = run.updates().iter().map(|(_, epoch, _)| *epoch).collect();
+    epochs.sort_unstable();
+    epochs.dedup();
+    epochs
 }

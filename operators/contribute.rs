@@ -1,9 +1,9 @@
 //! Standing events in, contributions to usage out.
 //!
 //! Law: the contributions of an event are a function of its row and of the metering; those of
-//! an epoch are added up by key before they leave. Every meter's events are counted under its
-//! usage key; additive meters add their values there; the others send each value along, to be
-//! compared (extremes) or told apart (texts). Stateless: no arrangement.
+//! a message are added up by key before they leave. Events of additive meters are counted and
+//! added up under their usage key; of the others each value goes along, to be compared
+//! (extremes) or told apart (texts). Stateless: no arrangement.
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use trueup_model::meter::Aggregation;
 use trueup_model::metering::{Metering, UsageKey};
 use trueup_model::usage::{UsageBatch, UsageRow};
 
+use crate::arrange::Keyed;
 use crate::deduplicate::Change;
 use crate::total::Total;
 
@@ -55,12 +56,12 @@ impl Kept {
 
 /// The contributions of standing events, by what becomes of them.
 pub struct Contributions<'scope> {
-    /// Numbers of events, and sums of the additive meters.
-    pub totals: StreamVec<'scope, Epoch, (UsageKey, Epoch, Total)>,
+    /// Numbers of events and sums, of the additive meters.
+    pub totals: Keyed<'scope, UsageKey, (), Total>,
     /// Values of which one stands.
-    pub values: StreamVec<'scope, Epoch, ((UsageKey, Kept), Epoch, i64)>,
+    pub values: Keyed<'scope, UsageKey, Kept, i64>,
     /// Texts of which the different ones are counted.
-    pub texts: StreamVec<'scope, Epoch, ((UsageKey, u32), Epoch, i64)>,
+    pub texts: Keyed<'scope, UsageKey, u32, i64>,
 }
 
 /// Meters what stands.
@@ -96,7 +97,7 @@ pub fn contribute<'scope>(changes: StreamVec<'scope, Epoch, (Epoch, Change)>) ->
 /// The contributions of one change.
 #[derive(Default)]
 struct Ledger {
-    totals: Vec<(UsageKey, Total)>,
+    totals: Vec<((UsageKey, ()), Total)>,
     values: Vec<((UsageKey, Kept), i64)>,
     texts: Vec<((UsageKey, u32), i64)>,
 }
@@ -125,19 +126,17 @@ impl Ledger {
     fn add(&mut self, metering: &Arc<Metering>, batch: &UsageBatch, row: &UsageRow, diff: i64) {
         for route in metering.routes(row.properties).iter() {
             let key = metering.key(row.subject, route.series, row.occurred_at);
-            let mut sum = 0;
+            let value = || batch.value(row, route.column);
             match route.aggregation {
-                Aggregation::Count => sum = i128::from(diff),
+                Aggregation::Count => self.totals.push(((key, ()), Total::new(diff, i128::from(diff)))),
                 Aggregation::Sum | Aggregation::Average => {
-                    sum = batch.value(row, route.column) * i128::from(diff);
+                    self.totals.push(((key, ()), Total::new(diff, value() * i128::from(diff))));
                 }
                 Aggregation::Min | Aggregation::Max | Aggregation::Latest => {
-                    let value = batch.value(row, route.column);
-                    self.values.push(((key, Kept::new(route.aggregation, row.occurred_at, value)), diff));
+                    self.values.push(((key, Kept::new(route.aggregation, row.occurred_at, value())), diff));
                 }
-                Aggregation::UniqueCount => self.texts.push(((key, batch.value(row, route.column) as u32), diff)),
+                Aggregation::UniqueCount => self.texts.push(((key, value() as u32), diff)),
             }
-            self.totals.push((key, Total::new(diff, sum)));
         }
     }
 }

@@ -18,6 +18,7 @@ use trueup_model::fact::Epoch;
 use trueup_model::metering::{Metering, MeteringChanges};
 use trueup_model::usage::{UsageBatch, UsageRow};
 
+use crate::arrange::Keyed;
 use crate::event_index::{EventIndex, Outcome, Rows};
 
 /// What deduplication takes in, in the order of the journal.
@@ -91,7 +92,7 @@ pub struct Deduplicated<'scope> {
     /// Changes of what stands.
     pub changes: StreamVec<'scope, Epoch, (Epoch, Change)>,
     /// Changes of how many events are in which state.
-    pub states: StreamVec<'scope, Epoch, (State, Epoch, i64)>,
+    pub states: Keyed<'scope, State, (), i64>,
     /// Contradictions.
     pub conflicts: StreamVec<'scope, Epoch, (Epoch, Conflict)>,
 }
@@ -128,7 +129,7 @@ pub fn deduplicate<'scope>(
                     consolidate(&mut found.states);
                     states
                         .session(&cap)
-                        .give_iterator(found.states.into_iter().map(|(state, diff)| (state, epoch, diff)));
+                        .give_iterator(found.states.into_iter().map(|(state, diff)| ((state, ()), epoch, diff)));
                     conflicts
                         .session(&cap)
                         .give_iterator(found.conflicts.into_iter().map(|conflict| (epoch, conflict)));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use differential_dataflow::trace::Span;
+use differential_dataflow::trace::{Span, TraceReader};
 use timely::PartialOrder;
 use timely::dataflow::operators::{Capability, CapabilitySet};
 use timely::progress::Antichain;
@@ -32,11 +32,19 @@ pub struct InOrder<B> {
     waiting: BTreeMap<Epoch, (Vec<B>, Option<Arc<Turn>>)>,
     capabilities: CapabilitySet<Epoch>,
     upper: Antichain<Epoch>,
+    /// Up to where the trace was told to merge: its times, and its batches.
+    let_go: (Antichain<Epoch>, Antichain<Epoch>),
 }
 
 impl<B> Default for InOrder<B> {
     fn default() -> Self {
-        InOrder { waiting: BTreeMap::new(), capabilities: CapabilitySet::new(), upper: Antichain::from_elem(0) }
+        let start = || Antichain::from_elem(0);
+        InOrder {
+            waiting: BTreeMap::new(),
+            capabilities: CapabilitySet::new(),
+            upper: start(),
+            let_go: (start(), start()),
+        }
     }
 }
 
@@ -91,9 +99,20 @@ impl<B: Clone> InOrder<B> {
         }
     }
 
+    /// Lets the trace merge what need not be told apart any more. Tells it only news: each call
+    /// costs it some work.
+    pub fn let_go(&mut self, trace: &mut impl TraceReader<Time = Epoch>, turns: &MutableAntichain<Epoch>) {
+        let news = (self.since(turns), self.upper.clone());
+        if news != self.let_go {
+            trace.set_logical_compaction(news.0.borrow());
+            trace.set_physical_compaction(news.1.borrow());
+            self.let_go = news;
+        }
+    }
+
     /// The last epoch that need not be told apart from those before it: whatever is given out
     /// next, only the epoch before it and later ones will be read.
-    pub fn since(&self, turns: &MutableAntichain<Epoch>) -> Antichain<Epoch> {
+    fn since(&self, turns: &MutableAntichain<Epoch>) -> Antichain<Epoch> {
         let waiting = self.waiting.keys().next().copied();
         let upper = self.upper.as_option().copied();
         let to_come = turns.frontier().first().copied();

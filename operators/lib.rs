@@ -3,12 +3,13 @@
 pub mod agenda;
 pub mod arrange;
 pub mod contribute;
-pub mod crossings;
 pub mod deduplicate;
 pub mod event_index;
 mod in_order;
 pub mod map_through;
+pub mod read;
 pub mod reduce_through;
-pub mod shared;
+pub mod run;
+pub mod tally;
 pub mod total;
 pub mod touched;

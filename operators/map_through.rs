@@ -1,16 +1,16 @@
 //! Maps each record by a function of the books.
 //!
-//! Law: at every epoch the output is the input of that epoch, each record `k` with difference
-//! `d` replaced by `f(books, k, d)`, where `f` is linear in `d`. When the books change, exactly
-//! the records of those whom the change touches are mapped again: minus by the old books, plus
-//! by the new. Cost: what changed, and what is touched; the arrangement it reads is shared.
+//! Law: at every epoch the output is the input of that epoch, each record `(k, v)` with
+//! difference `d` replaced by `f(books, k, v, d)`, where `f` is linear in `d`. When the books
+//! change, exactly the records of those whom the change touches are mapped again: minus by the
+//! old books, plus by the new. Cost: what changed, and what is touched; the arrangement it reads
+//! is shared.
 
 use std::sync::Arc;
 
 use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::{Abelian, Semigroup};
-use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::{Cursor, Navigable, TraceReader, cursor};
+use differential_dataflow::trace::TraceReader;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
@@ -18,29 +18,37 @@ use timely::dataflow::operators::generic::Operator;
 use trueup_model::books::{Targets, Turn};
 use trueup_model::fact::Epoch;
 
+use crate::arrange::{Arrangement, Records, at_epoch, epochs};
 use crate::in_order::InOrder;
-use crate::shared::{KeyBatch, KeyTrace, accumulate};
+use crate::read::Reader;
+use crate::run::Run;
+use crate::tally::Tally;
 use crate::touched::{Lead, Leads};
 
-/// Maps `records` by `map`, which is handed the books, a record, its difference, and where to
-/// put the results. `leads` tells from a turn whose records to map again.
-pub fn map_through<'scope, K, R, D, R2>(
-    records: Arranged<'scope, TraceAgent<KeyTrace<K, R>>>,
+/// A function of the books: is handed them, a key, a value, its difference, and where to put
+/// the results.
+pub type Map<K, V, R, D, R2> = fn(&mut Targets, &K, &V, &R, &mut Tally<D, R2>);
+
+/// Maps `records` by `map`. `leads` tells from a turn whose records to map again.
+pub fn map_through<'scope, K, V, R, D, R2>(
+    records: Arrangement<'scope, K, V, R>,
     turns: StreamVec<'scope, Epoch, (Epoch, Arc<Turn>)>,
     name: &str,
-    leads: impl Fn(&Turn) -> Leads + 'static,
-    mut map: impl FnMut(&mut Targets, &K, &R, &mut dyn FnMut(D, R2)) + 'static,
-) -> StreamVec<'scope, Epoch, (D, Epoch, R2)>
+    leads: fn(&Turn) -> Leads,
+    map: Map<K, V, R, D, R2>,
+) -> Records<'scope, D, R2>
 where
     K: ExchangeData + Lead,
-    R: ExchangeData + Abelian + Semigroup,
-    D: Clone + Ord + 'static,
-    R2: Abelian + Clone + 'static,
+    V: ExchangeData,
+    R: ExchangeData + Abelian,
+    D: Clone + Eq + 'static,
+    R2: Semigroup + 'static,
 {
     let mut trace = records.trace;
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
-        let mut in_order = InOrder::<KeyBatch<K, R>>::default();
+        let mut in_order = InOrder::<Run<K, V, R>>::default();
         let mut targets = Targets::default();
+        let mut tally = Tally::default();
         move |(records, records_frontier), (turns, turns_frontier), output| {
             records.for_each(|cap, spans| {
                 in_order.hold(&cap.retain_stamp(0));
@@ -52,131 +60,71 @@ where
             });
             while let Some(step) = in_order.next([records_frontier, turns_frontier]) {
                 let mut session = output.session(&step.capability);
-                let mut run = Run::new(|target, diff| session.give((target, step.epoch, diff)));
+                let mut send = |tally: &mut Tally<D, R2>| {
+                    session.give_iterator(tally.drain().map(|(target, diff)| (target, step.epoch, diff)));
+                };
                 if let Some(turn) = step.turn {
                     let leads = leads(&turn);
                     trace.advance_upper(in_order.upper());
-                    let touched = if leads.is_empty() {
-                        Vec::new()
-                    } else {
-                        let batches = trace.batches_through(in_order.upper().borrow());
-                        let batches = batches.expect("batches meet at each upper that was announced");
-                        read_leads(batches, &leads, step.epoch)
-                    };
-                    for (key, diff) in &touched {
-                        let mut minus = diff.clone();
-                        minus.negate();
-                        map(&mut targets, key, &minus, &mut |target, diff| run.put(target, diff));
+                    let mut touched = Vec::new();
+                    if !leads.is_empty() {
+                        let runs = trace.batches_through(in_order.upper().borrow());
+                        let runs = runs.expect("runs meet at each upper that was announced");
+                        touched = read_leads(&runs, &leads, step.epoch);
+                    }
+                    for (key, value, diff) in &mut touched {
+                        diff.negate();
+                        map(&mut targets, key, value, diff, &mut tally);
+                        diff.negate();
                     }
                     targets.turn(turn.books.clone());
-                    for (key, diff) in &touched {
-                        map(&mut targets, key, diff, &mut |target, diff| run.put(target, diff));
+                    for (key, value, diff) in &touched {
+                        map(&mut targets, key, value, diff, &mut tally);
                     }
+                    send(&mut tally);
                 }
-                for batch in &step.batches {
-                    read_epoch(batch, step.epoch, |key, diff| {
-                        map(&mut targets, key, diff, &mut |target, diff| run.put(target, diff));
-                    });
+                for run in &step.batches {
+                    let mut lead = None;
+                    for ((key, value), _, diff) in at_epoch(run, step.epoch) {
+                        if lead.replace(key.lead()) != Some(key.lead()) || tally.is_full() {
+                            send(&mut tally);
+                        }
+                        map(&mut targets, key, value, diff, &mut tally);
+                    }
+                    send(&mut tally);
                 }
-                run.finish();
             }
             in_order.release();
             trace.advance_upper(in_order.upper());
-            trace.set_logical_compaction(in_order.since(turns_frontier).borrow());
-            trace.set_physical_compaction(in_order.upper().borrow());
+            in_order.let_go(&mut trace, turns_frontier);
         }
     })
 }
 
-/// Adds up the differences of neighbours with the same target before they are sent: records
-/// that lie together mostly map together.
-struct Run<D, R, F: FnMut(D, R)> {
-    pending: Option<(D, R)>,
-    give: F,
-}
-
-impl<D: Ord, R: Semigroup, F: FnMut(D, R)> Run<D, R, F> {
-    fn new(give: F) -> Self {
-        Run { pending: None, give }
-    }
-
-    fn put(&mut self, target: D, diff: R) {
-        match &mut self.pending {
-            Some((last, sum)) if *last == target => sum.plus_equals(&diff),
-            _ => {
-                if let Some((last, sum)) = self.pending.replace((target, diff)) {
-                    (self.give)(last, sum);
-                }
-            }
-        }
-    }
-
-    fn finish(mut self) {
-        if let Some((last, sum)) = self.pending.take() {
-            (self.give)(last, sum);
-        }
-    }
-}
-
 /// The records of the leads as of just before `epoch`.
-fn read_leads<K, R>(batches: Vec<KeyBatch<K, R>>, leads: &Leads, epoch: Epoch) -> Vec<(K, R)>
+fn read_leads<K, V, R>(runs: &[Run<K, V, R>], leads: &Leads, epoch: Epoch) -> Vec<(K, V, R)>
 where
     K: ExchangeData + Lead,
+    V: ExchangeData,
     R: ExchangeData + Semigroup,
 {
     let mut records = Vec::new();
     let Some(as_of) = epoch.checked_sub(1) else { return records };
-    let (mut cursor, storage) = cursor::cursor_list(batches);
-    match leads {
-        Leads::All => {
-            while let Some(key) = cursor.get_key(&storage) {
-                records.extend(accumulate(&mut cursor, &storage, as_of).map(|diff| (key.clone(), diff)));
-                cursor.step_key(&storage);
-            }
+    let mut reader = Reader::new(runs.iter());
+    let mut read = |reader: &mut Reader<'_, K, V, R>, lead: Option<u32>| {
+        while let Some((key, value)) = reader.next().filter(|(key, _)| lead.is_none_or(|lead| key.lead() == lead)) {
+            let [sum] = reader.sums(key, value, [as_of]);
+            records.extend(sum.map(|sum| (key.clone(), value.clone(), sum)));
         }
+    };
+    match leads {
+        Leads::All => read(&mut reader, None),
         Leads::Some(leads) => {
             for &lead in leads {
-                cursor.seek_key(&storage, &K::first(lead));
-                while let Some(key) = cursor.get_key(&storage).filter(|key| key.lead() == lead) {
-                    records.extend(accumulate(&mut cursor, &storage, as_of).map(|diff| (key.clone(), diff)));
-                    cursor.step_key(&storage);
-                }
+                reader.seek(&K::first(lead));
+                read(&mut reader, Some(lead));
             }
         }
     }
     records
-}
-
-/// Calls `each` with the updates of one epoch.
-fn read_epoch<K, R>(batch: &KeyBatch<K, R>, epoch: Epoch, mut each: impl FnMut(&K, &R))
-where
-    K: ExchangeData,
-    R: ExchangeData + Semigroup,
-{
-    let mut cursor = batch.cursor();
-    while let Some(key) = cursor.get_key(batch) {
-        cursor.map_times(batch, |time, diff| {
-            if *time == epoch {
-                each(key, diff);
-            }
-        });
-        cursor.step_key(batch);
-    }
-}
-
-/// The different times of a batch.
-fn epochs<K, R>(batch: &KeyBatch<K, R>) -> Vec<Epoch>
-where
-    K: ExchangeData,
-    R: ExchangeData + Semigroup,
-{
-    let mut epochs = std::collections::BTreeSet::new();
-    let mut cursor = batch.cursor();
-    while cursor.key_valid(batch) {
-        cursor.map_times(batch, |time, _| {
-            epochs.insert(*time);
-        });
-        cursor.step_key(batch);
-    }
-    epochs.into_iter().collect()
 }

@@ -5,26 +5,29 @@
 //! worked out again when its values change, or when the books change and it is touched: minus
 //! what it gave before, plus what it gives now. What it gave before is not kept but computed
 //! again from the arrangement and the books of before. Time is totally ordered.
+//!
+//! A reduction may also tell of the change itself, such as a level that was crossed: such a
+//! record is put out once and never taken back.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use differential_dataflow::ExchangeData;
 use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::difference::{Abelian, Semigroup};
-use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::cursor::{CursorList, cursor_list};
-use differential_dataflow::trace::{Cursor, Navigable, TraceReader};
+use differential_dataflow::trace::TraceReader;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 use trueup_model::books::{Targets, Turn};
 use trueup_model::fact::Epoch;
-use trueup_model::identity::stable_hash;
+use trueup_model::identity::home;
 
+use crate::arrange::{Arrangement, Records, at_epoch, epochs};
 use crate::in_order::InOrder;
-use crate::shared::{SharedCursor, ValBatch, ValTrace};
+use crate::read::Reader;
+use crate::run::Run;
+use crate::tally::Tally;
 use crate::touched::{Lead, Leads};
 
 /// Where to go after a value that is there.
@@ -33,8 +36,18 @@ pub enum Next<V> {
     Step,
     /// To the first value that is not less.
     Seek(V),
-    /// No further: what follows does not matter.
-    Stop,
+}
+
+/// A key and what is under it, before an epoch and since.
+pub struct Change<'a, K, V, R> {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The key.
+    pub key: &'a K,
+    /// Its values before.
+    pub before: &'a [(V, R)],
+    /// Its values now.
+    pub after: &'a [(V, R)],
 }
 
 /// How a reduction reads and computes.
@@ -48,17 +61,64 @@ pub struct Reduction<K, V, R, D, R2> {
     pub keys: fn(&Turn) -> Vec<K>,
     /// Which values matter.
     pub next: fn(&V) -> Next<V>,
-    /// The function; results are put into the vector, in any order.
+    /// What a change of a key gives; results are put into the vector, in any order.
     #[allow(clippy::type_complexity)]
-    pub compute: fn(&mut Targets, &K, &[(V, R)], &mut Vec<(D, R2)>),
+    pub change: fn(&mut BooksOfBoth, &Change<'_, K, V, R>, &mut Vec<(D, R2)>),
+}
+
+/// The books before an epoch and those since; mostly they are the same.
+#[derive(Default)]
+pub struct BooksOfBoth {
+    /// Those since.
+    now: Targets,
+    /// Those before, where they say something else.
+    before: Option<Targets>,
+}
+
+impl BooksOfBoth {
+    /// The books before the epoch.
+    pub fn before(&mut self) -> &mut Targets {
+        self.before.as_mut().unwrap_or(&mut self.now)
+    }
+
+    /// The books since.
+    pub fn now(&mut self) -> &mut Targets {
+        &mut self.now
+    }
+
+    /// Puts what `compute` gives now, less what it gave before.
+    pub fn difference<K, V, R, D, R2: Abelian>(
+        &mut self,
+        change: &Change<'_, K, V, R>,
+        results: &mut Vec<(D, R2)>,
+        compute: fn(&mut Targets, &K, &[(V, R)], &mut Vec<(D, R2)>),
+    ) {
+        let start = results.len();
+        compute(self.before(), change.key, change.before, results);
+        results[start..].iter_mut().for_each(|(_, diff)| diff.negate());
+        compute(&mut self.now, change.key, change.after, results);
+    }
+
+    /// Goes on to the books of a turn.
+    fn turn(&mut self, turn: &Turn) {
+        let before = self.now.books().clone();
+        let says_the_same = Arc::ptr_eq(&before.catalog, &turn.books.catalog) && turn.invoices.is_empty();
+        self.before = (!says_the_same).then(|| Targets::under(before));
+        self.now.turn(turn.books.clone());
+    }
+
+    /// The epoch is over.
+    fn settle(&mut self) {
+        self.before = None;
+    }
 }
 
 /// Reduces `records` by key.
 pub fn reduce_through<'scope, K, V, R, D, R2>(
-    records: Arranged<'scope, TraceAgent<ValTrace<K, V, R>>>,
+    records: Arrangement<'scope, K, V, R>,
     turns: StreamVec<'scope, Epoch, (Epoch, Arc<Turn>)>,
     reduction: Reduction<K, V, R, D, R2>,
-) -> StreamVec<'scope, Epoch, (D, Epoch, R2)>
+) -> Records<'scope, D, R2>
 where
     K: ExchangeData + Lead,
     V: ExchangeData,
@@ -69,12 +129,13 @@ where
     let mut trace = records.trace;
     let name = reduction.name;
     let scope = records.stream.scope();
-    let (worker, workers) = (scope.index() as u64, scope.peers() as u64);
-    let is_here = move |key: &K| stable_hash(key.lead(), 0) % workers == worker;
+    let (worker, workers) = (scope.index(), scope.peers());
+    let is_here = move |key: &K| home(key.lead(), workers) == worker;
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
-        let mut in_order = InOrder::<ValBatch<K, V, R>>::default();
-        let (mut old_targets, mut new_targets) = (Targets::default(), Targets::default());
-        let mut results = Vec::new();
+        let mut in_order = InOrder::<Run<K, V, R>>::default();
+        let mut books = BooksOfBoth::default();
+        let (mut results, mut tally) = (Vec::new(), Tally::default());
+        let mut values = Values::default();
         move |(records, records_frontier), (turns, turns_frontier), output| {
             records.for_each(|cap, spans| {
                 in_order.hold(&cap.retain_stamp(0));
@@ -88,48 +149,51 @@ where
                 let mut keys = changed_keys(&step.batches, step.epoch);
                 let mut leads = Leads::none();
                 if let Some(turn) = &step.turn {
-                    new_targets.turn(turn.books.clone());
+                    books.turn(turn);
                     leads = (reduction.leads)(turn);
                     keys.extend((reduction.keys)(turn).into_iter().filter(is_here));
                 }
                 if !keys.is_empty() || !leads.is_empty() {
                     trace.advance_upper(in_order.upper());
-                    let batches = trace.batches_through(in_order.upper().borrow());
-                    let batches = batches.expect("batches meet at each upper that was announced");
-                    let mut reader = Reader::new(batches, reduction.next);
-                    reader.touched_keys(&leads, &mut keys);
+                    let runs = trace.batches_through(in_order.upper().borrow());
+                    let runs = runs.expect("runs meet at each upper that was announced");
+                    touched_keys(&runs, &leads, &mut keys);
                     keys.sort_unstable();
                     keys.dedup();
+                    let mut reader = Reader::new(runs.iter());
                     let mut session = output.session(&step.capability);
+                    let mut send = |tally: &mut Tally<D, R2>| {
+                        session.give_iterator(tally.drain().map(|(result, diff)| (result, step.epoch, diff)));
+                    };
+                    let mut lead = None;
                     for key in &keys {
-                        reader.read(key, step.epoch);
-                        (reduction.compute)(&mut old_targets, key, &reader.before.values, &mut results);
-                        results.iter_mut().for_each(|(_, diff)| diff.negate());
-                        (reduction.compute)(&mut new_targets, key, &reader.after.values, &mut results);
+                        if lead.replace(key.lead()) != Some(key.lead()) || tally.is_full() {
+                            send(&mut tally);
+                        }
+                        values.read(&mut reader, key, step.epoch, reduction.next);
+                        let change = Change {
+                            epoch: step.epoch,
+                            key,
+                            before: &values.before.values,
+                            after: &values.after.values,
+                        };
+                        (reduction.change)(&mut books, &change, &mut results);
                         consolidate(&mut results);
-                        session.give_iterator(results.drain(..).map(|(result, diff)| (result, step.epoch, diff)));
+                        results.drain(..).for_each(|(result, diff)| tally.put(result, diff));
                     }
+                    send(&mut tally);
                 }
-                old_targets.turn(new_targets.books().clone());
+                books.settle();
             }
             in_order.release();
             trace.advance_upper(in_order.upper());
-            trace.set_logical_compaction(in_order.since(turns_frontier).borrow());
-            trace.set_physical_compaction(in_order.upper().borrow());
+            in_order.let_go(&mut trace, turns_frontier);
         }
     })
 }
 
-type Cursors<K, V, R> = CursorList<SharedCursor<<InnerBatch<K, V, R> as Navigable>::Cursor>>;
-type InnerBatch<K, V, R> = differential_dataflow::trace::implementations::ord_neu::OrdValBatch<
-    differential_dataflow::trace::implementations::Vector<((K, V), Epoch, R)>,
->;
-
-/// Reads the values of keys as of just before an epoch and as of it.
-struct Reader<K: ExchangeData, V: ExchangeData, R: ExchangeData + Semigroup> {
-    cursor: Cursors<K, V, R>,
-    storage: Vec<ValBatch<K, V, R>>,
-    next: fn(&V) -> Next<V>,
+/// The values of a key that matter, as of just before an epoch and as of it.
+struct Values<V, R> {
     before: Side<V, R>,
     after: Side<V, R>,
 }
@@ -137,180 +201,88 @@ struct Reader<K: ExchangeData, V: ExchangeData, R: ExchangeData + Semigroup> {
 /// The values that matter as of one epoch.
 struct Side<V, R> {
     values: Vec<(V, R)>,
-    /// From where on values matter still.
-    from: From<V>,
+    /// From where on values matter again; none: from here on.
+    from: Option<V>,
 }
 
-enum From<V> {
-    Here,
-    Value(V),
-    Nowhere,
+impl<V, R> Default for Values<V, R> {
+    fn default() -> Self {
+        let side = || Side { values: Vec::new(), from: None };
+        Values { before: side(), after: side() }
+    }
 }
 
 impl<V: Ord + Clone, R: Semigroup> Side<V, R> {
-    fn new() -> Self {
-        Side { values: Vec::new(), from: From::Here }
-    }
-
     fn clear(&mut self) {
         self.values.clear();
-        self.from = From::Here;
-    }
-
-    fn matters(&self, value: &V) -> bool {
-        match &self.from {
-            From::Here => true,
-            From::Value(from) => from <= value,
-            From::Nowhere => false,
-        }
+        self.from = None;
     }
 
     fn take(&mut self, value: &V, sum: Option<R>, next: fn(&V) -> Next<V>) {
+        if self.from.as_ref().is_some_and(|from| value < from) {
+            return;
+        }
         // The place was reached; from here on each value is looked at again.
-        self.from = From::Here;
-        let Some(sum) = sum.filter(|sum| !sum.is_zero()) else { return };
+        self.from = None;
+        let Some(sum) = sum else { return };
         self.values.push((value.clone(), sum));
-        self.from = match next(value) {
-            Next::Step => From::Here,
-            Next::Seek(target) => From::Value(target),
-            Next::Stop => From::Nowhere,
-        };
+        if let Next::Seek(from) = next(value) {
+            self.from = Some(from);
+        }
     }
 }
 
-impl<K, V, R> Reader<K, V, R>
+impl<V: Ord + Clone, R: Semigroup> Values<V, R> {
+    /// Reads a key, not less than the one before.
+    fn read<K: Ord>(&mut self, reader: &mut Reader<'_, K, V, R>, key: &K, epoch: Epoch, next: fn(&V) -> Next<V>) {
+        self.before.clear();
+        self.after.clear();
+        reader.seek(key);
+        while let Some(value) = reader.value(key) {
+            let [before, after] = reader.sums(key, value, [epoch.saturating_sub(1), epoch]);
+            self.before.take(value, before, next);
+            self.after.take(value, after, next);
+            if let (Some(one), Some(other)) = (&self.before.from, &self.after.from) {
+                reader.seek_value(key, one.min(other));
+            }
+        }
+    }
+}
+
+/// Adds the keys of the leads.
+fn touched_keys<K, V, R>(runs: &[Run<K, V, R>], leads: &Leads, keys: &mut Vec<K>)
 where
     K: ExchangeData + Lead,
     V: ExchangeData,
     R: ExchangeData + Semigroup,
 {
-    fn new(batches: Vec<ValBatch<K, V, R>>, next: fn(&V) -> Next<V>) -> Self {
-        let (cursor, storage) = cursor_list(batches);
-        Reader { cursor, storage, next, before: Side::new(), after: Side::new() }
-    }
-
-    /// Adds the keys of the leads.
-    fn touched_keys(&mut self, leads: &Leads, keys: &mut Vec<K>) {
-        if leads.is_empty() {
-            return;
+    let mut reader = Reader::new(runs.iter());
+    let mut read = |reader: &mut Reader<'_, K, V, R>, lead: Option<u32>| {
+        while let Some((key, _)) = reader.next().filter(|(key, _)| lead.is_none_or(|lead| key.lead() == lead)) {
+            keys.push(key.clone());
+            reader.pass_key(key);
         }
-        match leads {
-            Leads::All => {
-                while let Some(key) = self.cursor.get_key(&self.storage) {
-                    keys.push(key.clone());
-                    self.cursor.step_key(&self.storage);
-                }
-            }
-            Leads::Some(leads) => {
-                for &lead in leads {
-                    self.cursor.seek_key(&self.storage, &K::first(lead));
-                    while let Some(key) = self.cursor.get_key(&self.storage).filter(|key| key.lead() == lead) {
-                        keys.push(key.clone());
-                        self.cursor.step_key(&self.storage);
-                    }
-                }
-            }
-        }
-        self.cursor.rewind_keys(&self.storage);
-    }
-
-    /// Reads a key, not less than the one before.
-    fn read(&mut self, key: &K, epoch: Epoch) {
-        self.before.clear();
-        self.after.clear();
-        let (cursor, storage) = (&mut self.cursor, &self.storage);
-        cursor.seek_key(storage, key);
-        if cursor.get_key(storage) != Some(key) {
-            return;
-        }
-        while let Some(value) = cursor.get_val(storage) {
-            let matters = [self.before.matters(value), self.after.matters(value)];
-            if matters != [false, false] {
-                let (before, after) = accumulate_around(cursor, storage, epoch);
-                if matters[0] {
-                    self.before.take(value, before, self.next);
-                }
-                if matters[1] {
-                    self.after.take(value, after, self.next);
-                }
-            }
-            match (&self.before.from, &self.after.from) {
-                (From::Nowhere, From::Nowhere) => return,
-                (From::Value(one), From::Value(other)) => cursor.seek_val(storage, one.min(other)),
-                (From::Value(from), From::Nowhere) | (From::Nowhere, From::Value(from)) => {
-                    cursor.seek_val(storage, from);
-                }
-                _ => cursor.step_val(storage),
+    };
+    match leads {
+        Leads::All => read(&mut reader, None),
+        Leads::Some(leads) => {
+            for &lead in leads {
+                reader.seek(&K::first(lead));
+                read(&mut reader, Some(lead));
             }
         }
     }
 }
 
-/// What the cursor's present value adds up to just before an epoch, and as of it.
-fn accumulate_around<C>(cursor: &mut C, storage: &C::Storage, epoch: Epoch) -> (Option<C::Diff>, Option<C::Diff>)
-where
-    C: Cursor<Time = Epoch>,
-    C::Diff: for<'a> Semigroup<C::DiffGat<'a>>,
-{
-    let (mut before, mut after): (Option<C::Diff>, Option<C::Diff>) = (None, None);
-    cursor.map_times(storage, |time, diff| {
-        let add = |sum: &mut Option<C::Diff>| match sum {
-            Some(sum) => sum.plus_equals(&diff),
-            None => *sum = Some(C::owned_diff(diff)),
-        };
-        let time = C::owned_time(time);
-        if time < epoch {
-            add(&mut before);
-        }
-        if time <= epoch {
-            add(&mut after);
-        }
-    });
-    (before, after)
-}
-
-/// The keys with updates at one epoch; several batches may have the same ones.
-fn changed_keys<K, V, R>(batches: &[ValBatch<K, V, R>], epoch: Epoch) -> Vec<K>
-where
-    K: ExchangeData,
-    V: ExchangeData,
-    R: ExchangeData + Semigroup,
-{
-    let mut keys = Vec::new();
-    for batch in batches {
-        let mut cursor = batch.cursor();
-        while let Some(key) = cursor.get_key(batch) {
-            let mut is_changed = false;
-            while cursor.val_valid(batch) && !is_changed {
-                cursor.map_times(batch, |time, _| is_changed |= *time == epoch);
-                cursor.step_val(batch);
-            }
-            if is_changed {
+/// The keys with updates at one epoch; several runs may have the same ones.
+fn changed_keys<K: Clone + PartialEq, V, R>(runs: &[Run<K, V, R>], epoch: Epoch) -> Vec<K> {
+    let mut keys: Vec<K> = Vec::new();
+    for run in runs {
+        for ((key, _), _, _) in at_epoch(run, epoch) {
+            if keys.last() != Some(key) {
                 keys.push(key.clone());
             }
-            cursor.step_key(batch);
         }
     }
     keys
-}
-
-/// The different times of a batch.
-fn epochs<K, V, R>(batch: &ValBatch<K, V, R>) -> Vec<Epoch>
-where
-    K: ExchangeData,
-    V: ExchangeData,
-    R: ExchangeData + Semigroup,
-{
-    let mut epochs = BTreeSet::new();
-    let mut cursor = batch.cursor();
-    while cursor.key_valid(batch) {
-        while cursor.val_valid(batch) {
-            cursor.map_times(batch, |time, _| {
-                epochs.insert(*time);
-            });
-            cursor.step_val(batch);
-        }
-        cursor.step_key(batch);
-    }
-    epochs.into_iter().collect()
 }

@@ -58,38 +58,42 @@ impl Abelian for Total {
     }
 }
 
-/// How far what the books say lies from what was issued.
+/// What stands on invoices, as a difference: lines, a quantity and money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Gap {
-    /// In quantity, in units of 10^-12.
+pub struct Billed {
+    /// How many lines; negative only inside a difference.
+    pub lines: i64,
+    /// The quantity, in units of 10^-12.
     pub quantity: i128,
-    /// In money, in units of 10^-12.
-    pub billed: i128,
+    /// The money, in units of 10^-12.
+    pub money: i128,
 }
 
-impl IsZero for Gap {
+impl IsZero for Billed {
     fn is_zero(&self) -> bool {
-        self.quantity == 0 && self.billed == 0
+        self.lines == 0 && self.quantity == 0 && self.money == 0
     }
 }
 
-impl Semigroup for Gap {
-    fn plus_equals(&mut self, other: &Gap) {
+impl Semigroup for Billed {
+    fn plus_equals(&mut self, other: &Billed) {
+        self.lines += other.lines;
         self.quantity += other.quantity;
-        self.billed += other.billed;
+        self.money += other.money;
     }
 }
 
-impl Monoid for Gap {
-    fn zero() -> Gap {
-        Gap::default()
+impl Monoid for Billed {
+    fn zero() -> Billed {
+        Billed::default()
     }
 }
 
-impl Abelian for Gap {
+impl Abelian for Billed {
     fn negate(&mut self) {
+        self.lines = -self.lines;
         self.quantity = -self.quantity;
-        self.billed = -self.billed;
+        self.money = -self.money;
     }
 }
 

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use trueup_model::books::Books;
-use trueup_model::catalog::Touched;
-use trueup_model::charge::{Charge, Group, InvoiceKey};
-use trueup_model::grain::{Grain, Interval};
+use trueup_model::books::Turn;
+use trueup_model::charge::Group;
+use trueup_model::grain::Grain;
 use trueup_model::metering::UsageKey;
 
 /// A record that belongs to somebody.
@@ -40,13 +39,19 @@ impl Leads {
         matches!(self, Leads::Some(leads) if leads.is_empty())
     }
 
-    /// The customers whom a change touches.
-    pub fn customers(touched: &Touched) -> Leads {
-        if touched.all { Leads::All } else { Leads::Some(touched.customers.clone()) }
+    /// The customers whom a turn touches: whom a change of the catalog concerns, and for whom
+    /// something was issued.
+    pub fn customers(turn: &Turn) -> Leads {
+        if turn.touched.all {
+            return Leads::All;
+        }
+        let billed = turn.invoices.iter().map(|key| key.customer);
+        Leads::Some(turn.touched.customers.iter().copied().chain(billed).collect())
     }
 
-    /// The subjects whom a change touches, by themselves or through their customer.
-    pub fn subjects(touched: &Touched, books: &Books) -> Leads {
+    /// The subjects whom a turn touches, by themselves or through their customer.
+    pub fn subjects(turn: &Turn) -> Leads {
+        let Turn { books, touched, .. } = turn;
         if touched.all {
             return Leads::All;
         }
@@ -75,16 +80,6 @@ impl Lead for UsageKey {
     }
 }
 
-impl Lead for (UsageKey, u32) {
-    fn lead(&self) -> u32 {
-        self.0.subject
-    }
-
-    fn first(lead: u32) -> Self {
-        (UsageKey::first(lead), 0)
-    }
-}
-
 impl Lead for Group {
     fn lead(&self) -> u32 {
         self.customer
@@ -102,31 +97,5 @@ impl Lead for (Group, Grain, u32) {
 
     fn first(lead: u32) -> Self {
         (Group::first(lead), Grain(0), 0)
-    }
-}
-
-impl Lead for InvoiceKey {
-    fn lead(&self) -> u32 {
-        self.customer
-    }
-
-    fn first(lead: u32) -> Self {
-        InvoiceKey { customer: lead, ..InvoiceKey::default() }
-    }
-}
-
-impl Lead for Charge {
-    fn lead(&self) -> u32 {
-        self.group.customer
-    }
-
-    fn first(lead: u32) -> Self {
-        Charge {
-            group: Group::first(lead),
-            service: Interval::default(),
-            quantity: i128::MIN,
-            amount: i128::MIN,
-            billed: i128::MIN,
-        }
     }
 }

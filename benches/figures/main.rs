@@ -29,9 +29,9 @@ struct Arguments {
     /// Only subjects whose name contains this, such as `core_2w` or `ndjson`.
     #[arg(long, default_value = "")]
     only: String,
-    /// For how many epochs back changes can be told, where it is not the default.
+    /// For how many events back changes can be told, where it is not the default.
     #[arg(long)]
-    retention: Option<u64>,
+    retention_events: Option<u64>,
     /// Lists the subjects instead of running them.
     #[arg(long)]
     list: bool,
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<(), String> {
-    let subjects = plan::subjects(arguments.events, arguments.retention);
+    let subjects = plan::subjects(arguments.events, arguments.retention_events);
     if let Some(name) = &arguments.alone {
         let subject =
             subjects.iter().find(|subject| subject.name() == *name).ok_or(format!("there is no subject {name}"))?;
@@ -86,8 +86,8 @@ fn run_alone(arguments: &Arguments, subject: &Subject) -> Result<Vec<Measured>, 
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(own);
     command.args(["--events", &arguments.events.to_string(), "--alone", &subject.name()]);
-    if let Some(retention) = arguments.retention {
-        command.args(["--retention", &retention.to_string()]);
+    if let Some(retention_events) = arguments.retention_events {
+        command.args(["--retention-events", &retention_events.to_string()]);
     }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
     if !output.status.success() {

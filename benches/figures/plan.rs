@@ -24,8 +24,8 @@ pub struct Subject {
     pub epoch_events: u64,
     /// How many events are loaded.
     pub events: u64,
-    /// For how many epochs back changes can be told; none: as by default.
-    pub retention: Option<u64>,
+    /// For how many events back changes can be told; none: as by default.
+    pub retention_events: Option<u64>,
     /// Whether small changes to the loaded state are timed.
     pub is_live: bool,
 }
@@ -46,14 +46,14 @@ impl Subject {
 }
 
 /// The subjects, the most important first.
-pub fn subjects(events: u64, retention: Option<u64>) -> Vec<Subject> {
+pub fn subjects(events: u64, retention_events: Option<u64>) -> Vec<Subject> {
     let batches = |outputs, workers, epoch_events, events, is_live| Subject {
         from: From::Batches,
         outputs,
         workers,
         epoch_events,
         events,
-        retention,
+        retention_events,
         is_live,
     };
     let mut subjects = vec![

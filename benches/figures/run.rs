@@ -88,7 +88,7 @@ struct Run<'a> {
 /// Runs a subject in this process.
 pub fn run(subject: &Subject) -> Result<Vec<Measured>, RunError> {
     let mut setup = feeding::setup(subject.workers);
-    setup.retention = subject.retention.unwrap_or(setup.retention);
+    setup.retention.events = subject.retention_events.unwrap_or(setup.retention.events);
     let engine = feeding::start(subject.outputs, setup)?;
     let mut run = Run { subject, events: Events::new(subject.events), engine, measured: Vec::new() };
     run.load()?;

@@ -36,8 +36,7 @@ const TICK: Duration = Duration::from_secs(60);
 pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = Config::read(&arguments.config).map_err(Failure::Input)?;
     config.address = arguments.address.unwrap_or(config.address);
-    let setup =
-        Setup { workers: config.workers, clock: Clock::Wall, retention: config.retention_epochs, ..Setup::default() };
+    let setup = Setup { workers: config.workers, clock: Clock::Wall, retention: config.retention, ..Setup::default() };
     let engine = Engine::start(setup);
     load_catalog(&engine, &config.catalog, None)?;
     let loaded = load_events(&engine, &EventFiles { events: config.events, mapping: config.mappings })?;

@@ -18,10 +18,11 @@ use trueup_model::grain::{Grain, Micros, show_micros};
 use trueup_model::metering::Metering;
 use trueup_model::usage::{EventBatch, Reason, Refused, UsageBatch, UsageRow};
 use trueup_operators::deduplicate::Intake;
-use trueup_operators::total::Gap;
+use trueup_operators::total::Billed;
 
 use super::clock::Clock;
 use super::graph::EpochInput;
+use super::retention::{Past, Retention};
 
 /// What somebody wants accepted.
 #[derive(Clone, Debug)]
@@ -107,6 +108,7 @@ pub struct Door {
     workers: Vec<SyncSender<Arc<EpochInput>>>,
     clock: Clock,
     acceptance: Acceptance,
+    past: Past,
     rows: u64,
 }
 
@@ -119,7 +121,7 @@ struct Draft {
     facts: Vec<Fact>,
     batches: Vec<Arc<UsageBatch>>,
     refused: Vec<Arc<Refused>>,
-    issued: Vec<((Group, Grain), Gap)>,
+    issued: Vec<((Group, Grain), Billed)>,
     rows: u64,
     catalog_changed: bool,
 }
@@ -131,6 +133,7 @@ impl Door {
         workers: Vec<SyncSender<Arc<EpochInput>>>,
         clock: Clock,
         acceptance: Acceptance,
+        retention: Retention,
     ) -> Door {
         Door {
             dictionary: Dictionary::default(),
@@ -140,6 +143,7 @@ impl Door {
             workers,
             clock,
             acceptance,
+            past: Past::new(retention),
             rows: 0,
         }
     }
@@ -279,14 +283,15 @@ impl Door {
             draft.books.catalog = Arc::new(draft.catalog);
         }
         intake.extend(self.meter(&draft.books.catalog, draft.catalog_changed));
-        let accepted = draft.batches.iter().map(|batch| batch.rows.len() as u64).sum();
+        let accepted: u64 = draft.batches.iter().map(|batch| batch.rows.len() as u64).sum();
         intake.extend(draft.batches.into_iter().map(Intake::Usage));
         draft.books.names = self.dictionary.names().clone();
         self.books = Arc::new(draft.books);
         self.rows = draft.rows;
         let turn = Arc::new(Turn { books: self.books.clone(), touched: draft.touched, invoices: draft.invoices });
         let refused = draft.refused.len() as u64;
-        let input = Arc::new(EpochInput { epoch, intake, turn, refused: draft.refused, issued: draft.issued });
+        let oldest = self.past.pass(epoch, accepted);
+        let input = Arc::new(EpochInput { epoch, oldest, intake, turn, refused: draft.refused, issued: draft.issued });
         for worker in &self.workers {
             worker.send(input.clone()).map_err(|_| DoorError::Stopped)?;
         }
@@ -363,8 +368,8 @@ fn take_document(draft: &mut Draft, document: Document) -> Result<(), DoorError>
     for line in &document.lines {
         let feature = catalog.features.id(&line.feature).ok_or_else(|| refuse("a feature is not in the catalog"))?;
         let group = Group { customer, subscription, period: key.period, feature };
-        let gap = Gap { quantity: line.quantity, billed: line.billed };
-        draft.issued.push(((group, edge(line.service_start)?), gap));
+        let billed = Billed { lines: 0, quantity: line.quantity, money: line.billed };
+        draft.issued.push(((group, edge(line.service_start)?), billed));
     }
     let total = before.as_ref().map_or(0, |issued| issued.total) + document.total();
     let issued = match before {

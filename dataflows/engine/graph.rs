@@ -1,42 +1,43 @@
 //! The whole dataflow, built the same way on every worker.
 //!
 //! ```text
-//!  intake ── metering ── totals ─┬─ rating ── invoicing ── invoices, corrections
-//!  turns ──────┴── agenda ──┘    └─ entitlements ── quotas, crossings
+//!  intake ── metering ──┬── totals ── invoicing ── invoices, corrections, crossings
+//!  turns ──────┴── agenda ┘
 //! ```
 
 use std::sync::Arc;
 
-use differential_dataflow::operators::arrange::TraceAgent;
+use differential_dataflow::difference::{Abelian, Semigroup};
 use differential_dataflow::trace::TraceReader;
-use differential_dataflow::trace::implementations::spine_fueled::{Spine, SpineBatch};
+use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Input, Map};
-use timely::dataflow::operators::{Concat, Probe, probe};
-use timely::dataflow::{InputHandleVec, Scope, StreamVec};
+use timely::dataflow::{InputHandleVec, Scope};
 use timely::progress::Antichain;
 
 use trueup_model::books::Turn;
-use trueup_model::charge::{Charge, Crossing, Group, Invoice, QuotaState};
+use trueup_model::charge::{Group, Posting};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::{Grain, Micros};
+use trueup_model::identity::home;
 use trueup_model::metering::UsageKey;
 use trueup_model::usage::{Reason, Refused};
 use trueup_operators::agenda::agenda;
-use trueup_operators::arrange::{Records, arrange_by_self, arrange_here};
+use trueup_operators::arrange::{Trace, arrange_here};
+use trueup_operators::contribute::Kept;
 use trueup_operators::deduplicate::{Conflict, Intake, State};
-use trueup_operators::shared::{KeyBatch, KeyTrace, Snapshot, ValBatch, ValTrace};
-use trueup_operators::total::{Gap, Total};
+use trueup_operators::read::Snapshot;
+use trueup_operators::total::{Billed, Total};
 
-use crate::entitlements::entitlements;
-use crate::invoicing::invoicing;
+use crate::invoicing::{invoicing, totals};
 use crate::metering::metering;
-use crate::rating::{rating, totals};
 
 /// What a worker is fed at one epoch.
 #[derive(Clone, Debug, Default)]
 pub struct EpochInput {
     /// The epoch.
     pub epoch: Epoch,
+    /// From which epoch on times stay told apart.
+    pub oldest: Epoch,
     /// Events and meterings, in order.
     pub intake: Vec<Intake>,
     /// The books from here on.
@@ -44,7 +45,7 @@ pub struct EpochInput {
     /// Inputs that were set aside.
     pub refused: Vec<Arc<Refused>>,
     /// The lines of documents issued at this epoch.
-    pub issued: Vec<((Group, Grain), Gap)>,
+    pub issued: Vec<((Group, Grain), Billed)>,
 }
 
 /// A set-aside input, in the order of the quarantine.
@@ -62,29 +63,35 @@ pub struct Quarantined {
 
 /// The inputs of one worker.
 pub struct Inputs {
+    worker: usize,
+    workers: usize,
     intake: InputHandleVec<Epoch, (Epoch, Intake)>,
     turns: InputHandleVec<Epoch, (Epoch, Arc<Turn>)>,
-    refused: InputHandleVec<Epoch, Quarantined>,
-    issued: InputHandleVec<Epoch, ((Group, Grain), Epoch, Gap)>,
+    refused: InputHandleVec<Epoch, ((Quarantined, ()), Epoch, i64)>,
+    issued: InputHandleVec<Epoch, ((Posting, ()), Epoch, Billed)>,
 }
 
 impl Inputs {
-    /// Feeds an epoch and closes it. What concerns all workers alike but must count once is fed
-    /// by the first.
-    pub fn feed(&mut self, input: &EpochInput, is_first: bool) {
+    /// Feeds an epoch and closes it. What belongs to a customer is fed where the customer is;
+    /// what concerns nobody in particular, by the first worker.
+    pub fn feed(&mut self, input: &EpochInput) {
         let epoch = input.epoch;
         self.advance_to(epoch);
         self.turns.send((epoch, input.turn.clone()));
         for intake in &input.intake {
             self.intake.send((epoch, intake.clone()));
         }
-        if is_first {
+        let lines = input.issued.iter().filter(|((group, _), _)| home(group.customer, self.workers) == self.worker);
+        for &((group, service), mut line) in lines {
+            line.negate();
+            self.issued.send(((Posting::Correction(group, service), ()), epoch, line));
+        }
+        if self.worker == 0 {
             for (place, refused) in input.refused.iter().enumerate() {
                 let received_at = input.turn.books.clock;
-                self.refused.send(Quarantined { epoch, place: place as u64, received_at, refused: refused.clone() });
-            }
-            for (line, gap) in &input.issued {
-                self.issued.send((*line, epoch, *gap));
+                let refused = refused.clone();
+                let quarantined = Quarantined { epoch, place: place as u64, received_at, refused };
+                self.refused.send(((quarantined, ()), epoch, 1));
             }
         }
         self.advance_to(epoch + 1);
@@ -100,61 +107,56 @@ impl Inputs {
 
 /// The arrangements that are read, as handles on one worker.
 pub struct Traces {
-    usage: TraceAgent<KeyTrace<UsageKey, Total>>,
-    texts: TraceAgent<ValTrace<(UsageKey, u32), (), i64>>,
-    totals: TraceAgent<ValTrace<Group, Grain, Total>>,
-    charges: TraceAgent<KeyTrace<Charge, i64>>,
-    quotas: TraceAgent<KeyTrace<QuotaState, i64>>,
-    crossings: TraceAgent<KeyTrace<Crossing, i64>>,
-    invoices: TraceAgent<KeyTrace<Invoice, i64>>,
-    corrections: TraceAgent<KeyTrace<(Group, Grain), Gap>>,
-    states: TraceAgent<KeyTrace<State, i64>>,
-    quarantine: TraceAgent<KeyTrace<Quarantined, i64>>,
-    alarms: TraceAgent<KeyTrace<Group, i64>>,
+    usage: Trace<UsageKey, (), Total>,
+    values: Trace<UsageKey, Kept, i64>,
+    texts: Trace<UsageKey, u32, i64>,
+    totals: Trace<Group, Grain, Total>,
+    postings: Trace<Posting, (), Billed>,
+    states: Trace<State, (), i64>,
+    quarantine: Trace<Quarantined, (), i64>,
 }
 
 /// The same arrangements as of one frontier, to be read anywhere.
 #[derive(Clone)]
 pub struct Snapshots {
-    /// Usage by subject, series and grain.
-    pub usage: Snapshot<KeyBatch<UsageKey, Total>>,
-    /// The texts of unique counts.
-    pub texts: Snapshot<ValBatch<(UsageKey, u32), (), i64>>,
+    /// Usage of additive meters, by subject, series and grain.
+    pub usage: Snapshot<UsageKey, (), Total>,
+    /// The values of extremes, likewise.
+    pub values: Snapshot<UsageKey, Kept, i64>,
+    /// The texts of unique counts, likewise.
+    pub texts: Snapshot<UsageKey, u32, i64>,
     /// Totals by group and service period.
-    pub totals: Snapshot<ValBatch<Group, Grain, Total>>,
-    /// Charges.
-    pub charges: Snapshot<KeyBatch<Charge, i64>>,
-    /// Quota states.
-    pub quotas: Snapshot<KeyBatch<QuotaState, i64>>,
-    /// Quota crossings.
-    pub crossings: Snapshot<KeyBatch<Crossing, i64>>,
-    /// Invoices.
-    pub invoices: Snapshot<KeyBatch<Invoice, i64>>,
-    /// Corrections by line.
-    pub corrections: Snapshot<KeyBatch<(Group, Grain), Gap>>,
+    pub totals: Snapshot<Group, Grain, Total>,
+    /// Invoices, corrections, crossings and alarms.
+    pub postings: Snapshot<Posting, (), Billed>,
     /// Numbers of events by state.
-    pub states: Snapshot<KeyBatch<State, i64>>,
+    pub states: Snapshot<State, (), i64>,
     /// The quarantine.
-    pub quarantine: Snapshot<KeyBatch<Quarantined, i64>>,
-    /// Groups whose amount is beyond what can be kept.
-    pub alarms: Snapshot<KeyBatch<Group, i64>>,
+    pub quarantine: Snapshot<Quarantined, (), i64>,
 }
 
 impl Traces {
+    /// Whether an epoch is complete on this worker, in all that is read.
+    pub fn have(&mut self, epoch: Epoch) -> bool {
+        has(&mut self.usage, epoch)
+            && has(&mut self.values, epoch)
+            && has(&mut self.texts, epoch)
+            && has(&mut self.totals, epoch)
+            && has(&mut self.postings, epoch)
+            && has(&mut self.states, epoch)
+            && has(&mut self.quarantine, epoch)
+    }
+
     /// The arrangements as of `epoch`, which is complete.
     pub fn snapshots(&mut self, epoch: Epoch) -> Snapshots {
         Snapshots {
             usage: snapshot(&mut self.usage, epoch),
+            values: snapshot(&mut self.values, epoch),
             texts: snapshot(&mut self.texts, epoch),
             totals: snapshot(&mut self.totals, epoch),
-            charges: snapshot(&mut self.charges, epoch),
-            quotas: snapshot(&mut self.quotas, epoch),
-            crossings: snapshot(&mut self.crossings, epoch),
-            invoices: snapshot(&mut self.invoices, epoch),
-            corrections: snapshot(&mut self.corrections, epoch),
+            postings: snapshot(&mut self.postings, epoch),
             states: snapshot(&mut self.states, epoch),
             quarantine: snapshot(&mut self.quarantine, epoch),
-            alarms: snapshot(&mut self.alarms, epoch),
         }
     }
 
@@ -162,38 +164,55 @@ impl Traces {
     /// `epoch`.
     pub fn forget(&mut self, since: Epoch, epoch: Epoch) {
         forget(&mut self.usage, since, epoch);
+        forget(&mut self.values, since, epoch);
         forget(&mut self.texts, since, epoch);
         forget(&mut self.totals, since, epoch);
-        forget(&mut self.charges, since, epoch);
-        forget(&mut self.quotas, since, epoch);
-        forget(&mut self.crossings, since, epoch);
-        forget(&mut self.invoices, since, epoch);
-        forget(&mut self.corrections, since, epoch);
+        forget(&mut self.postings, since, epoch);
         forget(&mut self.states, since, epoch);
         forget(&mut self.quarantine, since, epoch);
-        forget(&mut self.alarms, since, epoch);
     }
 }
 
-fn snapshot<B>(trace: &mut TraceAgent<Spine<B>>, epoch: Epoch) -> Snapshot<B>
+/// One epoch is in flight at a time, so a trace that has it has nothing beyond it.
+fn snapshot<K, V, R>(trace: &mut Trace<K, V, R>, epoch: Epoch) -> Snapshot<K, V, R>
 where
-    B: SpineBatch<Time = Epoch> + Clone + 'static,
+    K: Ord + Clone + 'static,
+    V: Ord + Clone + 'static,
+    R: Semigroup + 'static,
 {
-    let through = Antichain::from_elem(epoch + 1);
-    let spans = trace.spans_through(through.borrow());
-    Snapshot::new(spans.expect("spans meet after each complete epoch"))
+    let mut runs = Vec::new();
+    trace.map_spans(|span| {
+        let last = span.upper().as_option().map_or(Epoch::MAX, |upper| upper - 1);
+        debug_assert!(last <= epoch);
+        runs.extend(span.inner.clone().map(|run| (last, run)));
+    });
+    Snapshot::new(runs)
 }
 
-fn forget<B>(trace: &mut TraceAgent<Spine<B>>, since: Epoch, epoch: Epoch)
+/// Whether nothing at an epoch is to come any more.
+fn has<K, V, R>(trace: &mut Trace<K, V, R>, epoch: Epoch) -> bool
 where
-    B: SpineBatch<Time = Epoch> + Clone + 'static,
+    K: Ord + Clone + 'static,
+    V: Ord + Clone + 'static,
+    R: Semigroup + 'static,
+{
+    let mut upper = Antichain::new();
+    trace.read_upper(&mut upper);
+    !upper.less_equal(&epoch)
+}
+
+fn forget<K, V, R>(trace: &mut Trace<K, V, R>, since: Epoch, epoch: Epoch)
+where
+    K: Ord + Clone + 'static,
+    V: Ord + Clone + 'static,
+    R: Semigroup + 'static,
 {
     trace.set_logical_compaction(Antichain::from_elem(since).borrow());
     trace.set_physical_compaction(Antichain::from_elem(epoch + 1).borrow());
 }
 
-/// Builds the dataflow on one worker. The probe tells when an epoch is complete in all views.
-pub fn build(scope: Scope<'_, Epoch>, worker: usize, workers: usize) -> (Inputs, Traces, probe::Handle<Epoch>) {
+/// Builds the dataflow on one worker.
+pub fn build(scope: Scope<'_, Epoch>, worker: usize, workers: usize) -> (Inputs, Traces) {
     let (intake_input, intake) = scope.new_input();
     let (turns_input, turns) = scope.new_input();
     let (refused_input, refused) = scope.new_input();
@@ -201,60 +220,30 @@ pub fn build(scope: Scope<'_, Epoch>, worker: usize, workers: usize) -> (Inputs,
 
     let metered = metering(intake, turns.clone(), worker, workers);
     let totals = totals(metered.targets, agenda(turns.clone(), worker, workers));
-    let rated = rating(totals.clone(), turns.clone());
-    let entitled = entitlements(totals.clone(), turns.clone());
-    let invoiced = invoicing(rated.charges, issued, turns);
+    let postings = invoicing(totals.clone(), issued, turns);
+    let refused_states = refused.clone().map(|(_, epoch, inputs)| ((State::Quarantined, ()), epoch, inputs));
+    let states = arrange_here(metered.states.concat(refused_states), "Ledger: events by state");
+    let conflicts = metered.conflicts.map(|(epoch, conflict)| ((contradiction(epoch, &conflict), ()), epoch, 1));
+    let quarantine = arrange_here(refused.concat(conflicts), "Quarantine: what was set aside");
 
-    let refused_states = refused.clone().map(|quarantined: Quarantined| (State::Quarantined, quarantined.epoch, 1));
-    let states = arrange_by_self(metered.states.concat(refused_states), "Ledger: events by state", place_of_state);
-    let quarantine = quarantine(refused, metered.conflicts);
-    let quarantine = arrange_here(quarantine, "Quarantine: what was set aside");
-    let alarms = arrange_here(rated.alarms, "Alarms: amounts beyond what can be kept");
-    let quotas = arrange_here(entitled.quotas, "Quotas: what they stand at");
-    let crossings = arrange_here(entitled.crossings, "Crossings: changes of level");
-    let invoices = arrange_here(invoiced.invoices, "Invoices: drafts and issued");
-
-    let probe = probe::Handle::new();
-    metered.usage.stream.probe_with(&probe);
-    metered.texts.stream.probe_with(&probe);
-    totals.stream.probe_with(&probe);
-    invoiced.charges.stream.probe_with(&probe);
-    invoiced.corrections.stream.probe_with(&probe);
-    states.stream.probe_with(&probe);
-    quarantine.stream.probe_with(&probe);
-    alarms.stream.probe_with(&probe);
-    quotas.stream.probe_with(&probe);
-    crossings.stream.probe_with(&probe);
-    invoices.stream.probe_with(&probe);
-
-    let inputs = Inputs { intake: intake_input, turns: turns_input, refused: refused_input, issued: issued_input };
+    let inputs = Inputs {
+        worker,
+        workers,
+        intake: intake_input,
+        turns: turns_input,
+        refused: refused_input,
+        issued: issued_input,
+    };
     let traces = Traces {
         usage: metered.usage.trace,
+        values: metered.values.trace,
         texts: metered.texts.trace,
         totals: totals.trace,
-        charges: invoiced.charges.trace,
-        quotas: quotas.trace,
-        crossings: crossings.trace,
-        invoices: invoices.trace,
-        corrections: invoiced.corrections.trace,
+        postings: postings.trace,
         states: states.trace,
         quarantine: quarantine.trace,
-        alarms: alarms.trace,
     };
-    (inputs, traces, probe)
-}
-
-/// What was set aside at the door, and what contradicts what stands.
-fn quarantine<'scope>(
-    refused: StreamVec<'scope, Epoch, Quarantined>,
-    conflicts: StreamVec<'scope, Epoch, (Epoch, Conflict)>,
-) -> Records<'scope, Quarantined, i64> {
-    let refused = refused.map(|quarantined| {
-        let epoch = quarantined.epoch;
-        (quarantined, epoch, 1)
-    });
-    let conflicts = conflicts.map(|(epoch, conflict)| (contradiction(epoch, &conflict), epoch, 1));
-    refused.concat(conflicts)
+    (inputs, traces)
 }
 
 /// Contradictions come after the inputs that the door set aside.
@@ -283,11 +272,4 @@ fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
         payload: None,
     };
     Quarantined { epoch, place: CONFLICTS_FROM + number, received_at: batch.received_at, refused: Arc::new(refused) }
-}
-
-fn place_of_state(state: &State) -> u64 {
-    match state {
-        State::Standing(subject) => trueup_model::identity::stable_hash(*subject, 0),
-        _ => 0,
-    }
 }

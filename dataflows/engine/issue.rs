@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use trueup_model::books::{Books, Issued};
+use trueup_model::books::{Books, Issued, Targets};
 use trueup_model::catalog::SubscriptionId;
-use trueup_model::charge::{Charge, Group, InvoiceKey};
+use trueup_model::charge::{Charge, Group, InvoiceKey, Posting};
 use trueup_model::fact::{Document, DocumentLine};
 use trueup_model::grain::{Grain, Micros, QUARTER_MICROS, show_micros};
-use trueup_operators::total::Gap;
+use trueup_model::identity::home;
 
 use super::door::DoorError;
 use super::moment::Moment;
 use super::publication::Stopped;
-use super::view_rows::each_record;
+use super::view_rows::totals_of;
+use crate::rating::charges;
 
 /// What is to be issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,22 +121,19 @@ fn find_invoice(books: &Books, request: &Request) -> Option<InvoiceKey> {
 /// The charges of an invoice as lines.
 fn draft_lines(moment: &Moment, key: &InvoiceKey) -> Vec<DocumentLine> {
     let at = moment.as_of(moment.epoch());
-    let mut lines = Vec::new();
-    for part in at.parts {
-        each_record(&part.charges, at.epoch, |charge: &Charge, _: i64| {
-            if charge.group.invoice() == *key {
-                lines.push(DocumentLine {
-                    feature: at.books.catalog.features.get(charge.group.feature).name.clone(),
-                    service_start: charge.service.from.micros(),
-                    service_end: charge.service.to.micros(),
-                    quantity: charge.quantity,
-                    billed: charge.billed,
-                });
-            }
-            true
-        });
-    }
-    lines
+    let mut targets = Targets::under(at.books.clone());
+    let part = &at.parts[home(key.customer, at.parts.len())];
+    let groups = totals_of(part, at.epoch, key.customer);
+    let groups = groups.iter().filter(|(group, _)| group.invoice() == *key);
+    let charges = groups.flat_map(|(group, totals)| charges(&mut targets, group, totals).unwrap_or_default());
+    let line = |charge: Charge| DocumentLine {
+        feature: at.books.catalog.features.get(charge.group.feature).name.clone(),
+        service_start: charge.service.from.micros(),
+        service_end: charge.service.to.micros(),
+        quantity: charge.quantity,
+        billed: charge.billed,
+    };
+    charges.map(line).collect()
 }
 
 /// What the books say less what was issued, as lines.
@@ -149,24 +147,27 @@ fn correction_lines(moment: &Moment, key: &InvoiceKey, issued: &Issued) -> Vec<D
     let known = documents.flat_map(|document| document.lines.clone()).chain(draft_lines(moment, key));
     let ends: HashMap<(String, Micros), Micros> =
         known.map(|line| ((line.feature, line.service_start), line.service_end)).collect();
+    let part = &at.parts[home(key.customer, at.parts.len())];
+    let mut reader = part.postings.reader();
+    let first = Group { customer: key.customer, subscription: key.subscription, period: key.period, feature: 0 };
+    reader.seek(&Posting::Correction(first, Grain(0)));
     let mut lines = Vec::new();
-    for part in at.parts {
-        each_record(&part.corrections, at.epoch, |(group, service): &(Group, Grain), gap: Gap| {
-            if group.invoice() == *key {
-                let feature = at.books.catalog.features.get(group.feature).name.clone();
-                let place = (feature, service.micros());
-                let service_end = ends.get(&place).copied().unwrap_or(place.1);
-                let (feature, service_start) = place;
-                lines.push(DocumentLine {
-                    feature,
-                    service_start,
-                    service_end,
-                    quantity: gap.quantity,
-                    billed: gap.billed,
-                });
-            }
-            true
-        });
+    while let Some((posting, ())) = reader.next()
+        && let Posting::Correction(group, service) = posting
+        && group.invoice() == *key
+    {
+        let [billed] = reader.sums(posting, &(), [at.epoch]);
+        let feature = at.books.catalog.features.get(group.feature).name.clone();
+        let place = (feature, service.micros());
+        let service_end = ends.get(&place).copied().unwrap_or(place.1);
+        let (feature, service_start) = place;
+        lines.extend(billed.map(|billed| DocumentLine {
+            feature,
+            service_start,
+            service_end,
+            quantity: billed.quantity,
+            billed: billed.money,
+        }));
     }
     lines
 }

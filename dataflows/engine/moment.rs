@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::Int64Array;
-use imbl::OrdMap;
+use imbl::Vector;
 use tokio::sync::watch;
 use trueup_model::books::Books;
 use trueup_model::fact::Epoch;
@@ -27,22 +27,24 @@ const BATCH_ROWS: usize = 8_192;
 pub struct Moment {
     epoch: Epoch,
     oldest: Epoch,
-    /// The books of this epoch and of those before it whose times are still told apart.
-    books: OrdMap<Epoch, Arc<Books>>,
+    /// The books of each epoch from `oldest` to this one; shared with the moments around it.
+    books: Vector<Arc<Books>>,
     parts: Arc<Vec<Snapshots>>,
 }
 
 impl Moment {
     /// The moment before the first epoch: empty books, empty views.
     pub fn empty() -> Moment {
-        Moment { epoch: 0, oldest: 0, books: OrdMap::unit(0, Arc::default()), parts: Arc::default() }
+        Moment { epoch: 0, oldest: 0, books: Vector::unit(Arc::default()), parts: Arc::default() }
     }
 
-    /// The moment that follows `before`.
+    /// The moment of the epoch that follows `before`; `oldest` is not before its.
     pub fn after(before: &Moment, epoch: Epoch, oldest: Epoch, books: Arc<Books>, parts: Vec<Snapshots>) -> Moment {
-        let (_, mut kept) = before.books.clone().split(&oldest.saturating_sub(1));
-        kept.insert(epoch, books);
-        Moment { epoch, oldest: oldest.max(before.oldest), books: kept, parts: Arc::new(parts) }
+        debug_assert!(epoch == before.epoch + 1 && (before.oldest..=epoch).contains(&oldest));
+        let mut kept = before.books.clone();
+        kept.push_back(books);
+        (before.oldest..oldest).for_each(|_| drop(kept.pop_front()));
+        Moment { epoch, oldest, books: kept, parts: Arc::new(parts) }
     }
 
     /// Its epoch.
@@ -65,8 +67,7 @@ impl Moment {
 
     /// The view on an epoch that is still told apart.
     pub(super) fn as_of(&self, epoch: Epoch) -> AsOf<'_> {
-        // An epoch without books of its own has those of the epoch before it.
-        let books = self.books.get_prev(&epoch).map(|(_, books)| books);
+        let books = epoch.checked_sub(self.oldest).and_then(|back| self.books.get(back as usize));
         AsOf { epoch, books: books.expect("books are kept from the oldest epoch on"), parts: &self.parts }
     }
 

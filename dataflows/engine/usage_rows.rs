@@ -1,25 +1,26 @@
-//! Usage by grain, hour and day, read from the one arrangement that keeps it by grain.
+//! Usage by grain, hour and day, read from the three arrangements that keep it by grain.
 //!
 //! Hours and days are not kept: they are unions of grains, and are put together when they are
-//! read. Sums add up; of values that do not, the arrangement keeps what stands in each grain,
-//! and the different texts are counted from their own arrangement.
+//! read. Sums add up; of values, the first under a usage key is the one that stands; different
+//! texts are counted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use differential_dataflow::trace::Cursor;
+use differential_dataflow::difference::Semigroup;
 use trueup_model::books::Books;
 use trueup_model::calendar::{Anchor, Cadence, Calendar};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::{Grain, GrainStep, Interval};
 use trueup_model::meter::{Aggregation, Meter};
 use trueup_model::metering::{UsageKey, quantity_units};
-use trueup_operators::shared::accumulate;
+use trueup_operators::contribute::Kept;
+use trueup_operators::read::{Reader, Snapshot};
 use trueup_operators::total::Total;
 
 use super::graph::Snapshots;
-use super::view_rows::{AsOf, Cell, Row, recent_series, same_catalog};
-use crate::rating::{aggregated, quantity_scale};
+use super::view_rows::{AsOf, Cell, Row, same_catalog};
+use crate::rating::{aggregated, quantity_scale, together};
 
 /// By what usage is put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,56 +95,72 @@ impl<'a> Names<'a> {
 /// A grain of a series with its total.
 type Slice = (Grain, Total);
 
+/// A subject and a series.
+pub type Pair = (u32, u32);
+
 /// Calls `each` with the rows of a worker's part, for as long as it wants more; of all series,
-/// or of those in `series`. Tells whether it still wants more.
+/// or of those in `pairs`. Tells whether it still wants more.
 pub fn read(
     part: &Snapshots,
     as_of: Epoch,
     window: Window,
-    series: Option<&BTreeSet<(u32, u32)>>,
+    pairs: Option<&BTreeSet<Pair>>,
     names: &mut Names<'_>,
     each: &mut dyn FnMut(Row) -> bool,
 ) -> bool {
-    let mut give = |subject: u32, series: u32, slices: &[Slice], names: &mut Names<'_>| {
-        rows(part, as_of, window, (subject, series), slices, names).into_iter().all(&mut *each)
+    let books = names.books.clone();
+    let kept = |pair: Pair, kept: &Kept, events: i64, is_first: bool| {
+        let meter = books.catalog.meters.get(books.names.series(pair.1).meter);
+        // The first value is the one that stands.
+        Total::new(events, if is_first { kept.value(meter.aggregation) } else { 0 })
     };
-    let (mut cursor, storage) = part.usage.cursor();
-    let mut slices: Vec<Slice> = Vec::new();
-    if let Some(wanted) = series {
-        for &(subject, series) in wanted {
-            slices.clear();
-            cursor.seek_key(&storage, &UsageKey { subject, series, grain: Grain(0) });
-            while let Some(key) = cursor.get_key(&storage).filter(|key| (key.subject, key.series) == (subject, series))
-            {
-                slices.extend(accumulate(&mut cursor, &storage, as_of).map(|total| (key.grain, total)));
-                cursor.step_key(&storage);
+    let mut give =
+        |pair: Pair, slices: &[Slice]| rows(part, as_of, window, pair, slices, names).into_iter().all(&mut *each);
+    read_slices(&part.usage, as_of, pairs, |_, (), total, _| total, &mut give)
+        && read_slices(&part.values, as_of, pairs, kept, &mut give)
+        && read_slices(&part.texts, as_of, pairs, |_, _, events, _| Total::new(events, 1), &mut give)
+}
+
+/// Calls `give` with the slices of each series, for as long as it wants more. What is kept under
+/// a usage key makes a slice: `part_of` says what each value adds, and is told of the first.
+fn read_slices<V: Ord, R: Semigroup>(
+    snapshot: &Snapshot<UsageKey, V, R>,
+    as_of: Epoch,
+    pairs: Option<&BTreeSet<Pair>>,
+    part_of: impl Fn(Pair, &V, R, bool) -> Total,
+    give: &mut impl FnMut(Pair, &[Slice]) -> bool,
+) -> bool {
+    let mut reader = snapshot.reader();
+    let mut read_pair = |reader: &mut Reader<'_, UsageKey, V, R>, pair: Pair| {
+        let mut slices: Vec<Slice> = Vec::new();
+        while let Some((key, value)) = reader.next().filter(|(key, _)| (key.subject, key.series) == pair) {
+            let [sum] = reader.sums(key, value, [as_of]);
+            let Some(sum) = sum else { continue };
+            match slices.last_mut().filter(|(grain, _)| *grain == key.grain) {
+                Some((_, total)) => total.plus_equals(&part_of(pair, value, sum, false)),
+                None => slices.push((key.grain, part_of(pair, value, sum, true))),
             }
-            if !give(subject, series, &slices, names) {
+        }
+        slices.is_empty() || give(pair, &slices)
+    };
+    let Some(pairs) = pairs else {
+        while let Some((key, _)) = reader.next() {
+            if !read_pair(&mut reader, (key.subject, key.series)) {
                 return false;
             }
         }
         return true;
-    }
-    let mut last = None;
-    while let Some(key) = cursor.get_key(&storage) {
-        let pair = (key.subject, key.series);
-        if let Some((subject, series)) = last.filter(|last| *last != pair) {
-            if !give(subject, series, &slices, names) {
-                return false;
-            }
-            slices.clear();
-        }
-        last = Some(pair);
-        slices.extend(accumulate(&mut cursor, &storage, as_of).map(|total| (key.grain, total)));
-        cursor.step_key(&storage);
-    }
-    last.is_none_or(|(subject, series)| give(subject, series, &slices, names))
+    };
+    pairs.iter().all(|&(subject, series)| {
+        reader.seek(&UsageKey { subject, series, grain: Grain(0) });
+        read_pair(&mut reader, (subject, series))
+    })
 }
 
 /// Calls `each` with the rows that differ between two epochs.
 pub fn read_changed(old: &AsOf<'_>, new: &AsOf<'_>, window: Window, each: &mut dyn FnMut(Row, i64)) {
     for part in new.parts {
-        let recent = same_catalog(old, new).then(|| recent_series(part, [old.epoch, new.epoch]));
+        let recent = same_catalog(old, new).then(|| recent_pairs(part, [old.epoch, new.epoch]));
         for (at, diff) in [(old, -1), (new, 1)] {
             let mut names = Names::of(at.books);
             read(part, at.epoch, window, recent.as_ref(), &mut names, &mut |row| {
@@ -154,12 +171,20 @@ pub fn read_changed(old: &AsOf<'_>, new: &AsOf<'_>, window: Window, each: &mut d
     }
 }
 
+/// The series with updates after the first epoch up to the second.
+fn recent_pairs(part: &Snapshots, epochs: [Epoch; 2]) -> BTreeSet<Pair> {
+    let usage = part.usage.recent(epochs).map(|((key, _), _, _)| key);
+    let values = part.values.recent(epochs).map(|((key, _), _, _)| key);
+    let texts = part.texts.recent(epochs).map(|((key, _), _, _)| key);
+    usage.chain(values).chain(texts).map(|key| (key.subject, key.series)).collect()
+}
+
 /// The rows of one series of a subject.
 fn rows(
     part: &Snapshots,
     as_of: Epoch,
     window: Window,
-    (subject, series): (u32, u32),
+    (subject, series): Pair,
     slices: &[Slice],
     names: &mut Names<'_>,
 ) -> Vec<Row> {
@@ -175,8 +200,11 @@ fn rows(
     let (meter_name, dimensions) = (names.meter_name(series), names.dimensions(series));
     let row = |(interval, slices): (Interval, Vec<Slice>)| {
         let quantity = match (meter.aggregation, slices.len()) {
-            (Aggregation::UniqueCount, 2..) => different_texts(part, as_of, subject, series, interval),
-            _ => put_together(meter.aggregation, &slices),
+            (Aggregation::UniqueCount, 2..) => different_texts(part, as_of, (subject, series), interval),
+            (aggregation, _) => {
+                let whole = together(aggregation, slices.iter().map(|(_, total)| total));
+                whole.map_or(0, |whole| aggregated(aggregation, &whole))
+            }
         };
         let scale = quantity_scale(meter.aggregation, meter.scale);
         vec![
@@ -193,33 +221,16 @@ fn rows(
     windows.into_iter().map(row).collect()
 }
 
-/// The quantity of a window from those of its grains, in order of time, at the meter's scale.
-fn put_together(aggregation: Aggregation, slices: &[Slice]) -> i128 {
-    let values = slices.iter().map(|(_, total)| total.sum());
-    match aggregation {
-        Aggregation::Min => values.min().unwrap_or_default(),
-        Aggregation::Max => values.max().unwrap_or_default(),
-        Aggregation::Latest => slices.last().map_or(0, |(_, total)| total.sum()),
-        Aggregation::Count | Aggregation::Sum | Aggregation::Average | Aggregation::UniqueCount => {
-            let records = slices.iter().map(|(_, total)| total.records).sum();
-            aggregated(aggregation, &Total::new(records, values.sum()))
-        }
-    }
-}
-
 /// How many different texts a series has in an interval.
-fn different_texts(part: &Snapshots, as_of: Epoch, subject: u32, series: u32, interval: Interval) -> i128 {
-    let (mut cursor, storage) = part.texts.cursor();
+fn different_texts(part: &Snapshots, as_of: Epoch, (subject, series): Pair, interval: Interval) -> i128 {
+    let mut reader = part.texts.reader();
+    reader.seek(&UsageKey { subject, series, grain: interval.from });
     let mut texts = BTreeSet::new();
-    cursor.seek_key(&storage, &(UsageKey { subject, series, grain: interval.from }, 0));
-    while let Some((key, text)) = cursor.get_key(&storage) {
-        if (key.subject, key.series) != (subject, series) || !interval.contains(key.grain) {
-            break;
-        }
-        if accumulate(&mut cursor, &storage, as_of).is_some() {
+    let is_inside = |key: &UsageKey| (key.subject, key.series) == (subject, series) && interval.contains(key.grain);
+    while let Some((key, text)) = reader.next().filter(|(key, _)| is_inside(key)) {
+        if let [Some(_)] = reader.sums(key, text, [as_of]) {
             texts.insert(*text);
         }
-        cursor.step_key(&storage);
     }
     texts.len() as i128
 }

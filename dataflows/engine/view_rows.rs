@@ -5,25 +5,26 @@
 //! the catalog did: then every record is looked at, and only different rows are told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 use std::sync::Arc;
 
-use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::Semigroup;
-use differential_dataflow::trace::{Cursor, Navigable};
-use trueup_model::books::{Books, RUNNING};
-use trueup_model::charge::{Charge, Crossing, Group, Invoice, InvoiceKey, QuotaState};
+use imbl::ordmap::DiffItem;
+use trueup_model::books::{Books, Targets};
+use trueup_model::catalog::CustomerId;
+use trueup_model::charge::{Charge, Crossing, Group, InvoiceKey, Posting};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
-use trueup_model::metering::UsageKey;
+use trueup_model::identity::home;
 use trueup_operators::deduplicate::State;
-use trueup_operators::shared::{Snapshot, accumulate};
-use trueup_operators::total::{Gap, Total};
+use trueup_operators::read::{Reader, Snapshot};
+use trueup_operators::total::{Billed, Total};
 use trueup_sinks::view::View;
 
 use super::catalog_rows;
 use super::graph::{Quarantined, Snapshots};
 use super::usage_rows::{self, Names, Window};
-use crate::rating;
+use crate::{entitlements, rating};
 
 /// A value of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,14 +63,12 @@ pub fn is_large(view: View) -> bool {
 pub fn rows_about(view: View, at: &AsOf<'_>) -> usize {
     let sum = |count: fn(&Snapshots) -> usize| at.parts.iter().map(count).sum();
     match view {
-        View::Usage | View::UsageHourly | View::UsageDaily => sum(|part| part.usage.updates()),
-        View::UsageByPeriod => sum(|part| part.totals.updates()),
-        View::Quotas => sum(|part| part.quotas.updates()),
-        View::QuotaCrossings => sum(|part| part.crossings.updates()),
-        View::Charges => sum(|part| part.charges.updates()),
-        View::Invoices => sum(|part| part.invoices.updates()),
-        View::Corrections => sum(|part| part.corrections.updates()),
-        View::Quarantine => sum(|part| part.quarantine.updates()),
+        View::Usage | View::UsageHourly | View::UsageDaily => {
+            sum(|part| part.usage.len() + part.values.len() + part.texts.len())
+        }
+        View::UsageByPeriod | View::Quotas | View::Charges => sum(|part| part.totals.len()),
+        View::QuotaCrossings | View::Invoices | View::Corrections => sum(|part| part.postings.len()),
+        View::Quarantine => sum(|part| part.quarantine.len()),
         View::Ledger => 8,
         View::IssuedLines | View::Customers | View::Subscriptions | View::Meters | View::Prices => {
             catalog_rows::rows_about(view, at.books)
@@ -132,35 +131,24 @@ type Each<'a> = &'a mut dyn FnMut(Row, i64) -> bool;
 
 /// The rows of a view with +1, or if `old` is given, their differences from those.
 fn small_rows(view: View, old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>) {
-    for (index, part) in new.parts.iter().enumerate() {
-        match view {
-            View::UsageByPeriod => totals_rows(part, old, new, each),
-            View::Quotas => record_rows(&part.quotas, old, new, |books, state, _: &i64| quota_row(books, state), each),
-            View::QuotaCrossings => {
-                record_rows(&part.crossings, old, new, |books, crossing, _: &i64| crossing_row(books, crossing), each);
-            }
-            View::Charges => {
-                record_rows(&part.charges, old, new, |books, charge, _: &i64| charge_row(books, charge), each)
-            }
-            View::Invoices => {
-                record_rows(&part.invoices, old, new, |books, invoice, _: &i64| invoice_row(books, invoice), each)
-            }
-            View::Corrections => record_rows(&part.corrections, old, new, correction_row, each),
-            View::Quarantine => {
-                record_rows(
-                    &part.quarantine,
-                    old,
-                    new,
-                    |books, quarantined, _: &i64| quarantine_row(books, quarantined),
-                    each,
-                );
-                record_rows(&part.alarms, old, new, |books, group, _: &i64| alarm_row(books, group), each);
-            }
-            // These are the same for all workers.
-            _ if index > 0 => {}
-            View::Ledger => whole_rows(old, new, &ledger_rows, each),
-            _ => whole_rows(old, new, &|at| catalog_rows::rows(view, at.books), each),
+    match view {
+        View::UsageByPeriod => group_rows(old, new, period_rows, each),
+        View::Quotas => group_rows(old, new, quota_rows, each),
+        View::Charges => group_rows(old, new, charge_rows, each),
+        View::Invoices => invoice_rows(old, new, each),
+        View::QuotaCrossings => posting_rows(old, new, Posting::Crossing(Crossing::default()), crossing_row, each),
+        View::Corrections => {
+            let first = Posting::Correction(Group::default(), Grain::default());
+            posting_rows(old, new, first, correction_row, each);
         }
+        View::Quarantine => {
+            for part in new.parts {
+                record_rows(&part.quarantine, None, old, new, |books, record, _| quarantine_row(books, record), each);
+            }
+            posting_rows(old, new, Posting::Alarm(Group::default()), alarm_row, each);
+        }
+        View::Ledger => whole_rows(old, new, &ledger_rows, each),
+        _ => whole_rows(old, new, &|at| catalog_rows::rows(view, at.books), each),
     }
 }
 
@@ -176,159 +164,149 @@ fn whole_rows(old: Option<&AsOf<'_>>, new: &AsOf<'_>, rows: &dyn Fn(&AsOf<'_>) -
     }
 }
 
-/// The rows of an arrangement of which each record makes one row, or none.
-fn record_rows<B, K, R>(
-    snapshot: &Snapshot<B>,
+/// Makes a row of a record, or none.
+type RowOf<K, R> = fn(&Arc<Books>, &K, &R) -> Option<Row>;
+
+/// The rows of an arrangement of which each record makes one row, or none, from the record
+/// `first` on, until there is one of another kind.
+fn record_rows<K, R>(
+    snapshot: &Snapshot<K, (), R>,
+    first: Option<&K>,
     old: Option<&AsOf<'_>>,
     new: &AsOf<'_>,
-    row: impl Fn(&Arc<Books>, &K, &R) -> Option<Row>,
+    row: RowOf<K, R>,
     each: Each<'_>,
 ) where
-    B: Navigable + Clone,
-    B::Cursor: for<'a> Cursor<
-            Time = Epoch,
-            Key<'a> = &'a K,
-            Val<'a> = &'a (),
-            TimeGat<'a> = &'a Epoch,
-            DiffGat<'a> = &'a R,
-            Diff = R,
-        >,
-    K: Ord + Clone + 'static,
-    R: ExchangeData + Semigroup,
+    K: Ord,
+    R: Semigroup,
 {
+    let is_of_kind = |key: &K| first.is_none_or(|first| discriminant(first) == discriminant(key));
+    let mut reader = snapshot.reader();
+    if let Some(first) = first {
+        reader.seek(first);
+    }
     let Some(old) = old else {
-        return each_record(snapshot, new.epoch, |key: &K, diff| {
-            row(new.books, key, &diff).is_none_or(|row| each(row, 1))
-        });
-    };
-    let is_recent = same_catalog(old, new);
-    each_changed(snapshot, is_recent, [old.epoch, new.epoch], |key: &K, [before, after]| {
-        let before = before.and_then(|diff| row(old.books, key, &diff));
-        let after = after.and_then(|diff| row(new.books, key, &diff));
-        if before != after {
-            before.map(|row| each(row, -1));
-            after.map(|row| each(row, 1));
-        }
-    });
-}
-
-/// Calls `each` with every record as of an epoch, for as long as it wants more.
-pub fn each_record<B, K, R>(snapshot: &Snapshot<B>, as_of: Epoch, mut each: impl FnMut(&K, R) -> bool)
-where
-    B: Navigable + Clone,
-    B::Cursor: for<'a> Cursor<Time = Epoch, Key<'a> = &'a K, DiffGat<'a> = &'a R, Diff = R>,
-    K: 'static,
-    R: ExchangeData + Semigroup,
-{
-    let (mut cursor, storage) = snapshot.cursor();
-    while let Some(key) = cursor.get_key(&storage) {
-        if let Some(diff) = accumulate(&mut cursor, &storage, as_of)
-            && !each(key, diff)
-        {
-            return;
-        }
-        cursor.step_key(&storage);
-    }
-}
-
-/// Calls `each` with records and their accumulations as of both epochs: those with updates in
-/// between, or, unless `is_recent`, all.
-fn each_changed<B, K, R>(
-    snapshot: &Snapshot<B>,
-    is_recent: bool,
-    epochs: [Epoch; 2],
-    mut each: impl FnMut(&K, [Option<R>; 2]),
-) where
-    B: Navigable + Clone,
-    B::Cursor: for<'a> Cursor<Time = Epoch, Key<'a> = &'a K, TimeGat<'a> = &'a Epoch, DiffGat<'a> = &'a R, Diff = R>,
-    K: Ord + Clone + 'static,
-    R: ExchangeData + Semigroup,
-{
-    let (mut cursor, storage) = snapshot.cursor();
-    if is_recent {
-        for key in recent_keys(snapshot, epochs) {
-            cursor.seek_key(&storage, &key);
-            let sums = epochs.map(|epoch| accumulate(&mut cursor, &storage, epoch));
-            each(&key, sums);
-        }
-        return;
-    }
-    while let Some(key) = cursor.get_key(&storage) {
-        let sums = epochs.map(|epoch| accumulate(&mut cursor, &storage, epoch));
-        each(key, sums);
-        cursor.step_key(&storage);
-    }
-}
-
-/// The keys with updates after the first epoch up to the second.
-pub fn recent_keys<B, K, R>(snapshot: &Snapshot<B>, [after, through]: [Epoch; 2]) -> BTreeSet<K>
-where
-    B: Navigable + Clone,
-    B::Cursor: for<'a> Cursor<Time = Epoch, Key<'a> = &'a K, TimeGat<'a> = &'a Epoch, DiffGat<'a> = &'a R, Diff = R>,
-    K: Ord + Clone + 'static,
-    R: ExchangeData + Semigroup,
-{
-    let mut keys = BTreeSet::new();
-    let (mut cursor, storage) = snapshot.after(after).cursor();
-    while let Some(key) = cursor.get_key(&storage) {
-        let mut is_recent = false;
-        while cursor.val_valid(&storage) && !is_recent {
-            cursor.map_times(&storage, |time, _| is_recent |= after < *time && *time <= through);
-            cursor.step_val(&storage);
-        }
-        if is_recent {
-            keys.insert(key.clone());
-        }
-        cursor.step_key(&storage);
-    }
-    keys
-}
-
-/// Usage by period: totals have several values under a key, so they are read by group.
-fn totals_rows(part: &Snapshots, old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>) {
-    let Some(old) = old else {
-        for group in all_groups(part) {
-            if !group_rows(part, new, &group).into_iter().all(|row| each(row, 1)) {
+        while let Some((key, ())) = reader.next().filter(|(key, ())| is_of_kind(key)) {
+            let [sum] = reader.sums(key, &(), [new.epoch]);
+            if sum.and_then(|sum| row(new.books, key, &sum)).is_some_and(|row| !each(row, 1)) {
                 return;
             }
         }
         return;
     };
-    let groups =
-        if same_catalog(old, new) { recent_keys(&part.totals, [old.epoch, new.epoch]) } else { all_groups(part) };
-    for group in groups {
-        for (at, diff) in [(old, -1), (new, 1)] {
-            for row in group_rows(part, at, &group) {
-                each(row, diff);
-            }
+    let mut tell = |key: &K, [before, after]: [Option<R>; 2]| {
+        let before = before.and_then(|sum| row(old.books, key, &sum));
+        let after = after.and_then(|sum| row(new.books, key, &sum));
+        if before != after {
+            before.map(|row| each(row, -1));
+            after.map(|row| each(row, 1));
+        }
+    };
+    let epochs = [old.epoch, new.epoch];
+    if same_catalog(old, new) {
+        let recent = snapshot.recent(epochs).map(|((key, ()), _, _)| key);
+        for key in recent.filter(|key| is_of_kind(key)).collect::<BTreeSet<&K>>() {
+            reader.seek(key);
+            tell(key, reader.sums(key, &(), epochs));
+        }
+        return;
+    }
+    while let Some((key, ())) = reader.next().filter(|(key, ())| is_of_kind(key)) {
+        tell(key, reader.sums(key, &(), epochs));
+    }
+}
+
+/// The rows of the postings of one kind, of which `first` is the least.
+fn posting_rows(old: Option<&AsOf<'_>>, new: &AsOf<'_>, first: Posting, row: RowOf<Posting, Billed>, each: Each<'_>) {
+    for part in new.parts {
+        record_rows(&part.postings, Some(&first), old, new, row, each);
+    }
+}
+
+/// Calls `each` with every record as of an epoch.
+pub fn each_record<K: Ord, R: Semigroup>(snapshot: &Snapshot<K, (), R>, as_of: Epoch, mut each: impl FnMut(&K, R)) {
+    let mut reader = snapshot.reader();
+    while let Some((key, ())) = reader.next() {
+        let [sum] = reader.sums(key, &(), [as_of]);
+        if let Some(sum) = sum {
+            each(key, sum);
         }
     }
 }
 
-fn all_groups(part: &Snapshots) -> BTreeSet<Group> {
-    let (mut cursor, storage) = part.totals.cursor();
-    let mut groups = BTreeSet::new();
-    while let Some(group) = cursor.get_key(&storage) {
-        groups.insert(*group);
-        cursor.step_key(&storage);
+/// The totals of a group, in order of time.
+pub type Totals = Vec<(Grain, Total)>;
+
+/// The totals of the group at which the reader is, as of these epochs.
+fn group_totals<const N: usize>(
+    reader: &mut Reader<'_, Group, Grain, Total>,
+    group: &Group,
+    epochs: [Epoch; N],
+) -> [Totals; N] {
+    let mut totals = [const { Totals::new() }; N];
+    while let Some(service) = reader.value(group) {
+        let sums = reader.sums(group, service, epochs);
+        for (totals, sum) in totals.iter_mut().zip(sums) {
+            totals.extend(sum.map(|sum| (*service, sum)));
+        }
+    }
+    totals
+}
+
+/// The totals of the groups of a customer.
+pub fn totals_of(part: &Snapshots, as_of: Epoch, customer: CustomerId) -> Vec<(Group, Totals)> {
+    let mut reader = part.totals.reader();
+    let mut groups = Vec::new();
+    reader.seek(&Group { customer, ..Group::default() });
+    while let Some((group, _)) = reader.next().filter(|(group, _)| group.customer == customer) {
+        let [totals] = group_totals(&mut reader, group, [as_of]);
+        groups.push((*group, totals));
     }
     groups
 }
 
-fn group_rows(part: &Snapshots, at: &AsOf<'_>, group: &Group) -> Vec<Row> {
-    let (mut cursor, storage) = part.totals.cursor();
-    let mut rows = Vec::new();
-    cursor.seek_key(&storage, group);
-    if cursor.get_key(&storage) != Some(group) {
-        return rows;
-    }
-    while let Some(&service) = cursor.get_val(&storage) {
-        if let Some(total) = accumulate(&mut cursor, &storage, at.epoch) {
-            rows.extend(period_row(at.books, group, service, &total));
+/// Makes the rows of a group from its totals.
+type RowsOf = fn(&mut Targets, &Group, &Totals) -> Vec<Row>;
+
+/// The rows of a view that are made from the totals of each group.
+fn group_rows(old: Option<&AsOf<'_>>, new: &AsOf<'_>, rows: RowsOf, each: Each<'_>) {
+    let mut targets = Targets::under(new.books.clone());
+    let Some(old) = old else {
+        for part in new.parts {
+            let mut reader = part.totals.reader();
+            while let Some((group, _)) = reader.next() {
+                let [totals] = group_totals(&mut reader, group, [new.epoch]);
+                if !rows(&mut targets, group, &totals).into_iter().all(|row| each(row, 1)) {
+                    return;
+                }
+            }
         }
-        cursor.step_val(&storage);
+        return;
+    };
+    let mut old_targets = Targets::under(old.books.clone());
+    let epochs = [old.epoch, new.epoch];
+    for part in new.parts {
+        let mut reader = part.totals.reader();
+        let mut tell = |reader: &mut Reader<'_, Group, Grain, Total>, group: &Group| {
+            let [before, after] = group_totals(reader, group, epochs);
+            let before = rows(&mut old_targets, group, &before).into_iter().map(|row| (row, -1));
+            let after = rows(&mut targets, group, &after).into_iter().map(|row| (row, 1));
+            for (row, diff) in before.chain(after) {
+                each(row, diff);
+            }
+        };
+        if same_catalog(old, new) {
+            let recent: BTreeSet<&Group> = part.totals.recent(epochs).map(|((group, _), _, _)| group).collect();
+            for group in recent {
+                reader.seek(group);
+                tell(&mut reader, group);
+            }
+        } else {
+            while let Some((group, _)) = reader.next() {
+                tell(&mut reader, group);
+            }
+        }
     }
-    rows
 }
 
 fn text(text: &str) -> Cell {
@@ -349,34 +327,37 @@ fn group_cells(books: &Books, group: &Group) -> [Cell; 3] {
     ]
 }
 
-fn period_row(books: &Arc<Books>, group: &Group, start: Grain, total: &Total) -> Option<Row> {
-    let is_metered = books.catalog.features.get(group.feature).meter.is_some();
-    if start >= RUNNING || !is_metered || total.records <= 0 {
-        return None;
-    }
-    let [customer, subscription, feature] = group_cells(books, group);
-    let period = books.period(&group.invoice())?;
-    let service = books.service(group, start)?;
-    let plan = books.catalog.tenure(group.customer, group.subscription)?.plan;
-    let meter = books.card(plan, group.feature).and_then(|card| card.meter());
-    let quantity = rating::quantity(meter, total);
-    Some(vec![
-        customer,
-        subscription,
-        feature,
-        time(period.from),
-        time(period.to),
-        time(service.from),
-        time(service.to),
-        Cell::Decimal(quantity),
-        Cell::Integer(total.records),
-    ])
+/// Usage by service period.
+fn period_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {
+    let row = |(start, total): &(Grain, Total)| {
+        let meter = targets.card(group).and_then(|(_, card)| card.meter());
+        let books = targets.books();
+        let [customer, subscription, feature] = group_cells(books, group);
+        let period = books.period(&group.invoice())?;
+        let service = books.service(group, *start)?;
+        meter.is_some().then(|| {
+            vec![
+                customer,
+                subscription,
+                feature,
+                time(period.from),
+                time(period.to),
+                time(service.from),
+                time(service.to),
+                Cell::Decimal(rating::quantity(meter, total)),
+                Cell::Integer(total.records),
+            ]
+        })
+    };
+    rating::services(totals).filter_map(row).collect()
 }
 
-fn quota_row(books: &Arc<Books>, state: &QuotaState) -> Option<Row> {
-    let [customer, subscription, feature] = group_cells(books, &state.group);
-    let period = books.period(&state.group.invoice())?;
-    Some(vec![
+fn quota_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {
+    let Some(state) = entitlements::state(targets, group, totals) else { return Vec::new() };
+    let books = targets.books();
+    let [customer, subscription, feature] = group_cells(books, group);
+    let Some(period) = books.period(&group.invoice()) else { return Vec::new() };
+    vec![vec![
         customer,
         subscription,
         feature,
@@ -386,10 +367,17 @@ fn quota_row(books: &Arc<Books>, state: &QuotaState) -> Option<Row> {
         Cell::Decimal(state.limit),
         Cell::Decimal(state.warning_at),
         text(state.level.name()),
-    ])
+    ]]
 }
 
-fn crossing_row(books: &Arc<Books>, crossing: &Crossing) -> Option<Row> {
+/// Charges; none while the amount is larger than can be kept, of which the quarantine tells.
+fn charge_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {
+    let charges = rating::charges(targets, group, totals).unwrap_or_default();
+    charges.iter().filter_map(|charge| charge_row(targets.books(), charge)).collect()
+}
+
+fn crossing_row(books: &Arc<Books>, posting: &Posting, _: &Billed) -> Option<Row> {
+    let Posting::Crossing(crossing) = posting else { return None };
     let [customer, subscription, feature] = group_cells(books, &crossing.group);
     Some(vec![
         customer,
@@ -426,14 +414,54 @@ fn charge_row(books: &Arc<Books>, charge: &Charge) -> Option<Row> {
     ])
 }
 
-fn invoice_row(books: &Arc<Books>, invoice: &Invoice) -> Option<Row> {
-    let InvoiceKey { customer, subscription, period } = invoice.key;
+/// Invoices; each has lines, or was issued, or both.
+fn invoice_rows(old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>) {
+    let epochs = [old.map_or(new.epoch, |old| old.epoch), new.epoch];
+    let mut readers: Vec<_> = new.parts.iter().map(|part| part.postings.reader()).collect();
+    for key in invoice_keys(old, new) {
+        let reader = &mut readers[home(key.customer, new.parts.len())];
+        let posting = Posting::Invoice(key);
+        reader.seek(&posting);
+        let [before, after] = reader.sums(&posting, &(), epochs);
+        let before = old.and_then(|old| invoice_row(old.books, &key, before));
+        let after = invoice_row(new.books, &key, after);
+        if before == after {
+            continue;
+        }
+        before.map(|row| each(row, -1));
+        if after.is_some_and(|row| !each(row, 1)) {
+            return;
+        }
+    }
+}
+
+/// The invoices there may be something to tell of.
+fn invoice_keys(old: Option<&AsOf<'_>>, new: &AsOf<'_>) -> BTreeSet<InvoiceKey> {
+    let key = |posting: &Posting| if let Posting::Invoice(key) = posting { Some(*key) } else { None };
+    let Some(old) = old.filter(|old| same_catalog(old, new)) else {
+        let books = old.into_iter().chain([new]).flat_map(|at| at.books.issued.keys().copied());
+        let runs = new.parts.iter().flat_map(|part| part.postings.updates());
+        return books.chain(runs.filter_map(|((posting, ()), _, _)| key(posting))).collect();
+    };
+    let issued = old.books.issued.diff(&new.books.issued).map(|change| match change {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => *key,
+    });
+    let recent = new.parts.iter().flat_map(|part| part.postings.recent([old.epoch, new.epoch]));
+    issued.chain(recent.filter_map(|((posting, ()), _, _)| key(posting))).collect()
+}
+
+fn invoice_row(books: &Arc<Books>, key: &InvoiceKey, sum: Option<Billed>) -> Option<Row> {
+    let InvoiceKey { customer, subscription, period } = *key;
     let catalog = &books.catalog;
+    let issued = books.issued.get(key);
+    if sum.is_none() && issued.is_none() {
+        return None;
+    }
+    let sum = sum.unwrap_or_default();
     let definition = catalog.subscriptions.get(subscription);
     let plan = catalog.plans.named(&definition.plan)?;
-    let issued = books.issued.get(&invoice.key);
     // What was issued stands as it was issued, whatever the catalog says since.
-    let end = issued.map(|issued| issued.period_end).or_else(|| Some(books.period(&invoice.key)?.to));
+    let end = issued.map(|issued| issued.period_end).or_else(|| Some(books.period(key)?.to));
     let currency = issued.map_or_else(|| plan.currency.code().into(), |issued| issued.currency.clone());
     Some(vec![
         text(&catalog.customers.get(customer).id),
@@ -444,14 +472,15 @@ fn invoice_row(books: &Arc<Books>, invoice: &Invoice) -> Option<Row> {
         text(if issued.is_some() { "issued" } else { "draft" }),
         issued.map_or(Cell::Null, |issued| Cell::Text(issued.number.clone())),
         Cell::Text(currency),
-        Cell::Integer(invoice.lines),
-        Cell::Decimal(invoice.total),
-        Cell::Decimal(invoice.issued.unwrap_or_default()),
-        Cell::Decimal(invoice.issued.map_or(0, |issued| invoice.total - issued)),
+        Cell::Integer(sum.lines),
+        Cell::Decimal(sum.money),
+        Cell::Decimal(issued.map_or(0, |issued| issued.total)),
+        Cell::Decimal(issued.map_or(0, |issued| sum.money - issued.total)),
     ])
 }
 
-fn correction_row(books: &Arc<Books>, (group, service): &(Group, Grain), gap: &Gap) -> Option<Row> {
+fn correction_row(books: &Arc<Books>, posting: &Posting, billed: &Billed) -> Option<Row> {
+    let Posting::Correction(group, service) = posting else { return None };
     let issued = books.issued.get(&group.invoice())?;
     let [customer, subscription, feature] = group_cells(books, group);
     Some(vec![
@@ -462,8 +491,8 @@ fn correction_row(books: &Arc<Books>, (group, service): &(Group, Grain), gap: &G
         time(*service),
         Cell::Text(issued.number.clone()),
         Cell::Text(issued.currency.clone()),
-        Cell::Decimal(gap.quantity),
-        Cell::Decimal(gap.billed),
+        Cell::Decimal(billed.quantity),
+        Cell::Decimal(billed.money),
     ])
 }
 
@@ -485,7 +514,8 @@ fn quarantine_row(_: &Arc<Books>, quarantined: &Quarantined) -> Option<Row> {
 }
 
 /// A group whose amount is beyond what can be kept: its events are counted, its charge is not.
-fn alarm_row(books: &Arc<Books>, group: &Group) -> Option<Row> {
+fn alarm_row(books: &Arc<Books>, posting: &Posting, _: &Billed) -> Option<Row> {
+    let Posting::Alarm(group) = posting else { return None };
     let [customer, subscription, feature] = [0, 1, 2].map(|part| match &group_cells(books, group)[part] {
         Cell::Text(text) => text.to_string(),
         _ => String::new(),
@@ -523,14 +553,9 @@ fn ledger_rows(at: &AsOf<'_>) -> Vec<Row> {
             };
             *counts.entry(name).or_default() += events;
             *counts.entry("accepted").or_default() += events;
-            true
         });
     }
+    // A state that was left again is no row: each worker counts for itself, below zero too.
+    counts.retain(|&name, events| name == "accepted" || *events != 0);
     counts.into_iter().map(|(name, events)| vec![text(name), Cell::Integer(events)]).collect()
-}
-
-/// The usage key's records, for `usage_rows`.
-pub fn recent_series(part: &Snapshots, epochs: [Epoch; 2]) -> BTreeSet<(u32, u32)> {
-    let keys: BTreeSet<UsageKey> = recent_keys(&part.usage, epochs);
-    keys.into_iter().map(|key| (key.subject, key.series)).collect()
 }

@@ -7,10 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use timely::dataflow::operators::probe;
 use timely::worker::Worker;
-
-use trueup_model::fact::Epoch;
 
 use super::graph::{self, EpochInput, Inputs, Traces};
 use super::publication::Published;
@@ -30,8 +27,6 @@ pub struct Desk {
     pub epochs: Receiver<Arc<EpochInput>>,
     /// Where results are shown.
     pub published: Arc<Published>,
-    /// For how many epochs back times stay told apart.
-    pub retention: Epoch,
     /// Orders the steps, in tests.
     pub pace: Option<Arc<dyn Pace>>,
 }
@@ -39,9 +34,9 @@ pub struct Desk {
 /// Runs until the epochs end.
 pub fn run(worker: &mut Worker, desk: &Desk) {
     let (index, peers) = (worker.index(), worker.peers());
-    let (mut inputs, mut traces, probe) = worker.dataflow(|scope| graph::build(scope, index, peers));
+    let (mut inputs, mut traces) = worker.dataflow(|scope| graph::build(scope, index, peers));
     while let Some(epoch) = next_epoch(worker, desk) {
-        work(worker, desk, &epoch, &mut inputs, &mut traces, &probe);
+        work(worker, desk, &epoch, &mut inputs, &mut traces);
     }
 }
 
@@ -59,17 +54,10 @@ fn next_epoch(worker: &mut Worker, desk: &Desk) -> Option<Arc<EpochInput>> {
     }
 }
 
-fn work(
-    worker: &mut Worker,
-    desk: &Desk,
-    input: &EpochInput,
-    inputs: &mut Inputs,
-    traces: &mut Traces,
-    probe: &probe::Handle<Epoch>,
-) {
+fn work(worker: &mut Worker, desk: &Desk, input: &EpochInput, inputs: &mut Inputs, traces: &mut Traces) {
     let index = worker.index();
-    inputs.feed(input, index == 0);
-    while probe.less_than(&(input.epoch + 1)) {
+    inputs.feed(input);
+    while !traces.have(input.epoch) {
         match &desk.pace {
             None => {
                 worker.step_or_park(None);
@@ -80,10 +68,9 @@ fn work(
             }
         }
     }
-    let oldest = input.epoch.saturating_sub(desk.retention);
     let snapshots = traces.snapshots(input.epoch);
-    traces.forget(oldest, input.epoch);
-    desk.published.submit(index, input.epoch, oldest, &input.turn.books, snapshots);
+    traces.forget(input.oldest, input.epoch);
+    desk.published.submit(index, input.epoch, input.oldest, &input.turn.books, snapshots);
     if let Some(pace) = &desk.pace {
         pace.leave(index);
     }

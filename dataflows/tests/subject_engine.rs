@@ -10,6 +10,7 @@ use serde_json::json;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::{Acceptance, Submission};
 use trueup::engine::issue::Request;
+use trueup::engine::retention::Retention;
 use trueup::engine::worker::Pace;
 use trueup::engine::{Engine, Setup};
 use trueup::oracle::Cell;
@@ -34,7 +35,7 @@ pub fn engine(workers: usize, seed: u64) -> EngineSubject {
         acceptance: Acceptance { past: i64::MAX, future: i64::MAX },
         pace: Some(schedule.clone()),
         // From none at all on, so that times are merged as soon as they may be.
-        retention: seed % 5,
+        retention: Retention { epochs: seed % 5, events: u64::MAX },
         ..Setup::default()
     };
     EngineSubject {

@@ -64,7 +64,8 @@ pub struct Turn {
 /// `WHOLE`.
 pub type Target = (Group, Grain);
 
-/// In place of a service period: the whole billing period, by which quotas are measured.
+/// In place of a service period: the whole billing period. Quotas are measured by it; only what
+/// is counted uniquely cannot be put together from its service periods, and has this target.
 pub const WHOLE: Grain = Grain::MAX;
 
 /// In place of a service period: nothing was used yet, but the billing period runs, so that its
@@ -103,6 +104,10 @@ impl Card {
     /// How quantities are aggregated, and their scale; none: it is had, not used.
     pub fn meter(&self) -> Option<(Aggregation, u32)> {
         self.meter
+    }
+
+    fn is_unique_count(&self) -> bool {
+        matches!(self.meter, Some((Aggregation::UniqueCount, _)))
     }
 
     /// The stretch around `grain` in which one price holds.
@@ -318,7 +323,7 @@ impl Targets {
                     let (subscription, feature) = (tenure.subscription, card.feature);
                     let group = Group { customer, subscription, period: period.from, feature };
                     targets.push((group, service));
-                    if card.quota.is_some() {
+                    if card.quota.is_some() && card.is_unique_count() {
                         targets.push((group, WHOLE));
                     }
                 }

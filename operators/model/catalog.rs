@@ -20,6 +20,7 @@ use crate::meter::{Aggregation, Filter, Meter};
 use crate::money::Rounding;
 use crate::price::Price;
 use crate::pricing;
+use crate::table::{Table, entry};
 
 /// A meter of the catalog.
 pub type MeterId = u32;
@@ -184,61 +185,6 @@ fn contradiction(what: impl Into<String>, why: impl Into<String>) -> CatalogErro
     CatalogError::Contradiction { what: what.into(), why: why.into() }
 }
 
-/// Definitions of one kind, found by id and by name.
-#[derive(Clone, Debug)]
-pub struct Table<D> {
-    rows: Vector<Arc<D>>,
-    ids: OrdMap<Arc<str>, u32>,
-}
-
-impl<D> Default for Table<D> {
-    fn default() -> Self {
-        Table { rows: Vector::new(), ids: OrdMap::new() }
-    }
-}
-
-impl<D> Table<D> {
-    /// The definition with this id, which must have been given.
-    pub fn get(&self, id: u32) -> &Arc<D> {
-        &self.rows[id as usize]
-    }
-
-    /// The id that stands for this name now.
-    pub fn id(&self, name: &str) -> Option<u32> {
-        self.ids.get(name).copied()
-    }
-
-    /// The definition that stands for this name now.
-    pub fn named(&self, name: &str) -> Option<&Arc<D>> {
-        self.id(name).map(|id| self.get(id))
-    }
-
-    /// Names with their ids and definitions, in the order of the names.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u32, &Arc<D>)> {
-        self.ids.iter().map(|(name, &id)| (name, id, self.get(id)))
-    }
-
-    /// Puts a definition in the place of the one of this name, or at the end.
-    fn put(&mut self, name: &str, definition: D) -> u32 {
-        match self.id(name) {
-            Some(id) => {
-                self.rows.set(id as usize, Arc::new(definition));
-                id
-            }
-            None => self.append(name, definition),
-        }
-    }
-
-    /// Puts a definition at the end, even where the name stood for another; that one keeps its
-    /// id and is found by it alone.
-    fn append(&mut self, name: &str, definition: D) -> u32 {
-        let id = self.rows.len() as u32;
-        self.rows.push_back(Arc::new(definition));
-        self.ids.insert(name.into(), id);
-        id
-    }
-}
-
 /// A customer's time on a subscription, with the billing periods that cut it.
 #[derive(Clone, Debug)]
 pub struct Tenure {
@@ -309,8 +255,10 @@ pub struct Catalog {
     /// Subscriptions.
     pub subscriptions: Table<Subscription>,
     layouts: Arc<Layouts>,
-    owners: OrdMap<SubjectId, CustomerId>,
-    holdings: OrdMap<CustomerId, Holding>,
+    /// By subject; dense, because every event's owner is looked up.
+    owners: Vector<Option<CustomerId>>,
+    /// By customer.
+    holdings: Vector<Holding>,
     calendars: OrdMap<(String, Cadence, Anchor), Arc<Calendar>>,
 }
 
@@ -322,32 +270,33 @@ impl Catalog {
 
     /// Whose usage a subject's is.
     pub fn owner(&self, subject: SubjectId) -> Option<CustomerId> {
-        self.owners.get(&subject).copied()
+        self.owners.get(subject as usize).copied().flatten()
     }
 
     /// Every subject that is somebody's.
     pub fn subjects(&self) -> impl Iterator<Item = SubjectId> {
-        self.owners.keys().copied()
+        let owned = self.owners.iter().zip(0..).filter(|(owner, _)| owner.is_some());
+        owned.map(|(_, subject)| subject)
     }
 
     /// The subjects of a customer.
     pub fn subjects_of(&self, customer: CustomerId) -> impl Iterator<Item = SubjectId> {
-        self.holdings.get(&customer).into_iter().flat_map(|holding| holding.subjects.iter().copied())
+        self.holdings.get(customer as usize).into_iter().flat_map(|holding| holding.subjects.iter().copied())
     }
 
     /// A customer's subscriptions, by their start; no two overlap.
     pub fn tenures(&self, customer: CustomerId) -> Arc<[Tenure]> {
-        self.holdings.get(&customer).map(|holding| holding.tenures.clone()).unwrap_or_default()
+        self.holdings.get(customer as usize).map(|holding| holding.tenures.clone()).unwrap_or_default()
     }
 
     /// The tenure of a subscription.
     pub fn tenure(&self, customer: CustomerId, subscription: SubscriptionId) -> Option<&Tenure> {
-        self.holdings.get(&customer)?.tenures.iter().find(|tenure| tenure.subscription == subscription)
+        self.holdings.get(customer as usize)?.tenures.iter().find(|tenure| tenure.subscription == subscription)
     }
 
     /// The grains of a subject's usage; an hour while it is nobody's.
     pub fn step(&self, subject: SubjectId) -> GrainStep {
-        let holding = self.owner(subject).and_then(|owner| self.holdings.get(&owner));
+        let holding = self.owner(subject).and_then(|owner| self.holdings.get(owner as usize));
         holding.map_or(GrainStep::Hour, |holding| holding.step)
     }
 
@@ -500,12 +449,12 @@ impl Catalog {
         }
         let before: BTreeSet<SubjectId> = self.owned_by(id);
         for subject in before.difference(&subjects) {
-            changed.owners.remove(subject);
+            changed.owners[*subject as usize] = None;
         }
         for &subject in &subjects {
-            changed.owners.insert(subject, id);
+            *entry(&mut changed.owners, subject) = Some(id);
         }
-        let holding = changed.holdings.entry(id).or_default();
+        let holding = entry(&mut changed.holdings, id);
         holding.step = step;
         holding.subjects = subjects.clone();
         changed.cut_tenures(id)?;
@@ -531,7 +480,7 @@ impl Catalog {
         }
         let mut changed = self.clone();
         let id = changed.subscriptions.put(&subscription.id.clone(), subscription);
-        changed.holdings.entry(customer).or_default().subscriptions.insert(id);
+        entry(&mut changed.holdings, customer).subscriptions.insert(id);
         changed.cut_tenures(customer)?;
         *self = changed;
         Ok(Touched { customers: BTreeSet::from([customer]), subjects: self.owned_by(customer), all: false })
@@ -541,7 +490,7 @@ impl Catalog {
     fn cut_tenures(&mut self, customer: CustomerId) -> Result<(), CatalogError> {
         let definition = self.customers.get(customer).clone();
         let mut tenures = Vec::new();
-        let subscriptions = self.holdings.get(&customer).map(|holding| holding.subscriptions.clone());
+        let subscriptions = self.holdings.get(customer as usize).map(|holding| holding.subscriptions.clone());
         for id in subscriptions.unwrap_or_default() {
             let subscription = self.subscriptions.get(id).clone();
             tenures.push(self.tenure_of(id, &subscription, &definition)?);
@@ -557,7 +506,7 @@ impl Catalog {
                 ));
             }
         }
-        self.holdings.entry(customer).or_default().tenures = tenures.into();
+        entry(&mut self.holdings, customer).tenures = tenures.into();
         Ok(())
     }
 
@@ -572,7 +521,7 @@ impl Catalog {
         let plan = self.plans.get(plan_id).clone();
         let step = self
             .holdings
-            .get(&self.customers.id(&customer.id).unwrap_or_default())
+            .get(self.customers.id(&customer.id).unwrap_or_default() as usize)
             .map_or(GrainStep::Hour, |holding| holding.step);
         let from = edge(subscription.starts_at, step, &what)?;
         let to = subscription.ends_at.map_or(Ok(Grain::MAX), |at| edge(at, step, &what))?;
@@ -610,7 +559,7 @@ impl Catalog {
     }
 
     fn owned_by(&self, customer: CustomerId) -> BTreeSet<SubjectId> {
-        self.holdings.get(&customer).map_or_else(BTreeSet::new, |holding| holding.subjects.clone())
+        self.holdings.get(customer as usize).map_or_else(BTreeSet::new, |holding| holding.subjects.clone())
     }
 
     fn subscribers(&self, plan: &str) -> BTreeSet<CustomerId> {

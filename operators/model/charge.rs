@@ -92,7 +92,7 @@ pub struct QuotaState {
 }
 
 /// A change of a quota's level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Crossing {
     /// Whose quota, of what, in which period.
     pub group: Group,
@@ -110,28 +110,16 @@ pub struct Crossing {
     pub limit: i128,
 }
 
-/// An invoice as the books say it now.
+/// What rating and entitlements put down, each with lines, a quantity and money as its difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Invoice {
-    /// Whose, for which period.
-    pub key: InvoiceKey,
-    /// How many lines.
-    pub lines: i64,
-    /// The sum of their rounded amounts.
-    pub total: Amount,
-    /// The sum of all issued documents; none while it is a draft.
-    pub issued: Option<Amount>,
-}
-
-/// The difference between what the books say and what was issued, for one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Correction {
-    /// What was charged.
-    pub group: Group,
-    /// The first grain of the service period.
-    pub service: Grain,
-    /// How much more, or less, was used.
-    pub quantity: i128,
-    /// How much more, or less, is due.
-    pub billed: Amount,
+pub enum Posting {
+    /// What an invoice's charges add up to.
+    Invoice(InvoiceKey),
+    /// A line of an issued invoice, by the first grain of its service period: what the books say
+    /// of it, less what was issued.
+    Correction(Group, Grain),
+    /// A quota changed its level.
+    Crossing(Crossing),
+    /// A group's amount is larger than can be kept, so it is not charged.
+    Alarm(Group),
 }

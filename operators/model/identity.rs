@@ -43,6 +43,11 @@ pub fn stable_hash(first: u32, second: u32) -> u64 {
     mix((u64::from(first) << 32) | u64::from(second))
 }
 
+/// The worker, of `workers`, where everything is that is billed to a customer.
+pub fn home(customer: u32, workers: usize) -> usize {
+    route(stable_hash(customer, 0), workers)
+}
+
 /// The finalizer of SplitMix64: a bijection in which every input bit moves every output bit.
 fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);

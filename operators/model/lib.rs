@@ -17,4 +17,5 @@ pub mod metering;
 pub mod money;
 pub mod price;
 pub mod pricing;
+pub mod table;
 pub mod usage;

@@ -4,6 +4,7 @@
 //! meters or customers' zones change, there is a new one, and `Metering::changes` says whose
 //! contributions differ, so that just those events are metered again.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::meter::{Aggregation, Meter, matches};
 use crate::money::ONE;
 
 /// Usage of one subject in one series during one grain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct UsageKey {
     /// Who used it.
     pub subject: SubjectId,
@@ -25,6 +26,26 @@ pub struct UsageKey {
     pub series: SeriesId,
     /// When: a grain of the subject.
     pub grain: crate::grain::Grain,
+}
+
+impl UsageKey {
+    /// Its parts in one number, the first the most significant: numbers compare in one step,
+    /// and usage keys are what is sorted most.
+    fn packed(&self) -> u128 {
+        (u128::from(self.subject) << 64) | (u128::from(self.series) << 32) | u128::from(self.grain.0)
+    }
+}
+
+impl Ord for UsageKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.packed().cmp(&other.packed())
+    }
+}
+
+impl PartialOrd for UsageKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// One meter fed by the events of a property set.

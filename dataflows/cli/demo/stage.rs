@@ -39,7 +39,7 @@ pub struct Stage {
 impl Stage {
     /// An engine with empty books, whose time passes when it is told to.
     pub fn open(workers: usize) -> Stage {
-        let setup = Setup { workers, clock: Clock::Told, retention: 1_000, ..Setup::default() };
+        let setup = Setup { workers, clock: Clock::Told, ..Setup::default() };
         Stage { engine: Engine::start(setup), told: Vec::new() }
     }
 

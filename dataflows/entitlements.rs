@@ -21,15 +21,15 @@ pub fn state(targets: &mut Targets, group: &Group, totals: &[(Grain, Total)]) ->
     if !is_running && services(totals).next().is_none() {
         return None;
     }
-    let (_, card) = targets.card(group)?;
-    let whole = match card.meter() {
+    let terms = targets.terms(group)?;
+    let whole = match terms.meter() {
         Some((Aggregation::UniqueCount, _)) => {
             totals.iter().find(|(service, total)| *service == WHOLE && total.records > 0).map(|(_, total)| *total)
         }
         Some((aggregation, _)) => together(aggregation, services(totals).map(|(_, total)| total)),
         None => None,
     };
-    targets.quota(group, whole.map_or(0, |total| quantity(card.meter(), &total)))
+    terms.quota(group, whole.map_or(0, |total| quantity(terms.meter(), &total)))
 }
 
 /// The change of level between two states, if there is one; a group without a state is ok.

@@ -12,7 +12,7 @@ use trueup_model::charge::{Group, Posting};
 use trueup_model::grain::Grain;
 use trueup_model::identity::stable_hash;
 use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key, arrange_here};
-use trueup_operators::reduce_through::{BooksOfBoth, Change, Next, Reduction, reduce_through};
+use trueup_operators::reduce_through::{BooksOfBoth, Change, Reduction, Which, reduce_through};
 use trueup_operators::total::{Billed, Total};
 use trueup_operators::touched::Leads;
 
@@ -47,7 +47,7 @@ const BILL: Reduction<Group, Grain, Total, (Posting, ()), Billed> = Reduction {
     name: "Bill: rate totals and hold them against quotas",
     leads: Leads::customers,
     keys: |_| Vec::new(),
-    next: |_| Next::Step,
+    which: Which::All,
     change: |books, change, postings| {
         books.difference(change, postings, post_charges);
         postings.extend(crossed(books, change));

@@ -16,7 +16,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use trueup_model::books::{Target, Targets, Turn};
+use trueup_model::books::{Target, Targets, Terms, Turn};
 use trueup_model::charge::Group;
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
@@ -26,7 +26,7 @@ use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key};
 use trueup_operators::contribute::{Kept, contribute};
 use trueup_operators::deduplicate::{Conflict, Intake, State, deduplicate};
 use trueup_operators::map_through::map_through;
-use trueup_operators::reduce_through::{Next, Reduction, reduce_through};
+use trueup_operators::reduce_through::{Reduction, Which, reduce_through};
 use trueup_operators::tally::Tally;
 use trueup_operators::total::Total;
 use trueup_operators::touched::Leads;
@@ -69,7 +69,7 @@ pub fn metering<'scope>(
     let values = arrange_by_key(contributions.values, "Values: by subject, series and grain", place);
     let by_group =
         map_through(values.clone(), turns.clone(), "Values: find their group", Leads::subjects, target_values);
-    let by_group = arrange_by_key(by_group, "Values: by group", by_customer);
+    let by_group = arrange_by_key(by_group, "Values: by group", move |(group, _): &Target| by_customer(group));
     let counts = count_values(&by_group);
     let standing = reduce_through(by_group, turns.clone(), STANDING_IN_GROUP);
 
@@ -97,9 +97,9 @@ fn target_values(
     key: &UsageKey,
     kept: &Kept,
     events: &i64,
-    put: &mut Tally<(Group, (Grain, Kept)), i64>,
+    put: &mut Tally<(Target, Kept), i64>,
 ) {
-    targets.of(*key, |(group, service)| put.put((group, (service, *kept)), *events));
+    targets.of(*key, |target| put.put((target, *kept), *events));
 }
 
 fn target_texts(
@@ -113,16 +113,16 @@ fn target_texts(
 }
 
 /// How many events the values of each group come from.
-fn count_values<'scope>(values: &Arrangement<'scope, Group, (Grain, Kept), i64>) -> Records<'scope, Target, Total> {
+fn count_values<'scope>(values: &Arrangement<'scope, Target, Kept, i64>) -> Records<'scope, Target, Total> {
     values.stream.clone().unary(Pipeline, "Values: count events", |_, _| {
         |input, output| {
             input.for_each(|cap, spans| {
                 let mut session = output.session(&cap);
                 for run in spans.drain(..).filter_map(|span| span.inner) {
                     let counts = run.updates().iter();
-                    session.give_iterator(counts.map(|((group, (service, _)), epoch, events)| {
-                        ((*group, *service), *epoch, Total::new(*events, 0))
-                    }));
+                    session.give_iterator(
+                        counts.map(|((target, _), epoch, events)| (*target, *epoch, Total::new(*events, 0))),
+                    );
                 }
             });
         }
@@ -130,22 +130,17 @@ fn count_values<'scope>(values: &Arrangement<'scope, Group, (Grain, Kept), i64>)
 }
 
 /// The value that stands in each service period of a group.
-const STANDING_IN_GROUP: Reduction<Group, (Grain, Kept), i64, Target, Total> = Reduction {
+const STANDING_IN_GROUP: Reduction<Target, Kept, i64, Target, Total> = Reduction {
     name: "Values: find the one that stands in the group",
     leads: Leads::customers,
     keys: |_| Vec::new(),
-    next: |(service, _)| service.0.checked_add(1).map_or(Next::Step, |next| Next::Seek((Grain(next), Kept::FIRST))),
+    which: Which::First,
     change: |books, change, results| {
-        books.difference(change, results, |targets, group, values, results| {
+        books.difference(change, results, |targets, target, values, results| {
             // Books of before the group had values may not know its feature.
-            if values.is_empty() {
-                return;
-            }
-            let meter = targets.card(group).and_then(|(_, card)| card.meter());
-            let Some((aggregation, _)) = meter else { return };
-            results.extend(
-                values.iter().map(|((service, kept), _)| ((*group, *service), Total::new(0, kept.value(aggregation)))),
-            );
+            let Some((kept, _)) = values.first() else { return };
+            let meter = targets.terms(&target.0).and_then(Terms::meter);
+            results.extend(meter.map(|(aggregation, _)| (*target, Total::new(0, kept.value(aggregation)))));
         });
     },
 };
@@ -158,7 +153,7 @@ const DIFFERENT_IN_GROUP: Reduction<TextInGroup, (), i64, Target, Total> = Reduc
     name: "Texts: count the different ones in the group",
     leads: |_| Leads::none(),
     keys: |_| Vec::new(),
-    next: |()| Next::Step,
+    which: Which::First,
     change: |books, change, results| {
         books.difference(change, results, |_, (group, service, _), values, results| {
             results.extend(values.first().map(|((), events)| ((*group, *service), Total::new(*events, 1))));

@@ -21,9 +21,8 @@ pub fn charges(targets: &mut Targets, group: &Group, totals: &[(Grain, Total)]) 
     if used.peek().is_none() {
         return Ok(Vec::new());
     }
-    let Some((_, card)) = targets.card(group) else { return Ok(Vec::new()) };
-    let services: Vec<(Grain, i128)> = used.map(|(service, total)| (*service, quantity(card.meter(), total))).collect();
-    targets.charges(group, &services)
+    let Some(terms) = targets.terms(group) else { return Ok(Vec::new()) };
+    terms.charges(group, used.map(|(service, total)| (*service, quantity(terms.meter(), total))))
 }
 
 /// The service periods in which something was used, in order of time.

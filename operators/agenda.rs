@@ -47,7 +47,8 @@ pub fn agenda<'scope>(
 #[derive(Default)]
 struct Agenda {
     entries: BTreeMap<CustomerId, BTreeSet<Target>>,
-    /// When each customer's next period begins.
+    /// When each customer's next period begins, and who is next.
+    next: BTreeMap<CustomerId, Grain>,
     due: BTreeSet<(Grain, CustomerId)>,
 }
 
@@ -58,14 +59,22 @@ impl Agenda {
             if !is_mine(customer) {
                 continue;
             }
-            self.due.retain(|&(_, other)| other != customer);
             let (entries, next) = entries(&turn.books, customer, now);
+            self.set_due(customer, next);
             let old = self.entries.insert(customer, entries).unwrap_or_default();
             let new = &self.entries[&customer];
             old.difference(new).for_each(|&target| give(target, -1));
             new.difference(&old).for_each(|&target| give(target, 1));
-            self.due.extend(next.map(|next| (next, customer)));
         }
+    }
+
+    fn set_due(&mut self, customer: CustomerId, next: Option<Grain>) {
+        let before = match next {
+            Some(next) => self.next.insert(customer, next),
+            None => self.next.remove(&customer),
+        };
+        before.map(|before| self.due.remove(&(before, customer)));
+        self.due.extend(next.map(|next| (next, customer)));
     }
 
     /// The customers for whom something may have changed.

@@ -37,9 +37,6 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The least of all: no value comes before it.
-    pub const FIRST: Kept = Kept { order: i64::MIN, high: i64::MIN, low: 0 };
-
     /// A value as kept for this aggregation.
     pub fn new(aggregation: Aggregation, occurred_at: i64, value: i128) -> Kept {
         let order = if aggregation == Aggregation::Latest { -occurred_at } else { 0 };

@@ -8,7 +8,7 @@ use differential_dataflow::difference::Semigroup;
 
 use trueup_model::fact::Epoch;
 
-use crate::run::{Run, Update};
+use crate::run::{FENCED, Run, Update};
 
 /// The runs of an arrangement as of one frontier, to be read on any thread.
 pub struct Snapshot<K, V, R>(Vec<(Epoch, Run<K, V, R>)>);
@@ -61,53 +61,51 @@ impl<K, V, R> Snapshot<K, V, R> {
 /// A place in an arrangement.
 pub struct Reader<'a, K, V, R> {
     /// What is not passed of each run; none of these is empty.
-    rest: Vec<&'a [Update<K, V, R>]>,
+    rest: Vec<Rest<'a, K, V, R>>,
+}
+
+/// What is not passed of a run.
+struct Rest<'a, K, V, R> {
+    updates: &'a [Update<K, V, R>],
+    run: &'a Run<K, V, R>,
 }
 
 impl<'a, K: Ord, V: Ord, R: Semigroup> Reader<'a, K, V, R> {
     /// A reader at the first key.
-    pub fn new(runs: impl Iterator<Item = &'a Run<K, V, R>>) -> Self
-    where
-        K: 'a,
-        V: 'a,
-        R: 'a,
-    {
-        Reader { rest: runs.map(Run::updates).filter(|updates| !updates.is_empty()).collect() }
+    pub fn new(runs: impl Iterator<Item = &'a Run<K, V, R>>) -> Self {
+        let rest = runs.map(|run| Rest { updates: run.updates(), run });
+        Reader { rest: rest.filter(|rest| !rest.updates.is_empty()).collect() }
     }
 
     /// The next key and value.
     pub fn next(&self) -> Option<(&'a K, &'a V)> {
-        self.rest.iter().map(|updates| &updates[0].0).min().map(|(key, value)| (key, value))
+        self.rest.iter().map(Rest::head).min().map(|(key, value)| (key, value))
     }
 
     /// The next value, if it is under `key`, to which the reader was brought.
     pub fn value(&self, key: &K) -> Option<&'a V> {
-        let heads = self.rest.iter().map(|updates| &updates[0].0);
-        heads.filter(|(head, _)| head == key).map(|(_, value)| value).min()
+        self.rest.iter().map(Rest::head).filter(|(head, _)| head == key).map(|(_, value)| value).min()
     }
 
     /// Passes all keys that are less.
     pub fn seek(&mut self, key: &K) {
-        self.pass(|(other, _)| other < key);
+        self.pass(|rest| rest.seek(key));
     }
 
-    /// Passes all keys that are less and, under the key itself, all values that are less.
-    pub fn seek_value(&mut self, key: &K, value: &V) {
-        self.pass(|(other, under)| (other, under) < (key, value));
-    }
-
-    /// Passes this key.
+    /// Passes this key and all that are less.
     pub fn pass_key(&mut self, key: &K) {
-        self.pass(|(other, _)| other <= key);
+        self.pass(|rest| {
+            rest.seek(key);
+            rest.pass(|(other, _)| other == key);
+        });
     }
 
     /// Passes the next value, and tells what it adds up to through each of these epochs; none
     /// where nothing is left of it.
     pub fn sums<const N: usize>(&mut self, key: &K, value: &V, through: [Epoch; N]) -> [Option<R>; N] {
         let mut sums = [const { None::<R> }; N];
-        let mut is_some_run_passed = false;
-        for updates in &mut self.rest {
-            while let Some(((record, epoch, diff), rest)) = updates.split_first()
+        self.pass(|rest| {
+            while let Some(((record, epoch, diff), updates)) = rest.updates.split_first()
                 && record.0 == *key
                 && record.1 == *value
             {
@@ -119,47 +117,107 @@ impl<'a, K: Ord, V: Ord, R: Semigroup> Reader<'a, K, V, R> {
                         }
                     }
                 }
-                *updates = rest;
+                rest.updates = updates;
             }
-            is_some_run_passed |= updates.is_empty();
-        }
-        if is_some_run_passed {
-            self.rest.retain(|updates| !updates.is_empty());
-        }
+        });
         sums.map(|sum| sum.filter(|sum| !sum.is_zero()))
     }
 
-    fn pass(&mut self, is_before: impl Fn(&(K, V)) -> bool) {
-        for updates in &mut self.rest {
-            *updates = passed(updates, |(record, _, _)| is_before(record));
+    fn pass(&mut self, mut pass: impl FnMut(&mut Rest<'a, K, V, R>)) {
+        let mut is_some_run_passed = false;
+        for rest in &mut self.rest {
+            pass(rest);
+            is_some_run_passed |= rest.updates.is_empty();
         }
-        self.rest.retain(|updates| !updates.is_empty());
+        if is_some_run_passed {
+            self.rest.retain(|rest| !rest.updates.is_empty());
+        }
     }
 }
 
-/// What is left after those that come first; looks near before it looks far.
-fn passed<T>(items: &[T], is_before: impl Fn(&T) -> bool) -> &[T] {
+impl<'a, K: Ord, V, R> Rest<'a, K, V, R> {
+    fn head(&self) -> &'a (K, V) {
+        &self.updates[0].0
+    }
+
+    /// Passes all keys that are less.
+    fn seek(&mut self, key: &K) {
+        // Most runs are at their place already: those that hold few of the keys sought.
+        if self.updates[0].0.0 >= *key {
+            return;
+        }
+        let all = self.run.updates();
+        let place = all.len() - self.updates.len();
+        let next = place / FENCED + 1;
+        let fences = &self.run.fences()[next..];
+        let passed = passed(fences, |fence| fence < key);
+        let from = if passed == 0 { place } else { (next + passed - 1) * FENCED };
+        let to = all.len().min((next + passed) * FENCED);
+        self.updates = &all[from + all[from..to].partition_point(|(record, _, _)| record.0 < *key)..];
+    }
+
+    fn pass(&mut self, is_passed: impl Fn(&(K, V)) -> bool) {
+        self.updates = &self.updates[passed(self.updates, |(record, _, _)| is_passed(record))..];
+    }
+}
+
+/// How many items come first; looks near before it looks far.
+fn passed<T>(items: &[T], comes_first: impl Fn(&T) -> bool) -> usize {
     let mut step = 1;
-    while step < items.len() && is_before(&items[step]) {
+    while step <= items.len() && comes_first(&items[step - 1]) {
         step *= 2;
     }
-    let from = step / 2;
-    let to = items.len().min(step + 1);
-    &items[from + items[from..to].partition_point(is_before)..]
+    // The item before half a step comes first; the one before a step does not, or is not there.
+    let (from, to) = (step / 2, items.len().min(step - 1));
+    from + items[from..to].partition_point(comes_first)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::Gather;
+    use differential_dataflow::batcher::{Batcher, Extract};
+    use timely::progress::Antichain;
+
+    fn run(updates: impl Iterator<Item = (u32, u32, Epoch, i64)>) -> Run<u32, u32, i64> {
+        let mut gather = Gather::default();
+        gather.insert(&mut updates.map(|(key, value, epoch, diff)| ((key, value), epoch, diff)).collect());
+        gather.extract(Antichain::new().borrow()).0.expect("there are updates")
+    }
 
     #[test]
-    fn any_number_may_be_passed() {
+    fn any_number_may_come_first() {
         let items: Vec<usize> = (0..200).collect();
         for length in 0..items.len() {
-            for first in 0..=length + 1 {
-                let left = passed(&items[..length], |&item| item < first);
-                assert_eq!(left, &items[first.min(length)..length], "{first} of {length}");
+            for first in 0..=length {
+                assert_eq!(passed(&items[..length], |&item| item < first), first, "{first} of {length}");
             }
         }
+    }
+
+    #[test]
+    fn every_key_is_found_from_every_place_before_it() {
+        let runs = [run((0..150).map(|key| (2 * key, 0, 1, 1))), run((0..40).map(|key| (7 * key, 0, 1, 1)))];
+        let has = |key: u32| (key < 300 && key % 2 == 0) || (key < 280 && key % 7 == 0);
+        for place in 0..300 {
+            for sought in place..310 {
+                let mut reader = Reader::new(runs.iter());
+                reader.seek(&place);
+                reader.seek(&sought);
+                let found = reader.next().map(|(key, _)| *key);
+                assert_eq!(found, (sought..300).find(|&key| has(key)), "{sought} from {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_adds_up_over_runs_and_epochs() {
+        let runs = [run([(1, 5, 1, 2), (1, 6, 1, 1), (2, 5, 1, 9)].into_iter()), run([(1, 5, 3, -2)].into_iter())];
+        let mut reader = Reader::new(runs.iter());
+        assert_eq!(reader.sums(&1, &5, [0, 2, 3]), [None, Some(2), None]);
+        assert_eq!(reader.value(&1), Some(&6));
+        reader.pass_key(&1);
+        assert_eq!(reader.next(), Some((&2, &5)));
+        assert_eq!(reader.value(&1), None);
     }
 }

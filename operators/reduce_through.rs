@@ -30,12 +30,13 @@ use crate::run::Run;
 use crate::tally::Tally;
 use crate::touched::{Lead, Leads};
 
-/// Where to go after a value that is there.
-pub enum Next<V> {
-    /// To the next value.
-    Step,
-    /// To the first value that is not less.
-    Seek(V),
+/// Which of a key's values matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// The first that is there.
+    First,
 }
 
 /// A key and what is under it, before an epoch and since.
@@ -59,8 +60,8 @@ pub struct Reduction<K, V, R, D, R2> {
     /// Which further keys it touches, even if nothing is under them; each is taken by the worker
     /// where the records of its lead lie.
     pub keys: fn(&Turn) -> Vec<K>,
-    /// Which values matter.
-    pub next: fn(&V) -> Next<V>,
+    /// Which values matter; others are not read.
+    pub which: Which,
     /// What a change of a key gives; results are put into the vector, in any order.
     #[allow(clippy::type_complexity)]
     pub change: fn(&mut BooksOfBoth, &Change<'_, K, V, R>, &mut Vec<(D, R2)>),
@@ -170,13 +171,8 @@ where
                         if lead.replace(key.lead()) != Some(key.lead()) || tally.is_full() {
                             send(&mut tally);
                         }
-                        values.read(&mut reader, key, step.epoch, reduction.next);
-                        let change = Change {
-                            epoch: step.epoch,
-                            key,
-                            before: &values.before.values,
-                            after: &values.after.values,
-                        };
+                        values.read(&mut reader, key, step.epoch, reduction.which);
+                        let change = Change { epoch: step.epoch, key, before: &values.before, after: &values.after };
                         (reduction.change)(&mut books, &change, &mut results);
                         consolidate(&mut results);
                         results.drain(..).for_each(|(result, diff)| tally.put(result, diff));
@@ -194,58 +190,36 @@ where
 
 /// The values of a key that matter, as of just before an epoch and as of it.
 struct Values<V, R> {
-    before: Side<V, R>,
-    after: Side<V, R>,
-}
-
-/// The values that matter as of one epoch.
-struct Side<V, R> {
-    values: Vec<(V, R)>,
-    /// From where on values matter again; none: from here on.
-    from: Option<V>,
+    before: Vec<(V, R)>,
+    after: Vec<(V, R)>,
 }
 
 impl<V, R> Default for Values<V, R> {
     fn default() -> Self {
-        let side = || Side { values: Vec::new(), from: None };
-        Values { before: side(), after: side() }
-    }
-}
-
-impl<V: Ord + Clone, R: Semigroup> Side<V, R> {
-    fn clear(&mut self) {
-        self.values.clear();
-        self.from = None;
-    }
-
-    fn take(&mut self, value: &V, sum: Option<R>, next: fn(&V) -> Next<V>) {
-        if self.from.as_ref().is_some_and(|from| value < from) {
-            return;
-        }
-        // The place was reached; from here on each value is looked at again.
-        self.from = None;
-        let Some(sum) = sum else { return };
-        self.values.push((value.clone(), sum));
-        if let Next::Seek(from) = next(value) {
-            self.from = Some(from);
-        }
+        Values { before: Vec::new(), after: Vec::new() }
     }
 }
 
 impl<V: Ord + Clone, R: Semigroup> Values<V, R> {
     /// Reads a key, not less than the one before.
-    fn read<K: Ord>(&mut self, reader: &mut Reader<'_, K, V, R>, key: &K, epoch: Epoch, next: fn(&V) -> Next<V>) {
+    fn read<K: Ord>(&mut self, reader: &mut Reader<'_, K, V, R>, key: &K, epoch: Epoch, which: Which) {
         self.before.clear();
         self.after.clear();
         reader.seek(key);
-        while let Some(value) = reader.value(key) {
-            let [before, after] = reader.sums(key, value, [epoch.saturating_sub(1), epoch]);
-            self.before.take(value, before, next);
-            self.after.take(value, after, next);
-            if let (Some(one), Some(other)) = (&self.before.from, &self.after.from) {
-                reader.seek_value(key, one.min(other));
+        while !self.are_enough(which)
+            && let Some(value) = reader.value(key)
+        {
+            let sums = reader.sums(key, value, [epoch.saturating_sub(1), epoch]);
+            for (values, sum) in [&mut self.before, &mut self.after].into_iter().zip(sums) {
+                if which == Which::All || values.is_empty() {
+                    values.extend(sum.map(|sum| (value.clone(), sum)));
+                }
             }
         }
+    }
+
+    fn are_enough(&self, which: Which) -> bool {
+        which == Which::First && !self.before.is_empty() && !self.after.is_empty()
     }
 }
 

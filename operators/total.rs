@@ -21,23 +21,27 @@ pub struct Total {
 
 impl Total {
     /// A total of so many records with this sum.
+    #[inline]
     pub fn new(records: i64, sum: i128) -> Total {
         Total { records, high: (sum >> 64) as i64, low: sum as u64 }
     }
 
     /// The sum.
+    #[inline]
     pub fn sum(&self) -> i128 {
         (i128::from(self.high) << 64) | i128::from(self.low)
     }
 }
 
 impl IsZero for Total {
+    #[inline]
     fn is_zero(&self) -> bool {
         self.records == 0 && self.high == 0 && self.low == 0
     }
 }
 
 impl Semigroup for Total {
+    #[inline]
     fn plus_equals(&mut self, other: &Total) {
         // The door bounds every value so that no reachable sum overflows; if one does, a stopped
         // engine is better than a wrong sum.
@@ -53,6 +57,7 @@ impl Monoid for Total {
 }
 
 impl Abelian for Total {
+    #[inline]
     fn negate(&mut self) {
         *self = Total::new(-self.records, -self.sum());
     }
@@ -70,12 +75,14 @@ pub struct Billed {
 }
 
 impl IsZero for Billed {
+    #[inline]
     fn is_zero(&self) -> bool {
         self.lines == 0 && self.quantity == 0 && self.money == 0
     }
 }
 
 impl Semigroup for Billed {
+    #[inline]
     fn plus_equals(&mut self, other: &Billed) {
         self.lines += other.lines;
         self.quantity += other.quantity;
@@ -90,6 +97,7 @@ impl Monoid for Billed {
 }
 
 impl Abelian for Billed {
+    #[inline]
     fn negate(&mut self) {
         self.lines = -self.lines;
         self.quantity = -self.quantity;

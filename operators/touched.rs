@@ -99,3 +99,13 @@ impl Lead for (Group, Grain, u32) {
         (Group::first(lead), Grain(0), 0)
     }
 }
+
+impl Lead for (Group, Grain) {
+    fn lead(&self) -> u32 {
+        self.0.customer
+    }
+
+    fn first(lead: u32) -> Self {
+        (Group::first(lead), Grain(0))
+    }
+}

@@ -116,7 +116,7 @@ fn part<'a>(plan: &Plan, card: &'a RateCard, quantity: i128, at: Micros) -> Resu
         return Ok(None);
     }
     let amount = pricing::rate(&version.price, quantity).map_err(too_large)?;
-    let billed = pricing::bill(&[amount], plan.rounding, plan.currency.minor_places()).iter().sum();
+    let billed = pricing::biller(plan.rounding, plan.currency.minor_places())(amount);
     let model = match version.price {
         Price::PerUnit { .. } => "per unit",
         Price::Graduated { .. } => "graduated",

@@ -329,27 +329,25 @@ fn group_cells(books: &Books, group: &Group) -> [Cell; 3] {
 
 /// Usage by service period.
 fn period_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {
+    let books = targets.books().clone();
+    let Some(terms) = targets.terms(group).filter(|terms| terms.meter().is_some()) else { return Vec::new() };
+    let period = terms.period();
     let row = |(start, total): &(Grain, Total)| {
-        let meter = targets.card(group).and_then(|(_, card)| card.meter());
-        let books = targets.books();
-        let [customer, subscription, feature] = group_cells(books, group);
-        let period = books.period(&group.invoice())?;
-        let service = books.service(group, *start)?;
-        meter.is_some().then(|| {
-            vec![
-                customer,
-                subscription,
-                feature,
-                time(period.from),
-                time(period.to),
-                time(service.from),
-                time(service.to),
-                Cell::Decimal(rating::quantity(meter, total)),
-                Cell::Integer(total.records),
-            ]
-        })
+        let [customer, subscription, feature] = group_cells(&books, group);
+        let service = terms.service(*start);
+        vec![
+            customer,
+            subscription,
+            feature,
+            time(period.from),
+            time(period.to),
+            time(service.from),
+            time(service.to),
+            Cell::Decimal(rating::quantity(terms.meter(), total)),
+            Cell::Integer(total.records),
+        ]
     };
-    rating::services(totals).filter_map(row).collect()
+    rating::services(totals).map(row).collect()
 }
 
 fn quota_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {

@@ -23,7 +23,7 @@ const LENGTH: usize = 600;
 const LONG: [(&str, usize); 2] = [
     // Half of it checks the half that computes.
     ("operators/model/pricing.rs", 786),
-    ("operators/model/catalog.rs", 710),
+    ("operators/model/catalog.rs", 659),
 ];
 
 /// The longest a decision may be, in lines.

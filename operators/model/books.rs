@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use imbl::{OrdMap, Vector};
 
-use crate::catalog::{Catalog, CustomerId, FeatureId, Plan, PlanId, Quota, RateCard, Tenure, Touched};
+use crate::catalog::{Catalog, CustomerId, FeatureId, Plan, PlanId, Quota, RateCard, Touched};
 use crate::charge::{Charge, Group, InvoiceKey, Level, QuotaState};
 use crate::dictionary::{Names, SeriesId, SubjectId};
 use crate::fact::Document;
@@ -101,11 +101,6 @@ impl Card {
         }
     }
 
-    /// How quantities are aggregated, and their scale; none: it is had, not used.
-    pub fn meter(&self) -> Option<(Aggregation, u32)> {
-        self.meter
-    }
-
     fn is_unique_count(&self) -> bool {
         matches!(self.meter, Some((Aggregation::UniqueCount, _)))
     }
@@ -119,35 +114,68 @@ impl Card {
     }
 
     /// The service period that begins at `start`.
-    fn service(&self, tenure: &Tenure, period: Interval, start: Grain) -> Interval {
+    fn service(&self, term: Interval, period: Interval, start: Grain) -> Interval {
         // What has no meter is had for the whole period at the price of its beginning.
         let price_end = if self.meter.is_some() { self.price_interval(start).to } else { Grain::MAX };
-        Interval { from: start, to: period.to.min(tenure.term.to).min(price_end) }
+        Interval { from: start, to: period.to.min(term.to).min(price_end) }
+    }
+}
+
+/// On what terms a group is billed.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    card: Arc<Card>,
+    /// The subscription's term.
+    term: Interval,
+    /// The group's billing period.
+    period: Interval,
+}
+
+impl Terms {
+    /// How quantities are aggregated, and their scale; none: it is had, not used.
+    pub fn meter(&self) -> Option<(Aggregation, u32)> {
+        self.card.meter
+    }
+
+    /// The billing period.
+    pub fn period(&self) -> Interval {
+        self.period
+    }
+
+    /// The service period that begins at `start`.
+    pub fn service(&self, start: Grain) -> Interval {
+        self.card.service(self.term, self.period, start)
     }
 
     /// The charges of a group, given the quantities of its service periods in order of time.
     ///
     /// Each service period is rated by itself, by the price that holds at its start; rounding
     /// follows the plan. A service period without a price makes no charge.
-    fn charges(&self, tenure: &Tenure, group: &Group, services: &[(Grain, i128)]) -> Result<Vec<Charge>, PricingError> {
-        let Some(period) = tenure.calendar.period_containing(group.period) else { return Ok(Vec::new()) };
-        let mut charges = Vec::with_capacity(services.len());
-        for &(start, quantity) in services {
-            let Some((_, price)) = self.prices.iter().rfind(|(from, _)| *from <= start) else { continue };
+    pub fn charges(
+        &self,
+        group: &Group,
+        services: impl Iterator<Item = (Grain, i128)>,
+    ) -> Result<Vec<Charge>, PricingError> {
+        let card = &self.card;
+        let mut charges = Vec::new();
+        let mut bill = pricing::biller(card.rounding, card.places);
+        for (start, quantity) in services {
+            let Some((_, price)) = card.prices.iter().rfind(|(from, _)| *from <= start) else { continue };
             let amount = pricing::rate(price, quantity)?;
-            let service = self.service(tenure, period, start);
-            charges.push(Charge { group: *group, service, quantity, amount, billed: 0 });
-        }
-        let amounts: Vec<Amount> = charges.iter().map(|charge| charge.amount).collect();
-        for (charge, billed) in charges.iter_mut().zip(pricing::bill(&amounts, self.rounding, self.places)) {
-            charge.billed = billed;
+            charges.push(Charge {
+                group: *group,
+                service: self.service(start),
+                quantity,
+                amount,
+                billed: bill(amount),
+            });
         }
         Ok(charges)
     }
 
     /// What a group's quota stands at, if the rate card has one.
-    fn quota(&self, group: &Group, used: i128) -> Option<QuotaState> {
-        let quota = self.quota.as_ref()?;
+    pub fn quota(&self, group: &Group, used: i128) -> Option<QuotaState> {
+        let quota = self.card.quota.as_ref()?;
         let level = if used > quota.limit {
             Level::Over
         } else if used >= quota.warning_at {
@@ -166,15 +194,8 @@ impl Books {
         tenure.calendar.period_containing(key.period)
     }
 
-    /// The service period that begins at `start` within a group's billing period.
-    pub fn service(&self, group: &Group, start: Grain) -> Option<Interval> {
-        let tenure = self.catalog.tenure(group.customer, group.subscription)?;
-        let period = tenure.calendar.period_containing(group.period)?;
-        Some(self.card(tenure.plan, group.feature)?.service(tenure, period, start))
-    }
-
     /// What a plan says of a feature.
-    pub fn card(&self, plan: PlanId, feature: FeatureId) -> Option<Card> {
+    fn card(&self, plan: PlanId, feature: FeatureId) -> Option<Card> {
         let plan = self.catalog.plans.get(plan);
         let feature = &self.catalog.features.get(feature).name;
         let card = plan.rate_cards.iter().find(|card| card.feature == *feature)?;
@@ -214,9 +235,9 @@ pub struct Targets {
     cards: HashMap<(PlanId, FeatureId), Option<Arc<Card>>>,
     series: HashMap<(PlanId, SeriesId), Arc<[Card]>>,
     aggregations: HashMap<SeriesId, Aggregation>,
-    tenures: Option<(CustomerId, Arc<[Tenure]>)>,
     owner: Option<(SubjectId, Option<CustomerId>)>,
     stretch: Option<Stretch>,
+    terms: Option<(Group, Option<Terms>)>,
 }
 
 /// Grains of a subject's series that all have the same targets.
@@ -266,35 +287,22 @@ impl Targets {
         self.stretch.iter().flat_map(|stretch| stretch.targets.iter().copied()).for_each(each);
     }
 
-    /// What a group's rate card says, and the tenure it belongs to.
-    pub fn card(&mut self, group: &Group) -> Option<(Tenure, Arc<Card>)> {
-        let tenures = self.tenures(group.customer);
-        let tenure = tenures.iter().find(|tenure| tenure.subscription == group.subscription)?;
+    /// On what terms a group is billed, if these books bill it at all.
+    pub fn terms(&mut self, group: &Group) -> Option<&Terms> {
+        if self.terms.as_ref().is_none_or(|(last, _)| last != group) {
+            self.terms = Some((*group, self.terms_of(group)));
+        }
+        self.terms.as_ref().and_then(|(_, terms)| terms.as_ref())
+    }
+
+    fn terms_of(&mut self, group: &Group) -> Option<Terms> {
+        // Borrowed, not counted: references to what all workers share would be counted by all.
         let books = &self.books;
+        let tenure = books.catalog.tenure(group.customer, group.subscription)?;
+        let period = tenure.calendar.period_containing(group.period)?;
         let look_up = || books.card(tenure.plan, group.feature).map(Arc::new);
         let card = self.cards.entry((tenure.plan, group.feature)).or_insert_with(look_up).clone()?;
-        Some((tenure.clone(), card))
-    }
-
-    /// The charges of a group, given the quantities of its service periods in order of time.
-    pub fn charges(&mut self, group: &Group, services: &[(Grain, i128)]) -> Result<Vec<Charge>, PricingError> {
-        self.card(group).map_or(Ok(Vec::new()), |(tenure, card)| card.charges(&tenure, group, services))
-    }
-
-    /// What a group's quota stands at, if it has one.
-    pub fn quota(&mut self, group: &Group, used: i128) -> Option<QuotaState> {
-        self.card(group)?.1.quota(group, used)
-    }
-
-    fn tenures(&mut self, customer: CustomerId) -> Arc<[Tenure]> {
-        match &self.tenures {
-            Some((last, tenures)) if *last == customer => tenures.clone(),
-            _ => {
-                let tenures = self.books.catalog.tenures(customer);
-                self.tenures = Some((customer, tenures.clone()));
-                tenures
-            }
-        }
+        Some(Terms { card, term: tenure.term, period })
     }
 
     fn owner(&mut self, subject: SubjectId) -> Option<CustomerId> {
@@ -306,30 +314,35 @@ impl Targets {
 
     /// The targets of a key, and for which grains around it they are the same.
     fn stretch_of(&mut self, key: UsageKey) -> Stretch {
-        let mut targets = Vec::new();
-        let mut grains = Interval { from: key.grain, to: Grain(key.grain.0 + 1) };
-        if let Some(customer) = self.owner(key.subject) {
-            let tenures = self.tenures(customer);
-            let tenure = tenures.iter().find(|tenure| tenure.term.contains(key.grain));
-            if let Some((tenure, period)) = tenure.and_then(|tenure| Some((tenure, tenure.period(key.grain)?))) {
-                grains = intersection(period, tenure.term);
-                let books = &self.books;
-                let look_up = || books.cards_of_series(tenure.plan, key.series);
-                let cards = self.series.entry((tenure.plan, key.series)).or_insert_with(look_up);
-                for card in cards.iter() {
-                    let price = card.price_interval(key.grain);
-                    grains = intersection(grains, price);
-                    let service = price.from.max(period.from).max(tenure.term.from);
-                    let (subscription, feature) = (tenure.subscription, card.feature);
-                    let group = Group { customer, subscription, period: period.from, feature };
-                    targets.push((group, service));
-                    if card.quota.is_some() && card.is_unique_count() {
-                        targets.push((group, WHOLE));
-                    }
-                }
+        let mut targets = self.stretch.take().map_or_else(Vec::new, |stretch| stretch.targets);
+        targets.clear();
+        let nowhere = Interval { from: key.grain, to: Grain(key.grain.0 + 1) };
+        let grains = self.find_targets(key, &mut targets).unwrap_or(nowhere);
+        Stretch { subject: key.subject, series: key.series, grains, targets }
+    }
+
+    /// Puts down the targets of a key; gives the grains around it that have the same.
+    fn find_targets(&mut self, key: UsageKey, targets: &mut Vec<Target>) -> Option<Interval> {
+        let customer = self.owner(key.subject)?;
+        // Borrowed, not counted: references to what all workers share would be counted by all.
+        let books = &self.books;
+        let tenure = books.catalog.tenures(customer).iter().find(|tenure| tenure.term.contains(key.grain))?;
+        let period = tenure.period(key.grain)?;
+        let mut grains = intersection(period, tenure.term);
+        let look_up = || books.cards_of_series(tenure.plan, key.series);
+        let cards = self.series.entry((tenure.plan, key.series)).or_insert_with(look_up);
+        for card in cards.iter() {
+            let price = card.price_interval(key.grain);
+            grains = intersection(grains, price);
+            let service = price.from.max(period.from).max(tenure.term.from);
+            let (subscription, feature) = (tenure.subscription, card.feature);
+            let group = Group { customer, subscription, period: period.from, feature };
+            targets.push((group, service));
+            if card.quota.is_some() && card.is_unique_count() {
+                targets.push((group, WHOLE));
             }
         }
-        Stretch { subject: key.subject, series: key.series, grains, targets }
+        Some(grains)
     }
 }
 

@@ -285,8 +285,8 @@ impl Catalog {
     }
 
     /// A customer's subscriptions, by their start; no two overlap.
-    pub fn tenures(&self, customer: CustomerId) -> Arc<[Tenure]> {
-        self.holdings.get(customer as usize).map(|holding| holding.tenures.clone()).unwrap_or_default()
+    pub fn tenures(&self, customer: CustomerId) -> &[Tenure] {
+        self.holdings.get(customer as usize).map_or(&[], |holding| &holding.tenures)
     }
 
     /// The tenure of a subscription.

@@ -1,6 +1,8 @@
 //! What is charged, counted against a quota, billed and corrected: the rows of the views, with
 //! ids for names and grains for times.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{CustomerId, FeatureId, SubscriptionId};
@@ -8,7 +10,7 @@ use crate::grain::{Grain, Interval, Micros};
 use crate::money::Amount;
 
 /// A feature within one billing period of a subscription: what is priced and limited together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Group {
     /// Who is billed.
     pub customer: CustomerId,
@@ -21,9 +23,35 @@ pub struct Group {
 }
 
 impl Group {
+    /// Its parts in one number, the first the most significant: numbers compare in one step.
+    #[inline]
+    fn packed(&self) -> u128 {
+        let invoice = (u128::from(self.customer) << 64) | (u128::from(self.subscription) << 32);
+        ((invoice | u128::from(self.period.0)) << 32) | u128::from(self.feature)
+    }
+
     /// The invoice on which its charges stand.
     pub fn invoice(&self) -> InvoiceKey {
         InvoiceKey { customer: self.customer, subscription: self.subscription, period: self.period }
+    }
+}
+
+impl Ord for Group {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.packed().cmp(&other.packed())
+    }
+}
+
+impl PartialOrd for Group {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+
+    #[inline]
+    fn lt(&self, other: &Self) -> bool {
+        self.packed() < other.packed()
     }
 }
 

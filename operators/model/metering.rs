@@ -31,20 +31,28 @@ pub struct UsageKey {
 impl UsageKey {
     /// Its parts in one number, the first the most significant: numbers compare in one step,
     /// and usage keys are what is sorted most.
+    #[inline]
     fn packed(&self) -> u128 {
         (u128::from(self.subject) << 64) | (u128::from(self.series) << 32) | u128::from(self.grain.0)
     }
 }
 
 impl Ord for UsageKey {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         self.packed().cmp(&other.packed())
     }
 }
 
 impl PartialOrd for UsageKey {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+
+    #[inline]
+    fn lt(&self, other: &Self) -> bool {
+        self.packed() < other.packed()
     }
 }
 

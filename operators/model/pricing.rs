@@ -257,33 +257,27 @@ fn graduated_steps(price: &Price, tiers: &[Tier], quantity: i128) -> Result<Vec<
 /// The amount with no more than `places` decimal places, by the mode; all twelve are kept if
 /// `places` is more. The amount must be well inside an `i128`, as sums of rated amounts are.
 pub fn round(amount: Amount, places: u32, mode: RoundingMode) -> Amount {
-    match PLACES.checked_sub(places) {
-        Some(cut) => {
-            let unit = 10i128.pow(cut);
-            round_quotient(amount, unit, mode) * unit
-        }
-        None => amount,
-    }
+    let Some(cut) = PLACES.checked_sub(places) else { return amount };
+    let unit = 10i128.pow(cut);
+    round_quotient(amount, unit, mode) * unit
 }
 
-/// The billed line amounts of one feature's successive service periods within a billing period.
+/// Gives the billed amounts of a feature's successive lines within a billing period in turn.
 /// `places` are those of the currency's minor unit; the policy's own places come first.
 ///
 /// Cumulative: the lines up to any service period add up to the rounded sum of their amounts,
 /// so cutting a service period in two changes no total. Line: each is rounded by itself.
-pub fn bill(amounts: &[Amount], rounding: Rounding, places: u32) -> Vec<Amount> {
+pub fn biller(rounding: Rounding, places: u32) -> impl FnMut(Amount) -> Amount {
     let places = rounding.places.unwrap_or(places);
-    let rounded = |amount| round(amount, places, rounding.mode);
-    match rounding.scope {
-        RoundingScope::Line => amounts.iter().map(|amount| rounded(*amount)).collect(),
-        RoundingScope::Cumulative => amounts
-            .iter()
-            .scan(0, |total: &mut Amount, amount| {
-                let billed = rounded(*total);
-                *total += amount;
-                Some(rounded(*total) - billed)
-            })
-            .collect(),
+    let rounded = move |amount| round(amount, places, rounding.mode);
+    let (mut total, mut billed) = (0, 0);
+    move |amount| match rounding.scope {
+        RoundingScope::Line => rounded(amount),
+        RoundingScope::Cumulative => {
+            total += amount;
+            let before = std::mem::replace(&mut billed, rounded(total));
+            billed - before
+        }
     }
 }
 
@@ -359,6 +353,10 @@ mod tests {
             let rated = rate(price, n(quantity)).expect("an amount of usual size");
             assert_eq!(show(rated, PLACES), *amount, "{quantity} at {price:?}");
         }
+    }
+
+    fn bill(amounts: &[Amount], rounding: Rounding) -> Vec<Amount> {
+        amounts.iter().copied().map(biller(rounding, 2)).collect()
     }
 
     #[test]
@@ -537,7 +535,7 @@ mod tests {
     fn lines_are_billed_by_the_scope_of_the_policy() {
         let billed = |scope, places| {
             let rounding = Rounding { scope, places, ..Rounding::default() };
-            let lines = bill(&["0.014", "0.014", "0.014", "-0.02"].map(n), rounding, 2);
+            let lines = bill(&["0.014", "0.014", "0.014", "-0.02"].map(n), rounding);
             lines.iter().map(|line| show(*line, PLACES)).collect::<Vec<_>>().join(" ")
         };
         // Running totals 0.014, 0.028, 0.042, 0.022.
@@ -752,7 +750,7 @@ mod tests {
             amounts in prop::collection::vec(signed(10i128.pow(16)), 0..8),
             rounding in any_rounding(),
         ) {
-            let billed = bill(&amounts, rounding, 2);
+            let billed = bill(&amounts, rounding);
             prop_assert_eq!(billed.len(), amounts.len());
             let places = rounding.places.unwrap_or(2);
             let rounded = |amount: Amount| round(amount, places, rounding.mode);
@@ -777,7 +775,7 @@ mod tests {
             let at = cut.index(amounts.len());
             let mut split = amounts.clone();
             split.splice(at..=at, [first, amounts[at] - first]);
-            let (whole, mut rejoined) = (bill(&amounts, rounding, 2), bill(&split, rounding, 2));
+            let (whole, mut rejoined) = (bill(&amounts, rounding), bill(&split, rounding));
             let second = rejoined.remove(at + 1);
             rejoined[at] += second;
             prop_assert_eq!(rejoined, whole);

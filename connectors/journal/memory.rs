@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn entry(epoch: Epoch, clock: i64) -> Arc<Entry> {
-        Arc::new(Entry { epoch, clock, facts: Vec::new() })
+        Arc::new(Entry { epoch, clock, ..Entry::default() })
     }
 
     #[test]

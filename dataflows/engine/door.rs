@@ -186,7 +186,7 @@ impl Door {
         }
         let epoch = self.journal.last() + 1;
         let facts = std::mem::take(&mut draft.facts);
-        self.journal.append(Arc::new(Entry { epoch, clock: draft.books.clock, facts }))?;
+        self.journal.append(Arc::new(Entry { epoch, clock: draft.books.clock, facts, ..Entry::default() }))?;
         self.journal.sync()?;
         self.dispatch(epoch, draft)
     }

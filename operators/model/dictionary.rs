@@ -27,6 +27,32 @@ pub struct Properties {
     pub dimensions: Box<[Option<Box<str>>]>,
 }
 
+/// Names that were first given an id in one journal entry, each kind in the order of its ids.
+///
+/// Ids have no gaps, so the names of all entries, one after another, give every id again. Series
+/// are not among them: they follow from the catalog and the property sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewNames {
+    /// Subjects.
+    pub subjects: Vec<Arc<str>>,
+    /// Property sets, each with the layout by which it was read.
+    pub property_sets: Vec<Arc<Properties>>,
+    /// Texts of text columns.
+    pub texts: Vec<Arc<str>>,
+}
+
+impl NewNames {
+    /// How many names there are, of all kinds.
+    pub fn len(&self) -> usize {
+        self.subjects.len() + self.property_sets.len() + self.texts.len()
+    }
+
+    /// Whether nothing was given an id.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A meter with values for its dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Series {

@@ -1,10 +1,12 @@
 //! Everything that can enter. A fact is accepted once, in the journal, and never changed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::CatalogChange;
+use crate::dictionary::NewNames;
 use crate::grain::Micros;
 use crate::money::Amount;
 use crate::usage::{Refused, UsageBatch};
@@ -13,7 +15,7 @@ use crate::usage::{Refused, UsageBatch};
 pub type Epoch = u64;
 
 /// One thing that was accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// Usage events that passed the door.
     Usage(Arc<UsageBatch>),
@@ -26,12 +28,18 @@ pub enum Fact {
 }
 
 /// What the journal holds of one epoch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// Its number; entries follow one another without a gap.
     pub epoch: Epoch,
     /// The billing clock when it was accepted; never goes back.
     pub clock: Micros,
+    /// How far each source has been read once this entry is: by its name, in its own words. A
+    /// source that is not named stands where it stood.
+    pub offsets: BTreeMap<String, String>,
+    /// The names that were first given an id here; rows name subjects, property sets and texts by
+    /// ids, so only with these does an entry mean something to another process.
+    pub names: NewNames,
     /// The facts, in the order in which they were accepted.
     pub facts: Vec<Fact>,
 }

@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// A property kept as an exact number.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NumberColumn {
     /// The property of `data`.
     pub property: String,
@@ -17,7 +19,7 @@ pub struct NumberColumn {
 }
 
 /// What is kept of the events of one type. Columns are the numbers, then the texts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EventLayout {
     /// CloudEvents `type`.
     pub event_type: String,

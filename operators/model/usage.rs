@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::{Deserialize, Serialize};
 
 use crate::grain::Micros;
 use crate::identity::Identity;
@@ -45,7 +46,7 @@ pub struct PropertySet {
 }
 
 /// Sources and ids as they were sent, row by row, for whoever has to show them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentIds {
     bytes: String,
     ends: Vec<(u32, u32)>,
@@ -95,7 +96,7 @@ pub struct EventBatch {
 }
 
 /// Events that have passed the door.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageBatch {
     /// The number of its first row among all rows ever accepted.
     pub first_row: u64,
@@ -144,7 +145,8 @@ impl UsageBatch {
 }
 
 /// Why an input was set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It is not a CloudEvent, or not even JSON, CSV or Arrow.
     Unreadable,
@@ -189,7 +191,7 @@ impl Reason {
 }
 
 /// An input that was set aside, with all that helps to mend it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Refused {
     /// Which way in: a file's name, a topic, an address.
     pub source: String,

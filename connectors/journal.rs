@@ -1,17 +1,32 @@
-//! The journal: everything that was accepted, in order, and the only truth there is.
-//!
-//! Law: entries are numbered 1, 2, 3 without a gap; an entry never changes and is never removed;
-//! after `sync` has returned, all entries appended before it outlive any crash. Views, indexes
-//! and checkpoints are worked out from it and may be thrown away.
+#![doc = include_str!("journal/README.md")]
 
+use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
 use trueup_model::fact::{Entry, Epoch};
+use trueup_model::grain::Micros;
 
+mod body;
+pub mod disk;
+mod entries;
+mod file;
+mod generation;
+mod header;
 mod memory;
+mod recovery;
+mod sealed;
+mod segment;
+pub mod simulated_disk;
+mod usage_columns;
 
+pub use disk::Folder;
+pub use entries::Entries;
+pub use file::{FileJournal, Settings};
+pub use header::Hash;
 pub use memory::MemoryJournal;
+pub use recovery::{Cut, Opened};
+pub use sealed::{SealedSegment, verify_segment};
 
 /// Where entries are kept.
 pub trait Journal: Send {
@@ -30,13 +45,14 @@ pub trait Journal: Send {
     fn sync(&mut self) -> Result<(), JournalError>;
 
     /// The entries from epoch `from` on, in order; the first epoch is 1, and 0 means the same.
-    fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Arc<Entry>> + '_>;
+    /// One that cannot be read is an error, and the last that is given.
+    fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_>;
 
     /// The epoch of the last entry; 0 where there is none.
     fn last(&self) -> Epoch;
 }
 
-/// Why the journal did not take an entry.
+/// Why the journal did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum JournalError {
     /// An entry that does not follow the last one.
@@ -53,10 +69,79 @@ pub enum JournalError {
         /// The epoch of the entry.
         epoch: Epoch,
     },
-    /// The disk did not take it.
-    #[error("the journal could not be written; stop, look at the disk, and start again to recover")]
-    Disk(#[from] std::io::Error),
+    /// An entry that contradicts itself, so that it could not be read again.
+    #[error("entry {epoch} cannot be kept: {why}; the journal is as it was")]
+    Unfit {
+        /// The epoch of the entry.
+        epoch: Epoch,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no room for an entry, and the journal is as it was.
+    #[error("the disk is full and entry {epoch} was not taken; make room and send it again")]
+    Full {
+        /// The epoch of the entry.
+        epoch: Epoch,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The disk failed.
+    #[error("the disk failed when it was to {doing} the journal: the process must end, and be restarted to recover")]
+    Disk {
+        /// What it was to do.
+        doing: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
     /// An earlier write failed.
-    #[error("the journal has failed before and takes nothing more; stop, and start again to recover")]
+    #[error("the journal has failed before and takes nothing more: the process must end, and be restarted to recover")]
     Failed,
+    /// Another process has it.
+    #[error("another process holds the journal in {place}: stop it first, or use another folder")]
+    Locked {
+        /// Where it is.
+        place: String,
+    },
+    /// Another process has taken it over.
+    #[error(
+        "the journal was opened by another process (generation {found}, this one is {ours}): what was not acknowledged is for that one to take, and this process must end"
+    )]
+    Fenced {
+        /// The generation of this process.
+        ours: u64,
+        /// The generation on the disk.
+        found: u64,
+    },
+    /// What is there is not what was written.
+    #[error("{file} is damaged at offset {offset}: {why}; put a good copy of it in its place and start again")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        why: String,
+    },
+    /// The end of the journal is not there.
+    #[error(
+        "the journal ends with entry {last}, but had entry {known} when it was last opened: put the missing segments back, or tell it to go on without them"
+    )]
+    Missing {
+        /// The last entry.
+        last: Epoch,
+        /// The last entry at the last opening.
+        known: Epoch,
+    },
+}
+
+/// Whether an entry may follow the last one.
+fn follows(entry: &Entry, last: Epoch, clock: Micros) -> Result<(), JournalError> {
+    let found = entry.epoch;
+    if found != last + 1 {
+        return Err(JournalError::Gap { last, found });
+    }
+    match entry.clock < clock {
+        true => Err(JournalError::ClockWentBack { epoch: found }),
+        false => Ok(()),
+    }
 }

@@ -17,4 +17,4 @@ pub use files::csv::read_csv;
 pub use files::csv_mapping::CsvMapping;
 pub use files::ndjson::read_ndjson;
 pub use files::{EventBatches, ReadError};
-pub use journal::{Journal, JournalError, MemoryJournal};
+pub use journal::{FileJournal, Journal, JournalError, MemoryJournal};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use trueup_model::fact::{Entry, Epoch};
+use trueup_model::grain::Micros;
 
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, follows};
 
 /// Entries in memory. Nothing is durable, and `sync` has nothing to do.
 #[derive(Clone, Debug, Default)]
@@ -21,13 +22,8 @@ impl MemoryJournal {
 
 impl Journal for MemoryJournal {
     fn append(&mut self, entry: Arc<Entry>) -> Result<(), JournalError> {
-        let (last, found) = (self.last(), entry.epoch);
-        if found != last + 1 {
-            return Err(JournalError::Gap { last, found });
-        }
-        if self.entries.last().is_some_and(|before| entry.clock < before.clock) {
-            return Err(JournalError::ClockWentBack { epoch: found });
-        }
+        let clock = self.entries.last().map_or(Micros::MIN, |last| last.clock);
+        follows(&entry, self.last(), clock)?;
         self.entries.push(entry);
         Ok(())
     }
@@ -36,9 +32,9 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Arc<Entry>> + '_> {
+    fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_> {
         let start = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
-        Box::new(self.entries.iter().skip(start).cloned())
+        Box::new(self.entries.iter().skip(start).cloned().map(Ok))
     }
 
     fn last(&self) -> Epoch {
@@ -62,7 +58,8 @@ mod tests {
             journal.append(entry(epoch, 10)).expect("it follows the last");
         }
         journal.sync().expect("memory has nothing to sync");
-        let epochs = |from| journal.entries(from).map(|entry| entry.epoch).collect::<Vec<_>>();
+        let epoch = |entry: Result<Arc<Entry>, JournalError>| entry.expect("memory can be read").epoch;
+        let epochs = |from| journal.entries(from).map(epoch).collect::<Vec<_>>();
         assert_eq!(epochs(0), [1, 2, 3]);
         assert_eq!(epochs(1), [1, 2, 3]);
         assert_eq!(epochs(3), [3]);

@@ -1,0 +1,171 @@
+//! What the journal asks of a disk: files in one folder, and when they are durable.
+//!
+//! Law: what a file's `sync` that returned without an error covers, and the names that stood when
+//! `sync_folder` returned without an error, outlive a power cut; of all else nobody knows what will
+//! be found. Two disks keep it: a [`Folder`], and a
+//! [`SimulatedDisk`](super::simulated_disk::SimulatedDisk) that takes every liberty this leaves.
+
+use std::any::Any;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+/// Files in one folder.
+pub trait Disk: Send + Sync {
+    /// The names of all files, in any order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// A new file; an error of kind `AlreadyExists` where there is one of this name.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+
+    /// A file that is there, to read and to write.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Gives a file another name, in one step, and drops the file that had it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file; an error of kind `NotFound` where there is none.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes durable which files there are.
+    fn sync_folder(&self) -> io::Result<()>;
+
+    /// Takes the lock of this name until what is given back is dropped; none if another has it.
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Any + Send>>>;
+
+    /// Where it is, for people.
+    fn place(&self) -> String;
+}
+
+/// Bytes that can be read at any offset.
+pub trait ReadAt: Send {
+    /// How many bytes there are.
+    fn length(&mut self) -> io::Result<u64>;
+
+    /// Fills `bytes` from `offset` on; an error if there are not so many.
+    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+}
+
+/// A file.
+pub trait DiskFile: ReadAt {
+    /// Writes all of `bytes` at `offset`. After an error nobody knows how much of it was written.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts off all that lies behind `length`.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
+
+    /// Makes the contents and the length durable. After an error nobody knows what is, and asking
+    /// again does not tell.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Whether an error says that there is no room left, which can change while the process runs.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// A folder of the machine.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// The folder of this path, made if it is not there, durably.
+    pub fn new(path: impl Into<PathBuf>) -> io::Result<Folder> {
+        let folder = Folder { path: path.into() };
+        if !folder.path.is_dir() {
+            fs::create_dir_all(&folder.path)?;
+            let whole = folder.path.canonicalize()?;
+            // Each folder above may be as new as this one.
+            for above in whole.ancestors().skip(1) {
+                let synced = Folder { path: above.to_path_buf() }.sync_folder();
+                if synced.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+                    break;
+                }
+                synced?;
+            }
+        }
+        Ok(folder)
+    }
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::options().read(true).write(true).create_new(true).open(self.path.join(name))?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::options().read(true).write(true).open(self.path.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        // Only Unix has folders that can be synced; elsewhere names are durable with their files.
+        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Any + Send>>> {
+        let file = File::options().write(true).create(true).truncate(false).open(self.path.join(name))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl ReadAt for File {
+    fn length(&mut self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(offset))?;
+        self.read_exact(bytes)
+    }
+}
+
+impl DiskFile for File {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(offset))?;
+        self.write_all(bytes)
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+impl ReadAt for &[u8] {
+    fn length(&mut self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+
+    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
+        let rest = self.get(start..).ok_or(ErrorKind::UnexpectedEof)?;
+        bytes.copy_from_slice(rest.get(..bytes.len()).ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+//! The journal in a folder: entries outlive the process, the power and a successor.
+//!
+//! Law: an entry is acknowledged (`sync` returned) only when it is durable and nobody has taken
+//! the journal over; after any error but a refusal nothing is written any more.
+
+use std::any::Any;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use trueup_model::fact::{Entry, Epoch};
+use trueup_model::grain::Micros;
+
+use super::disk::{Disk, DiskFile, Folder, is_full};
+use super::entries::Entries;
+use super::generation::{Generation, Mark};
+use super::header::{Hash, Header, Kind, LENGTH, SegmentId, digest};
+use super::recovery::{Opened, mend, scan, segment_ids};
+use super::sealed::SealedSegment;
+use super::segment::Segment;
+use super::{Journal, JournalError, body, follows};
+
+/// How a journal is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a segment becomes, in bytes; an entry that is longer has one of its own.
+    pub segment_bytes: u64,
+    /// Takes what is in the folder for the whole journal, though it is known that there was more,
+    /// or nothing is known: for segments that were brought back from a copy.
+    pub accept_rollback: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { segment_bytes: 64 << 20, accept_rollback: false }
+    }
+}
+
+/// A journal of segments in a folder.
+pub struct FileJournal {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    generation: u64,
+    segments: Vec<Segment>,
+    /// The file of the last segment, once this process has begun it.
+    active: Option<Box<dyn DiskFile>>,
+    last: Epoch,
+    clock: Micros,
+    seal: Hash,
+    durable: Epoch,
+    has_failed: bool,
+    bytes: Vec<u8>,
+    _lock: Box<dyn Any + Send>,
+}
+
+impl FileJournal {
+    /// Opens the journal in a folder, or makes one there. Costs as much as reading all headers,
+    /// and reading and writing the last segment.
+    pub fn open(folder: &Path, settings: Settings) -> Result<(FileJournal, Opened), JournalError> {
+        let folder = Folder::new(folder).map_err(|source| JournalError::Disk { doing: "open", source })?;
+        FileJournal::open_on(Arc::new(folder), settings)
+    }
+
+    /// The same on any disk.
+    pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<(FileJournal, Opened), JournalError> {
+        let told = |source| JournalError::Disk { doing: "open", source };
+        let lock = disk.lock("lock").map_err(told)?;
+        let lock = lock.ok_or_else(|| JournalError::Locked { place: disk.place() })?;
+        let ids = segment_ids(&*disk).map_err(told)?;
+        let known = known(&*disk, &ids, settings)?;
+        // Whoever had it before is fenced from here on, so what is read now is all it can have
+        // acknowledged.
+        let generation = known.number + 1;
+        Generation { number: generation, ..known }.write(&*disk).map_err(told)?;
+        let (mut segments, cut) = scan(&*disk, &ids, known.mark)?;
+        let (mut mark, mut clock) = (Mark::START, Micros::MIN);
+        if let Some(last) = segments.last() {
+            (mark, clock) = (Mark { epoch: last.last, seal: last.seal }, last.clock);
+            if cut.is_some() || mark != known.mark {
+                mend(&*disk, last).map_err(told)?;
+            }
+        }
+        Generation { number: generation, mark }.write(&*disk).map_err(told)?;
+        segments.retain(|segment| !segment.is_empty());
+        let opened = Opened { generation, last: mark.epoch, segments: segments.len(), cut };
+        let journal = FileJournal {
+            disk,
+            settings,
+            generation,
+            segments,
+            active: None,
+            last: mark.epoch,
+            clock,
+            seal: mark.seal,
+            durable: mark.epoch,
+            has_failed: false,
+            bytes: Vec::new(),
+            _lock: lock,
+        };
+        Ok((journal, opened))
+    }
+
+    /// The entries from an epoch on, for whoever reads while the journal is written: it borrows
+    /// nothing, and ends with what is the last entry now.
+    pub fn reader(&self, from: Epoch) -> Entries {
+        match self.has_failed {
+            true => Entries::failed(self.disk.clone(), JournalError::Failed),
+            false => Entries::new(self.disk.clone(), &self.segments, from),
+        }
+    }
+
+    /// The segments that will never change again, in order: all but the last.
+    pub fn sealed(&self) -> Vec<SealedSegment> {
+        let (_, sealed) = self.segments.split_last().unzip();
+        sealed.unwrap_or_default().iter().map(SealedSegment::from).collect()
+    }
+
+    fn fail(&mut self, doing: &'static str, source: io::Error) -> JournalError {
+        self.has_failed = true;
+        JournalError::Disk { doing, source }
+    }
+
+    fn check_alive(&self) -> Result<(), JournalError> {
+        if self.has_failed { Err(JournalError::Failed) } else { Ok(()) }
+    }
+
+    /// Writes an entry: room for its header, then its body, is what `bytes` hold.
+    fn write(&mut self, header: &Header, bytes: &mut [u8]) -> Result<(), JournalError> {
+        let length = bytes.len() as u64;
+        let is_room = |segment: &Segment| segment.is_empty() || segment.end + length <= self.settings.segment_bytes;
+        if self.active.is_none() || !self.segments.last().is_some_and(is_room) {
+            self.begin_segment(header.epoch)?;
+        }
+        let (Some(segment), Some(file)) = (self.segments.last_mut(), &mut self.active) else {
+            unreachable!("a segment was begun");
+        };
+        let (sealed, seal) = header.sealed(segment.id, segment.end);
+        bytes[..LENGTH].copy_from_slice(&sealed);
+        if let Err(source) = file.write_at(segment.end, bytes) {
+            // Without what was written of it, the segment ends as it did, and can go on later.
+            if is_full(&source) && file.truncate(segment.end).is_ok() {
+                return Err(JournalError::Full { epoch: header.epoch, source });
+            }
+            return Err(self.fail("write", source));
+        }
+        segment.end += length;
+        (segment.last, segment.clock, segment.seal) = (header.epoch, header.clock, seal);
+        (self.last, self.clock, self.seal) = (header.epoch, header.clock, seal);
+        Ok(())
+    }
+
+    /// Begins a segment, so that from now on the one before never changes again.
+    fn begin_segment(&mut self, first: Epoch) -> Result<(), JournalError> {
+        if let Some(file) = &mut self.active
+            && self.durable < self.last
+        {
+            file.sync().map_err(|source| self.fail("sync", source))?;
+            self.durable = self.last;
+        }
+        let id = SegmentId { first, generation: self.generation };
+        let file = match self.disk.create(&id.name()) {
+            Ok(file) => file,
+            Err(source) if is_full(&source) => return Err(JournalError::Full { epoch: first, source }),
+            Err(source) => return Err(self.fail("write", source)),
+        };
+        self.disk.sync_folder().map_err(|source| self.fail("sync", source))?;
+        self.end_segment().map_err(|source| self.fail("write", source))?;
+        self.active = Some(file);
+        self.segments.push(Segment::empty(id, self.clock, self.seal));
+        Ok(())
+    }
+
+    /// Marks the last segment as ended, so that the loss of the next one would show. The mark is
+    /// written only when the next one's name is durable.
+    fn end_segment(&mut self) -> io::Result<()> {
+        let Some(segment) = self.segments.last() else { return Ok(()) };
+        let header = Header {
+            kind: Kind::End,
+            epoch: segment.last + 1,
+            clock: segment.clock,
+            durable: segment.last,
+            body: 0,
+            arrow: 0,
+            rows: 0,
+            facts: 0,
+            names: 0,
+            before: segment.seal,
+            digest: digest(&[]),
+        };
+        let (sealed, _) = header.sealed(segment.id, segment.end);
+        let mut file = match self.active.take() {
+            Some(file) => file,
+            None => self.disk.open(&segment.id.name())?,
+        };
+        file.write_at(segment.end, &sealed)?;
+        file.sync()
+    }
+
+    /// Whether nobody has taken the journal over.
+    fn check_fence(&mut self) -> Result<(), JournalError> {
+        let found = Generation::read(&*self.disk).inspect_err(|_| self.has_failed = true)?;
+        let found = found.map_or(0, |generation| generation.number);
+        if found == self.generation {
+            return Ok(());
+        }
+        self.has_failed = true;
+        Err(JournalError::Fenced { ours: self.generation, found })
+    }
+}
+
+impl Journal for FileJournal {
+    fn append(&mut self, entry: Arc<Entry>) -> Result<(), JournalError> {
+        self.check_alive()?;
+        follows(&entry, self.last, self.clock)?;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        bytes.resize(LENGTH, 0);
+        let division = body::write(&entry, &mut bytes);
+        let division = division.map_err(|error| JournalError::Unfit { epoch: entry.epoch, why: error.to_string() })?;
+        let header = Header {
+            kind: Kind::Entry,
+            epoch: entry.epoch,
+            clock: entry.clock,
+            durable: self.durable,
+            body: (bytes.len() - LENGTH) as u64,
+            arrow: division.arrow,
+            rows: division.rows,
+            facts: entry.facts.len() as u32,
+            names: entry.names.len() as u32,
+            before: self.seal,
+            digest: digest(&bytes[LENGTH..]),
+        };
+        let written = self.write(&header, &mut bytes);
+        self.bytes = bytes;
+        written
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.check_alive()?;
+        if self.durable == self.last {
+            return Ok(());
+        }
+        if let Some(file) = &mut self.active {
+            file.sync().map_err(|source| self.fail("sync", source))?;
+        }
+        self.check_fence()?;
+        self.durable = self.last;
+        Ok(())
+    }
+
+    fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_> {
+        Box::new(self.reader(from))
+    }
+
+    fn last(&self) -> Epoch {
+        self.last
+    }
+}
+
+/// What is known of the journal before it is read.
+fn known(disk: &dyn Disk, ids: &[SegmentId], settings: Settings) -> Result<Generation, JournalError> {
+    let newest = ids.iter().max_by_key(|id| id.generation);
+    let newest_number = newest.map_or(0, |id| id.generation);
+    let found = Generation::read(disk);
+    if settings.accept_rollback {
+        let number = found.ok().flatten().map_or(0, |generation| generation.number);
+        return Ok(Generation { number: number.max(newest_number), mark: Mark::START });
+    }
+    match (found?, newest) {
+        (Some(found), Some(newest)) if found.number < newest_number => {
+            let why = format!("it says to be of generation {newest_number}, and there were only {}", found.number);
+            Err(JournalError::Damaged { file: newest.name(), offset: 0, why })
+        }
+        (Some(found), _) => Ok(found),
+        (None, None) => Ok(Generation { number: 0, mark: Mark::START }),
+        (None, Some(_)) => {
+            let why = "it is missing, though there are segments".to_owned();
+            Err(JournalError::Damaged { file: "generation".to_owned(), offset: 0, why })
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Usage rows as columns: Arrow IPC streams, which any Arrow reader can read once cut out.
+//!
+//! A batch is one stream of its rows and, where values lie beside them, one of those. Values are
+//! `Decimal128(38, 0)`, which holds every `i128` as it is. Sources are dictionary-encoded, since a
+//! batch comes from few.
+
+use std::io::Write;
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::builder::StringDictionaryBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt16Type, UInt32Type,
+};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Decimal128Array, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use trueup_model::identity::Identity;
+use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
+
+/// Rows whose senders gave only identities.
+static ROWS: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(Schema::new(row_fields())));
+
+/// Rows with their sources and ids as sent.
+static SENT_ROWS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let mut fields = row_fields();
+    let source = DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into());
+    fields.push(Field::new("source", source, false));
+    fields.push(Field::new("id", DataType::Utf8, false));
+    Arc::new(Schema::new(fields))
+});
+
+/// Values that do not fit into their rows.
+static VALUES: LazyLock<SchemaRef> =
+    LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("value", DataType::Decimal128(38, 0), false)])));
+
+fn row_fields() -> Vec<Field> {
+    let columns = [
+        ("identity", DataType::FixedSizeBinary(16)),
+        ("occurred_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+        ("value", DataType::Int64),
+        ("subject", DataType::UInt32),
+        ("properties", DataType::UInt32),
+        ("revision", DataType::UInt32),
+        ("retract", DataType::Boolean),
+        ("wide", DataType::UInt16),
+    ];
+    columns.into_iter().map(|(name, kind)| Field::new(name, kind, false)).collect()
+}
+
+/// Writes the rows of a batch as one stream.
+pub(crate) fn write_rows(batch: &UsageBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    let rows = &batch.rows;
+    let identities: Vec<u8> = rows.iter().flat_map(|row| row.identity.0).flat_map(u64::to_le_bytes).collect();
+    let occurred_at: TimestampMicrosecondArray = rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>().into();
+    let retract: BooleanArray = rows.iter().map(|row| row.retract).collect::<Vec<_>>().into();
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(identities), None)?),
+        Arc::new(occurred_at.with_timezone("UTC")),
+        numbers::<Int64Type>(rows, |row| row.value),
+        numbers::<UInt32Type>(rows, |row| row.subject),
+        numbers::<UInt32Type>(rows, |row| row.properties),
+        numbers::<UInt32Type>(rows, |row| row.revision),
+        Arc::new(retract),
+        numbers::<UInt16Type>(rows, |row| row.wide),
+    ];
+    if batch.ids.is_empty() {
+        return write_stream(&ROWS, columns, out);
+    }
+    let sent: Vec<(&str, &str)> = (0..).map_while(|row| batch.ids.get(row)).collect();
+    if sent.len() != rows.len() {
+        return Err(ArrowError::InvalidArgumentError(format!("{} sent ids for {} rows", sent.len(), rows.len())));
+    }
+    let mut sources = StringDictionaryBuilder::<Int32Type>::new();
+    for (source, _) in &sent {
+        sources.append(source)?;
+    }
+    columns.push(Arc::new(sources.finish()));
+    columns.push(Arc::new(StringArray::from_iter_values(sent.iter().map(|(_, id)| id))));
+    write_stream(&SENT_ROWS, columns, out)
+}
+
+/// Writes values as one stream.
+pub(crate) fn write_values(values: &[i128], out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    let column = Decimal128Array::from(values.to_vec()).with_precision_and_scale(38, 0)?;
+    write_stream(&VALUES, vec![Arc::new(column)], out)
+}
+
+fn numbers<T: ArrowPrimitiveType>(rows: &[UsageRow], number: impl Fn(&UsageRow) -> T::Native) -> ArrayRef {
+    Arc::new(PrimitiveArray::<T>::from_iter_values(rows.iter().map(number)))
+}
+
+fn write_stream(schema: &SchemaRef, columns: Vec<ArrayRef>, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    let batch = RecordBatch::try_new(schema.clone(), columns)?;
+    let mut writer = StreamWriter::try_new(&mut *out, schema)?;
+    writer.write(&batch)?;
+    writer.finish()?;
+    Ok(out.flush()?)
+}
+
+/// Rows, and their sources and ids as sent, from a stream.
+pub(crate) fn read_rows(stream: &[u8]) -> Result<(Vec<UsageRow>, SentIds), ArrowError> {
+    let batch = read_stream(stream, &[&ROWS, &SENT_ROWS])?;
+    let identities = batch.column(0).as_fixed_size_binary();
+    let occurred_at = batch.column(1).as_primitive::<TimestampMicrosecondType>().values();
+    let values = batch.column(2).as_primitive::<Int64Type>().values();
+    let subjects = batch.column(3).as_primitive::<UInt32Type>().values();
+    let properties = batch.column(4).as_primitive::<UInt32Type>().values();
+    let revisions = batch.column(5).as_primitive::<UInt32Type>().values();
+    let retract = batch.column(6).as_boolean();
+    let wide = batch.column(7).as_primitive::<UInt16Type>().values();
+    let row = |row| UsageRow {
+        identity: identity(identities.value(row)),
+        occurred_at: occurred_at[row],
+        value: values[row],
+        subject: subjects[row],
+        properties: properties[row],
+        revision: revisions[row],
+        retract: retract.value(row),
+        wide: wide[row],
+    };
+    let rows = (0..batch.num_rows()).map(row).collect();
+    let mut sent = SentIds::default();
+    if batch.num_columns() == SENT_ROWS.fields().len() {
+        let sources = batch.column(8).as_dictionary::<Int32Type>();
+        let names = sources.values().as_string::<i32>();
+        let ids = batch.column(9).as_string::<i32>();
+        for (&key, id) in sources.keys().values().iter().zip(ids.iter()) {
+            sent.push(names.value(key as usize), id.unwrap_or_default());
+        }
+    }
+    Ok((rows, sent))
+}
+
+/// Values from a stream.
+pub(crate) fn read_values(stream: &[u8]) -> Result<Vec<i128>, ArrowError> {
+    let batch = read_stream(stream, &[&VALUES])?;
+    Ok(batch.column(0).as_primitive::<Decimal128Type>().values().to_vec())
+}
+
+fn identity(bytes: &[u8]) -> Identity {
+    let (high, low) = bytes.split_at(8);
+    let half = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("a column of 16 bytes has halves of 8"));
+    Identity([half(high), half(low)])
+}
+
+/// The one batch of a stream of one of these schemas.
+fn read_stream(stream: &[u8], schemas: &[&SchemaRef]) -> Result<RecordBatch, ArrowError> {
+    let stranger = |what: &str| ArrowError::SchemaError(what.to_owned());
+    let mut reader = StreamReader::try_new(stream, None)?;
+    if !schemas.contains(&&reader.schema()) {
+        return Err(stranger("its columns are not those of usage"));
+    }
+    let batch = reader.next().ok_or_else(|| stranger("it has no rows"))??;
+    if reader.next().is_some() {
+        return Err(stranger("it has more than one batch"));
+    }
+    match batch.columns().iter().any(|column| column.logical_null_count() > 0) {
+        true => Err(stranger("it has nulls")),
+        false => Ok(batch),
+    }
+}

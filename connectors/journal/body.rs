@@ -38,12 +38,15 @@ enum StoredFact<'a> {
     Issued(Cow<'a, Document>),
 }
 
+/// A value for each dimension of a layout.
+type Dimensions<'a> = Cow<'a, [Option<Box<str>>]>;
+
 /// New names; property sets share their layouts.
 #[derive(Serialize, Deserialize)]
 struct Names<'a> {
     subjects: Vec<Cow<'a, str>>,
     layouts: Vec<Cow<'a, EventLayout>>,
-    property_sets: Vec<(usize, Cow<'a, [Option<Box<str>>]>)>,
+    property_sets: Vec<(usize, Dimensions<'a>)>,
     texts: Vec<Cow<'a, str>>,
 }
 
@@ -178,7 +181,7 @@ fn check_places(rows: &[UsageRow], wide: &[i128]) -> Result<(), ArrowError> {
 fn new_names(names: Names<'_>) -> Result<NewNames, String> {
     let layouts: Vec<Arc<EventLayout>> =
         names.layouts.into_iter().map(|layout| Arc::new(layout.into_owned())).collect();
-    let property_set = |(layout, dimensions): (usize, Cow<'_, [Option<Box<str>>]>)| {
+    let property_set = |(layout, dimensions): (usize, Dimensions<'_>)| {
         let layout = layouts.get(layout).ok_or("a property set has no layout")?.clone();
         Ok::<_, String>(Arc::new(Properties { layout, dimensions: dimensions.into_owned().into() }))
     };

@@ -37,6 +37,7 @@ struct State {
     calls: u64,
     failure: Option<(u64, Failure)>,
     off_at: Option<u64>,
+    ignores_locks: bool,
     is_locked: bool,
     files: Vec<Contents>,
     /// The names that programs see, and those that are durable, each with its file.
@@ -149,6 +150,18 @@ impl SimulatedDisk {
         };
     }
 
+    /// Loses a file behind everybody's back, durably.
+    pub fn lose(&self, name: &str) {
+        let mut state = self.state();
+        apply(&mut state.names, vec![(name.to_owned(), None)]);
+        apply(&mut state.durable_names, vec![(name.to_owned(), None)]);
+    }
+
+    /// Gives its lock to everybody, as some network file systems do.
+    pub fn ignore_locks(&self) {
+        self.state().ignores_locks = true;
+    }
+
     /// What a file holds, as programs see it.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
@@ -257,7 +270,7 @@ impl Disk for SimulatedDisk {
 
     fn lock(&self, _name: &str) -> io::Result<Option<Box<dyn Any + Send>>> {
         let mut state = self.call_whole(Call::Other)?;
-        if std::mem::replace(&mut state.is_locked, true) {
+        if std::mem::replace(&mut state.is_locked, true) && !state.ignores_locks {
             return Ok(None);
         }
         Ok(Some(Box::new(Lock(self.clone()))))

@@ -1,0 +1,77 @@
+//! What is read is what was written: any entry, any number of them, from any epoch on.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use trueup_connectors::journal::simulated_disk::SimulatedDisk;
+use trueup_connectors::journal::{Journal, JournalError};
+use trueup_model::fact::{Entry, Fact};
+use trueup_model::usage::{SentIds, UsageBatch};
+
+use crate::samples::{any_entry, small};
+use crate::{entries, journal_of, open};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_entries_come_back_as_they_were(
+        mut written in prop::collection::vec(any_entry(), 1..5),
+        segment_bytes in 1_u64..20_000,
+    ) {
+        written.sort_by_key(|entry| entry.clock);
+        for (epoch, entry) in (1..).zip(&mut written) {
+            entry.epoch = epoch;
+        }
+        let written: Vec<Arc<Entry>> = written.into_iter().map(Arc::new).collect();
+        let disk = SimulatedDisk::new(1);
+        let journal = journal_of(&disk, segment_bytes, &written);
+        prop_assert_eq!(&entries(&journal).expect("nothing fails"), &written);
+        drop(journal);
+        let (journal, opened) = open(&disk.after_power_cut(), segment_bytes).expect("nothing fails");
+        prop_assert_eq!(opened.last, written.len() as u64);
+        prop_assert_eq!(&entries(&journal).expect("nothing fails"), &written);
+    }
+}
+
+#[test]
+fn entries_are_given_from_any_epoch_on() {
+    let written: Vec<_> = (1..=40).map(|epoch| small(epoch, 3)).collect();
+    let disk = SimulatedDisk::new(1);
+    let journal = journal_of(&disk, 3_000, &written);
+    assert!(journal.sealed().len() > 5);
+    for from in 0..=42 {
+        let read: Result<Vec<_>, _> = journal.entries(from).collect();
+        let start = (from.saturating_sub(1) as usize).min(written.len());
+        assert_eq!(read.expect("nothing fails"), written[start..], "from {from}");
+    }
+}
+
+#[test]
+fn a_reader_ends_where_the_journal_ended_when_it_was_asked_for() {
+    let disk = SimulatedDisk::new(1);
+    let mut journal = journal_of(&disk, 700, &[small(1, 1), small(2, 1)]);
+    let reader = journal.reader(0);
+    journal.append(small(3, 1)).expect("nothing fails");
+    assert_eq!(reader.count(), 2);
+    assert_eq!(entries(&journal).expect("nothing fails").len(), 3, "an entry is read before it is durable");
+}
+
+#[test]
+fn what_does_not_follow_or_cannot_be_read_again_is_refused_and_changes_nothing() {
+    let disk = SimulatedDisk::new(1);
+    let mut journal = journal_of(&disk, 10_000, &[small(1, 1)]);
+    let mut usage = UsageBatch { first_row: 0, received_at: 0, rows: vec![], wide: vec![], ids: SentIds::default() };
+    usage.ids.push("/gateway", "call-1");
+    let unfit = Entry { facts: vec![Fact::Usage(Arc::new(usage))], ..(*small(2, 1)).clone() };
+    let early = Entry { clock: 0, ..(*small(2, 1)).clone() };
+    let refusals = [(*small(3, 1)).clone(), (*small(1, 1)).clone(), early, unfit].map(|entry| {
+        let error = journal.append(Arc::new(entry)).expect_err("it is refused");
+        assert!(!matches!(error, JournalError::Failed | JournalError::Disk { .. }), "{error}");
+        error.to_string()
+    });
+    assert_eq!(refusals[0], "entry 3 cannot follow entry 1; number it 2");
+    assert!(refusals[3].contains("1 sent ids for 0 rows"), "{}", refusals[3]);
+    journal.append(small(2, 1)).expect("this one follows");
+    assert_eq!(entries(&journal).expect("nothing fails"), [small(1, 1), small(2, 1)]);
+}

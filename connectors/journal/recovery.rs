@@ -77,7 +77,6 @@ pub(crate) fn segment_ids(disk: &dyn Disk) -> io::Result<Vec<SegmentId>> {
         newest = newest.max(id.generation);
         !is_stray
     });
-    ids.dedup_by_key(|id| id.first);
     Ok(ids)
 }
 

@@ -348,6 +348,7 @@ impl Contents {
             match change {
                 Change::Truncate(_) if luck.chance(odds) => change.apply(&mut durable),
                 Change::Truncate(_) => {}
+                Change::Write { .. } if odds >= 4 => change.apply(&mut durable),
                 Change::Write { offset, bytes } => {
                     for (offset, bytes) in sectors(*offset, bytes) {
                         if luck.chance(odds) {

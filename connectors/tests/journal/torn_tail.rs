@@ -39,7 +39,7 @@ fn whatever_byte_the_tail_is_torn_at_all_whole_entries_are_there() {
         assert_eq!(opened.cut.is_some(), ends[count] != length, "torn at byte {length}");
         assert_eq!(torn.contents(name).map(|bytes| bytes.len()), Some(ends[count]));
         // Reading all of them at every byte would take minutes and show no more.
-        let from = if length % 1_021 == 0 { 0 } else { count as u64 };
+        let from = if length.is_multiple_of(1_021) { 0 } else { count as u64 };
         let read: Result<Vec<_>, _> = journal.entries(from).collect();
         let start = (from as usize).saturating_sub(1);
         assert_eq!(read.expect("what is left is whole"), written[start..count], "torn at byte {length}");

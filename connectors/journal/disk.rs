@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Files in one folder.
 pub trait Disk: Send + Sync {
@@ -72,21 +72,16 @@ pub struct Folder {
 
 impl Folder {
     /// The folder of this path, made if it is not there, durably.
-    pub fn new(path: impl Into<PathBuf>) -> io::Result<Folder> {
-        let folder = Folder { path: path.into() };
-        if !folder.path.is_dir() {
-            fs::create_dir_all(&folder.path)?;
-            let whole = folder.path.canonicalize()?;
-            // Each folder above may be as new as this one.
-            for above in whole.ancestors().skip(1) {
-                let synced = Folder { path: above.to_path_buf() }.sync_folder();
-                if synced.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
-                    break;
-                }
-                synced?;
-            }
+    pub fn new(path: impl AsRef<Path>) -> io::Result<Folder> {
+        let path = std::path::absolute(path)?;
+        let missing: Vec<PathBuf> =
+            path.ancestors().take_while(|above| !above.is_dir()).map(Path::to_path_buf).collect();
+        fs::create_dir_all(&path)?;
+        // Each new folder is a new name in the one above.
+        for above in missing.iter().filter_map(|new| new.parent()) {
+            Folder { path: above.to_path_buf() }.sync_folder()?;
         }
-        Ok(folder)
+        Ok(Folder { path })
     }
 }
 

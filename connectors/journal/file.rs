@@ -155,6 +155,7 @@ impl FileJournal {
             && self.durable < self.last
         {
             file.sync().map_err(|source| self.fail("sync", source))?;
+            self.check_fence()?;
             self.durable = self.last;
         }
         let id = SegmentId { first, generation: self.generation };
@@ -274,7 +275,8 @@ fn known(disk: &dyn Disk, ids: &[SegmentId], settings: Settings) -> Result<Gener
         (Some(found), _) => Ok(found),
         (None, None) => Ok(Generation { number: 0, mark: Mark::START }),
         (None, Some(_)) => {
-            let why = "it is missing, though there are segments".to_owned();
+            let why = "it is missing, though there are segments (if they were brought back from a copy, say so)";
+            let why = why.to_owned();
             Err(JournalError::Damaged { file: "generation".to_owned(), offset: 0, why })
         }
     }

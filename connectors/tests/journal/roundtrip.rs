@@ -75,3 +75,21 @@ fn what_does_not_follow_or_cannot_be_read_again_is_refused_and_changes_nothing()
     journal.append(small(2, 1)).expect("this one follows");
     assert_eq!(entries(&journal).expect("nothing fails"), [small(1, 1), small(2, 1)]);
 }
+
+#[test]
+fn a_journal_that_is_opened_again_goes_on_where_it_ended() {
+    let disk = SimulatedDisk::new(1);
+    drop(journal_of(&disk, 10_000, &[small(1, 1), small(2, 1)]));
+    // The second time, the last segment that is there may hold nothing.
+    disk.tamper("00000000000000000003-000001.journal", Vec::clear);
+    let (mut journal, opened) = open(&disk, 10_000).expect("nothing fails");
+    assert_eq!((opened.generation, opened.last, opened.segments), (2, 2, 1));
+    let early = Entry { clock: small(2, 1).clock - 1, ..(*small(3, 1)).clone() };
+    assert!(matches!(journal.append(Arc::new(early)), Err(JournalError::ClockWentBack { epoch: 3 })));
+    assert!(matches!(journal.append(small(2, 1)), Err(JournalError::Gap { last: 2, found: 2 })));
+    journal.append(small(3, 1)).expect("it follows");
+    journal.sync().expect("nothing fails");
+    drop(journal);
+    let (journal, _) = open(&disk, 10_000).expect("the empty segment is no part of the journal");
+    assert_eq!(entries(&journal).expect("nothing fails"), [small(1, 1), small(2, 1), small(3, 1)]);
+}

@@ -72,7 +72,7 @@ impl FileJournal {
         // acknowledged.
         let generation = known.number + 1;
         Generation { number: generation, ..known }.write(&*disk).map_err(told)?;
-        let (mut segments, cut) = scan(&*disk, &ids, known.mark)?;
+        let (mut segments, cut) = scan(&*disk, &ids, known.mark, settings.accept_rollback)?;
         let (mut mark, mut clock) = (Mark::START, Micros::MIN);
         if let Some(last) = segments.last() {
             (mark, clock) = (Mark { epoch: last.last, seal: last.seal }, last.clock);

@@ -53,7 +53,7 @@ impl fmt::Display for Opened {
         write!(out, "the journal was opened for the {}. time and ends with entry {}", self.generation, self.last)?;
         match &self.cut {
             None => Ok(()),
-            Some(cut) => write!(out, "; an unfinished write of {} bytes was cut off: {cut}", cut.bytes),
+            Some(cut) => write!(out, "; what was not whole behind it, {} bytes, was cut off: {cut}", cut.bytes),
         }
     }
 }
@@ -80,11 +80,13 @@ pub(crate) fn segment_ids(disk: &dyn Disk) -> io::Result<Vec<SegmentId>> {
     Ok(ids)
 }
 
-/// Goes through all segments; gives what each holds and what of the last is to be cut off.
+/// Goes through all segments; gives what each holds and what of the last is to be cut off. What
+/// there was behind the last is missed only if `may_be_shorter` does not say otherwise.
 pub(crate) fn scan(
     disk: &dyn Disk,
     ids: &[SegmentId],
     mark: Mark,
+    may_be_shorter: bool,
 ) -> Result<(Vec<Segment>, Option<Cut>), JournalError> {
     let (mut segments, mut cut) = (Vec::with_capacity(ids.len()), None);
     let mut before = Segment::empty(SegmentId { first: 1, generation: 0 }, i64::MIN, Mark::START.seal);
@@ -98,7 +100,7 @@ pub(crate) fn scan(
         let mut reader = SegmentReader::new(file, Segment::empty(id, before.clock, before.seal)).map_err(told)?;
         match ids.get(place + 1) {
             Some(next) => pass_sealed(&mut reader, next.first, mark)?,
-            None => cut = pass_last(&mut reader, mark)?,
+            None => cut = pass_last(&mut reader, mark, may_be_shorter)?,
         }
         before = reader.done;
         segments.push(reader.done);
@@ -126,12 +128,13 @@ fn pass_sealed(reader: &mut SegmentReader<'_>, until: Epoch, mark: Mark) -> Resu
 }
 
 /// Goes through the last segment, with its bodies, and says what is to be cut off.
-fn pass_last(reader: &mut SegmentReader<'_>, mark: Mark) -> Result<Option<Cut>, JournalError> {
+fn pass_last(reader: &mut SegmentReader<'_>, mark: Mark, may_be_shorter: bool) -> Result<Option<Cut>, JournalError> {
     loop {
         let trouble = match reader.next() {
             Ok(Next::Nothing) => return Ok(None),
             Ok(Next::End) => {
-                Trouble::Wrong(format!("the segment that begins with entry {} is missing", reader.done.last + 1))
+                let why = format!("the segment that begins with entry {} is missing", reader.done.last + 1);
+                if may_be_shorter { Trouble::Torn(why) } else { Trouble::Wrong(why) }
             }
             Ok(Next::Entry(header, seal)) => match reader.body(&header) {
                 Ok(_) => {
@@ -145,7 +148,7 @@ fn pass_last(reader: &mut SegmentReader<'_>, mark: Mark) -> Result<Option<Cut>, 
         let Trouble::Torn(why) = trouble else { return Err(reader.error(trouble)) };
         let rest = reader.rest().map_err(|error| reader.error(error.into()))?;
         if let Some(witness) = witness(reader, &rest, mark) {
-            return Err(reader.error(Trouble::Wrong(format!("{why}, and {witness} says that it was"))));
+            return Err(reader.error(Trouble::Wrong(format!("{why}, and {witness} says that it was durable"))));
         }
         let (segment, offset, bytes) = (reader.done.id.name(), reader.done.end, rest.len() as u64);
         return Ok(Some(Cut { segment, offset, bytes, why }));

@@ -60,5 +60,5 @@ fn a_torn_tail_in_a_folder_is_cut_off_and_told() {
     let (journal, opened) = open().expect("a torn tail is no damage");
     assert_eq!(entries(&journal).expect("nothing fails"), [small(1, 1)]);
     let told = opened.to_string();
-    assert!(told.contains("ends with entry 1; an unfinished write of ") && told.contains("only"), "{told}");
+    assert!(told.contains("ends with entry 1; what was not whole") && told.contains("only"), "{told}");
 }

@@ -6,7 +6,7 @@ use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{FileJournal, Journal, Settings, verify_segment};
 
 use crate::samples::small;
-use crate::{entries, journal_of, segments};
+use crate::{entries, journal_of, open, segments};
 
 #[test]
 fn sealed_segments_are_checked_alone_linked_by_their_seals_and_brought_back() {
@@ -31,14 +31,16 @@ fn sealed_segments_are_checked_alone_linked_by_their_seals_and_brought_back() {
             let error = verify_segment(&segment.name, &damaged).expect_err("a byte is wrong").to_string();
             assert!(error.starts_with(&format!("{} is damaged at offset ", segment.name)), "{error}");
         }
-        copy.tamper(&segment.name, |bytes| bytes.extend_from_slice(entries));
+        copy.tamper(&segment.name, |bytes| bytes.extend_from_slice(&contents));
     }
 
     let settings = Settings { segment_bytes: 3_000, accept_rollback: true };
-    let (restored, _) = FileJournal::open_on(Arc::new(copy), settings).expect("all of it was brought back");
+    let (restored, _) = FileJournal::open_on(Arc::new(copy.clone()), settings).expect("all was brought back");
     let last = sealed[sealed.len() - 1].last;
     assert_eq!(restored.last(), last);
     assert_eq!(entries(&restored).expect("nothing fails"), written[..last as usize]);
+    drop(restored);
+    assert_eq!(open(&copy, 3_000).expect("from now on it is like any other").1.last, last);
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn fail_each_call(failure: Failure) -> (u64, u64, u64) {
         }
         calls += 1;
     }
+    println!("{failure:?} at each of {calls} calls: {went_on} runs went on, {refused} after a refusal");
     (calls, went_on, refused)
 }
 

@@ -52,6 +52,24 @@ pub trait Journal: Send {
     fn last(&self) -> Epoch;
 }
 
+impl JournalError {
+    /// Whether the journal takes nothing more, so that the process must end.
+    pub fn is_final(&self) -> bool {
+        match self {
+            JournalError::Gap { .. }
+            | JournalError::ClockWentBack { .. }
+            | JournalError::Unfit { .. }
+            | JournalError::Full { .. } => false,
+            JournalError::Disk { .. }
+            | JournalError::Failed
+            | JournalError::Locked { .. }
+            | JournalError::Fenced { .. }
+            | JournalError::Damaged { .. }
+            | JournalError::Missing { .. } => true,
+        }
+    }
+}
+
 /// Why the journal did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum JournalError {

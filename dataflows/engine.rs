@@ -73,7 +73,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts an engine with empty books.
+    /// Starts an engine on the state that its journal tells: computes all of it again, tells of
+    /// each epoch, and returns when the last can be read.
+    pub fn resume(setup: Setup, told: impl FnMut(Epoch)) -> Result<Engine, DoorError> {
+        let engine = Engine::start(setup);
+        engine.door().replay(told)?;
+        let last = engine.door().last();
+        engine.wait(last).map_err(|_| DoorError::Stopped)?;
+        Ok(engine)
+    }
+
+    /// Starts an engine with empty books on an empty journal.
     pub fn start(setup: Setup) -> Engine {
         let workers = setup.workers.max(1);
         let published = Arc::new(Published::new(workers));
@@ -94,7 +104,20 @@ impl Engine {
     /// Accepts submissions as one epoch, all or none. Returns when they are in the journal and
     /// handed to the workers; `wait` for the epoch to see them in the views.
     pub fn accept(&self, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
-        self.door().accept(submissions)
+        let mut door = self.door();
+        self.accept_at(&mut door, submissions)
+    }
+
+    /// Accepts an epoch; without its journal the engine stops, and says why to whoever waits.
+    fn accept_at(&self, door: &mut Door, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
+        door.accept(submissions).inspect_err(|error| {
+            if let DoorError::Journal(error) = error
+                && error.is_final()
+            {
+                self.published.stop(&error.to_string());
+                door.close();
+            }
+        })
     }
 
     /// By which layouts events are to be read now.
@@ -113,7 +136,7 @@ impl Engine {
         let mut door = self.door();
         let moment = self.published.wait(door.last())?;
         let document = issue::draw_up(&moment, request)?;
-        let receipt = door.accept(vec![Submission::Document(document.clone())])?;
+        let receipt = self.accept_at(&mut door, vec![Submission::Document(document.clone())])?;
         Ok((document, receipt))
     }
 

@@ -10,7 +10,7 @@ use timely::dataflow::operators::{Concat, Concatenate};
 use trueup_model::books::Targets;
 use trueup_model::charge::{Group, Posting};
 use trueup_model::grain::Grain;
-use trueup_model::identity::stable_hash;
+use trueup_model::identity::customer_place;
 use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key, arrange_here};
 use trueup_operators::reduce_through::{BooksOfBoth, Change, Reduction, Which, reduce_through};
 use trueup_operators::total::{Billed, Total};
@@ -28,7 +28,7 @@ pub fn totals<'scope>(
     agenda: Records<'scope, (Group, Grain), Total>,
 ) -> Totals<'scope> {
     let targets = agenda.scope().concatenate(targets.into_iter().chain([agenda]));
-    arrange_by_key(targets, "Totals: by group", |group: &Group| stable_hash(group.customer, 0))
+    arrange_by_key(targets, "Totals: by group", |group: &Group| customer_place(group.customer))
 }
 
 /// Draws up invoices; `issued` takes off the lines of issued documents, each where its customer
@@ -46,7 +46,6 @@ pub fn invoicing<'scope>(
 const BILL: Reduction<Group, Grain, Total, (Posting, ()), Billed> = Reduction {
     name: "Bill: rate totals and hold them against quotas",
     leads: Leads::customers,
-    keys: |_| Vec::new(),
     which: Which::All,
     change: |books, change, postings| {
         books.difference(change, postings, post_charges);

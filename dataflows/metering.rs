@@ -20,7 +20,7 @@ use trueup_model::books::{Target, Targets, Terms, Turn};
 use trueup_model::charge::Group;
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
-use trueup_model::identity::stable_hash;
+use trueup_model::identity::{customer_place, stable_hash};
 use trueup_model::metering::UsageKey;
 use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key};
 use trueup_operators::contribute::{Kept, contribute};
@@ -60,7 +60,7 @@ pub fn metering<'scope>(
     let deduplicated = deduplicate(intake, worker, workers);
     let contributions = contribute(deduplicated.changes);
     let place = |key: &UsageKey| stable_hash(key.subject, key.series);
-    let by_customer = |group: &Group| stable_hash(group.customer, 0);
+    let by_customer = |group: &Group| customer_place(group.customer);
 
     let usage = arrange_by_key(contributions.totals, "Usage: by subject, series and grain", place);
     let sums =
@@ -133,7 +133,6 @@ fn count_values<'scope>(values: &Arrangement<'scope, Target, Kept, i64>) -> Reco
 const STANDING_IN_GROUP: Reduction<Target, Kept, i64, Target, Total> = Reduction {
     name: "Values: find the one that stands in the group",
     leads: Leads::customers,
-    keys: |_| Vec::new(),
     which: Which::First,
     change: |books, change, results| {
         books.difference(change, results, |targets, target, values, results| {
@@ -152,7 +151,6 @@ type TextInGroup = (Group, Grain, u32);
 const DIFFERENT_IN_GROUP: Reduction<TextInGroup, (), i64, Target, Total> = Reduction {
     name: "Texts: count the different ones in the group",
     leads: |_| Leads::none(),
-    keys: |_| Vec::new(),
     which: Which::First,
     change: |books, change, results| {
         books.difference(change, results, |_, (group, service, _), values, results| {

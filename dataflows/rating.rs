@@ -41,7 +41,7 @@ pub fn quantity(meter: Option<(Aggregation, u32)>, total: &Total) -> i128 {
 pub fn quantity_scale(aggregation: Aggregation, scale: u32) -> u32 {
     match aggregation {
         Aggregation::Count | Aggregation::UniqueCount => 0,
-        _ => scale,
+        Aggregation::Sum | Aggregation::Average | Aggregation::Min | Aggregation::Max | Aggregation::Latest => scale,
     }
 }
 
@@ -49,7 +49,12 @@ pub fn quantity_scale(aggregation: Aggregation, scale: u32) -> u32 {
 pub fn aggregated(aggregation: Aggregation, total: &Total) -> i128 {
     match aggregation {
         Aggregation::Average => divide_half_even(total.sum(), i128::from(total.records)),
-        _ => total.sum(),
+        Aggregation::Count
+        | Aggregation::Sum
+        | Aggregation::Min
+        | Aggregation::Max
+        | Aggregation::Latest
+        | Aggregation::UniqueCount => total.sum(),
     }
 }
 

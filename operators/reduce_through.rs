@@ -21,7 +21,6 @@ use timely::dataflow::operators::generic::Operator;
 
 use trueup_model::books::{Targets, Turn};
 use trueup_model::fact::Epoch;
-use trueup_model::identity::home;
 
 use crate::arrange::{Arrangement, Records, at_epoch, epochs};
 use crate::in_order::InOrder;
@@ -57,9 +56,6 @@ pub struct Reduction<K, V, R, D, R2> {
     pub name: &'static str,
     /// Whose keys a turn of the books touches.
     pub leads: fn(&Turn) -> Leads,
-    /// Which further keys it touches, even if nothing is under them; each is taken by the worker
-    /// where the records of its lead lie.
-    pub keys: fn(&Turn) -> Vec<K>,
     /// Which values matter; others are not read.
     pub which: Which,
     /// What a change of a key gives; results are put into the vector, in any order.
@@ -77,7 +73,8 @@ pub struct BooksOfBoth {
 }
 
 impl BooksOfBoth {
-    /// The books before the epoch.
+    /// The books before the epoch. Where neither the catalog changed nor anything was issued, these
+    /// are the books of now: what is computed may rest on nothing else in them.
     pub fn before(&mut self) -> &mut Targets {
         self.before.as_mut().unwrap_or(&mut self.now)
     }
@@ -129,9 +126,6 @@ where
 {
     let mut trace = records.trace;
     let name = reduction.name;
-    let scope = records.stream.scope();
-    let (worker, workers) = (scope.index(), scope.peers());
-    let is_here = move |key: &K| home(key.lead(), workers) == worker;
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
         let mut in_order = InOrder::<Run<K, V, R>>::default();
         let mut books = BooksOfBoth::default();
@@ -152,7 +146,6 @@ where
                 if let Some(turn) = &step.turn {
                     books.turn(turn);
                     leads = (reduction.leads)(turn);
-                    keys.extend((reduction.keys)(turn).into_iter().filter(is_here));
                 }
                 if !keys.is_empty() || !leads.is_empty() {
                     trace.advance_upper(in_order.upper());

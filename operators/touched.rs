@@ -60,16 +60,6 @@ impl Leads {
     }
 }
 
-impl Lead for u32 {
-    fn lead(&self) -> u32 {
-        *self
-    }
-
-    fn first(lead: u32) -> Self {
-        lead
-    }
-}
-
 impl Lead for UsageKey {
     fn lead(&self) -> u32 {
         self.subject

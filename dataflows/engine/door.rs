@@ -4,12 +4,13 @@
 //! journal, and handed to the workers, in this order, under one lock. Nothing is lost: what
 //! cannot be counted is set aside with its reason and is a fact like any other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use trueup_connectors::journal::{Journal, JournalError};
+use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
 use trueup_model::books::{Books, Issued, Turn};
+use trueup_model::calendar::CENTURY;
 use trueup_model::catalog::{Catalog, CatalogChange, CatalogError, Touched};
 use trueup_model::charge::{Group, InvoiceKey};
 use trueup_model::dictionary::{Dictionary, Properties};
@@ -64,6 +65,12 @@ pub enum DoorError {
         "this engine takes its time from the machine's clock: start one whose time is told, or leave the clock out"
     )]
     WallClock,
+    /// Time is told that no calendar covers.
+    #[error("the clock cannot be set to {at}: calendars end with the year 2099")]
+    ClockTooFar {
+        /// The time that was told.
+        at: String,
+    },
     /// The journal did not take it.
     #[error("the journal could not be written")]
     Journal(#[from] JournalError),
@@ -109,6 +116,7 @@ pub struct Door {
     clock: Clock,
     acceptance: Acceptance,
     past: Past,
+    dispatched: Epoch,
     rows: u64,
 }
 
@@ -124,6 +132,23 @@ struct Draft {
     issued: Vec<((Group, Grain), Billed)>,
     rows: u64,
     catalog_changed: bool,
+}
+
+impl Draft {
+    fn take_usage(&mut self, usage: Arc<UsageBatch>) {
+        if !usage.rows.is_empty() {
+            self.rows += usage.rows.len() as u64;
+            self.facts.push(Fact::Usage(usage.clone()));
+            self.batches.push(usage);
+        }
+    }
+
+    fn take_refused(&mut self, refused: Vec<Refused>) {
+        if !refused.is_empty() {
+            self.facts.push(Fact::Refused(refused.clone()));
+            self.refused.extend(refused.into_iter().map(Arc::new));
+        }
+    }
 }
 
 impl Door {
@@ -144,6 +169,7 @@ impl Door {
             clock,
             acceptance,
             past: Past::new(retention),
+            dispatched: 0,
             rows: 0,
         }
     }
@@ -153,9 +179,9 @@ impl Door {
         &self.books
     }
 
-    /// The last epoch that was accepted.
+    /// The last epoch that the workers have.
     pub fn last(&self) -> Epoch {
-        self.journal.last()
+        self.dispatched
     }
 
     /// Lets the workers finish: no epoch will follow.
@@ -168,7 +194,70 @@ impl Door {
         if self.workers.is_empty() {
             return Err(DoorError::Stopped);
         }
-        let mut draft = Draft {
+        let mark = self.dictionary.mark();
+        let accepted = self.draft(submissions).and_then(|mut draft| {
+            let epoch = self.journal.last() + 1;
+            let facts = std::mem::take(&mut draft.facts);
+            let (clock, names) = (draft.books.clock, self.dictionary.since(mark));
+            self.journal.append(Arc::new(Entry { epoch, clock, offsets: BTreeMap::new(), names, facts }))?;
+            Ok((epoch, draft))
+        });
+        match accepted {
+            Ok((epoch, draft)) => {
+                self.journal.sync()?;
+                self.dispatch(epoch, draft)
+            }
+            Err(error) => {
+                // Nothing of it was accepted, so its names have no ids.
+                self.dictionary.rewind(mark);
+                Err(error)
+            }
+        }
+    }
+
+    /// Computes again what the journal holds, epoch by epoch as it was accepted; tells of each.
+    /// To be called once, before anything is accepted.
+    pub fn replay(&mut self, mut told: impl FnMut(Epoch)) -> Result<(), DoorError> {
+        let journal = std::mem::replace(&mut self.journal, Box::new(MemoryJournal::default()));
+        let replayed = journal.entries(0).try_for_each(|entry| {
+            let entry = entry?;
+            self.replay_entry(&entry)?;
+            told(entry.epoch);
+            Ok(())
+        });
+        self.journal = journal;
+        replayed.inspect_err(|_| self.close())
+    }
+
+    fn replay_entry(&mut self, entry: &Entry) -> Result<(), DoorError> {
+        self.dictionary.learn(&entry.names);
+        let mut draft = self.begin();
+        draft.books.clock = entry.clock;
+        for (index, fact) in entry.facts.iter().enumerate() {
+            match fact {
+                Fact::Usage(usage) => draft.take_usage(usage.clone()),
+                Fact::Refused(refused) => draft.take_refused(refused.clone()),
+                Fact::Catalog(change) => self.take_catalog(&mut draft, index, change.clone())?,
+                Fact::Issued(document) => take_document(&mut draft, document.clone())?,
+            }
+        }
+        self.dispatch(entry.epoch, draft)?;
+        Ok(())
+    }
+
+    /// Checks submissions and makes an epoch of them.
+    fn draft(&mut self, submissions: Vec<Submission>) -> Result<Draft, DoorError> {
+        let mut draft = self.begin();
+        draft.books.clock = self.clock.now(draft.books.clock);
+        for (index, submission) in submissions.into_iter().enumerate() {
+            self.take(&mut draft, index, submission)?;
+        }
+        Ok(draft)
+    }
+
+    /// An epoch in which nothing has happened.
+    fn begin(&self) -> Draft {
+        Draft {
             catalog: (*self.books.catalog).clone(),
             touched: Touched::default(),
             books: (*self.books).clone(),
@@ -179,31 +268,29 @@ impl Door {
             issued: Vec::new(),
             rows: self.rows,
             catalog_changed: false,
-        };
-        draft.books.clock = self.clock.now(draft.books.clock);
-        for (index, submission) in submissions.into_iter().enumerate() {
-            self.take(&mut draft, index, submission)?;
         }
-        let epoch = self.journal.last() + 1;
-        let facts = std::mem::take(&mut draft.facts);
-        self.journal.append(Arc::new(Entry { epoch, clock: draft.books.clock, facts, ..Entry::default() }))?;
-        self.journal.sync()?;
-        self.dispatch(epoch, draft)
     }
 
     fn take(&mut self, draft: &mut Draft, index: usize, submission: Submission) -> Result<(), DoorError> {
         match submission {
             Submission::Clock(_) if self.clock == Clock::Wall => return Err(DoorError::WallClock),
+            Submission::Clock(at) if at >= CENTURY.end => return Err(DoorError::ClockTooFar { at: show_micros(at) }),
             Submission::Clock(at) => draft.books.clock = draft.books.clock.max(at),
-            Submission::Catalog(change) => {
-                let touched = draft.catalog.apply(change.clone(), &mut self.dictionary);
-                draft.touched.add(touched.map_err(|error| DoorError::Catalog { index, error })?);
-                draft.catalog_changed = true;
-                draft.facts.push(Fact::Catalog(change));
-            }
+            Submission::Catalog(change) => self.take_catalog(draft, index, change)?,
             Submission::Events(batch) => self.take_events(draft, batch)?,
             Submission::Document(document) => take_document(draft, document)?,
         }
+        Ok(())
+    }
+
+    fn take_catalog(&mut self, draft: &mut Draft, index: usize, change: CatalogChange) -> Result<(), DoorError> {
+        let touched = draft.catalog.apply(change.clone(), &mut self.dictionary);
+        let refused = |error| DoorError::Catalog { index, error };
+        let touched = touched.map_err(refused)?;
+        keeps_currencies(draft, &touched).map_err(refused)?;
+        draft.touched.add(touched);
+        draft.catalog_changed = true;
+        draft.facts.push(Fact::Catalog(change));
         Ok(())
     }
 
@@ -237,23 +324,15 @@ impl Door {
         }
         let mut refused = batch.refused;
         self.set_aside(&mut usage, draft.books.clock, &mut refused);
-        draft.rows += usage.rows.len() as u64;
-        if !refused.is_empty() {
-            draft.facts.push(Fact::Refused(refused.clone()));
-            draft.refused.extend(refused.into_iter().map(Arc::new));
-        }
-        if !usage.rows.is_empty() {
-            let usage = Arc::new(usage);
-            draft.facts.push(Fact::Usage(usage.clone()));
-            draft.batches.push(usage);
-        }
+        draft.take_refused(refused);
+        draft.take_usage(Arc::new(usage));
         Ok(())
     }
 
     /// Moves events that say to have happened at an impossible time from the batch to `refused`.
     fn set_aside(&self, usage: &mut UsageBatch, clock: Micros, refused: &mut Vec<Refused>) {
-        let from = clock.saturating_sub(self.acceptance.past).max(EARLIEST);
-        let to = clock.saturating_add(self.acceptance.future).min(LATEST);
+        let from = clock.saturating_sub(self.acceptance.past).max(CENTURY.start);
+        let to = clock.saturating_add(self.acceptance.future).min(CENTURY.end - 1);
         let is_in_time = |row: &UsageRow| row.retract || (from <= row.occurred_at && row.occurred_at <= to);
         if usage.rows.iter().all(is_in_time) {
             return;
@@ -295,6 +374,7 @@ impl Door {
         for worker in &self.workers {
             worker.send(input.clone()).map_err(|_| DoorError::Stopped)?;
         }
+        self.dispatched = epoch;
         Ok(Receipt { epoch, accepted, refused })
     }
 
@@ -314,10 +394,6 @@ impl Door {
         Some(Intake::Metering { metering: Arc::new(next), changes })
     }
 }
-
-/// The century that calendars cover: 2000-01-01 and 2100-01-01.
-const EARLIEST: Micros = 946_684_800_000_000;
-const LATEST: Micros = 4_102_444_800_000_000;
 
 /// Turns places in the batch's table of texts into ids.
 fn rename_texts(row: &mut UsageRow, wide: &mut [i128], columns: std::ops::Range<usize>, texts: &[u32]) {
@@ -351,6 +427,32 @@ fn out_of_time(at: Micros, from: Micros, to: Micros, sent: Option<(&str, &str)>)
     }
 }
 
+/// Whether what was issued to whom a change touches would still be billed in its currency. Its
+/// corrections are in that currency, and one is not subtracted from another.
+fn keeps_currencies(draft: &Draft, touched: &Touched) -> Result<(), CatalogError> {
+    let catalog = &draft.catalog;
+    for &customer in &touched.customers {
+        let first = InvoiceKey { customer, ..InvoiceKey::default() };
+        let issued = draft.books.issued.range(first..).take_while(|(key, _)| key.customer == customer);
+        for (key, issued) in issued {
+            let subscription = catalog.subscriptions.get(key.subscription);
+            let Some(plan) = catalog.plans.named(&subscription.plan) else { continue };
+            if plan.currency.code() != &*issued.currency {
+                let why = format!(
+                    "invoice {} was issued in {}, and plan '{}' is in {}: end the subscription, and begin another one \
+                     on a plan of another name",
+                    issued.number,
+                    issued.currency,
+                    plan.name,
+                    plan.currency.code()
+                );
+                return Err(CatalogError::Contradiction { what: format!("subscription '{}'", subscription.id), why });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Enters an issued document into the books.
 fn take_document(draft: &mut Draft, document: Document) -> Result<(), DoorError> {
     let refuse = |why: &str| DoorError::Document { number: document.number.clone(), why: why.to_owned() };
@@ -362,8 +464,22 @@ fn take_document(draft: &mut Draft, document: Document) -> Result<(), DoorError>
     let edge = |at: Micros| Grain::at_edge(at).ok_or_else(|| refuse("one of its times is no grain edge"));
     let key = InvoiceKey { customer, subscription, period: edge(document.period_start)? };
     let before = draft.books.issued.get(&key).cloned();
-    if before.is_some() != document.corrects.is_some() {
-        return Err(refuse("an invoice comes first and once, corrections follow it"));
+    if catalog.subscriptions.get(subscription).customer != document.customer {
+        return Err(refuse("its subscription is another customer's"));
+    }
+    if draft.books.documents.iter().any(|other| other.number == document.number) {
+        return Err(refuse("another document has its number"));
+    }
+    match (&before, &document.corrects) {
+        (None, None) => {}
+        (Some(issued), Some(corrects)) if *corrects == *issued.number => {
+            let is_like_it = *document.currency == *issued.currency
+                && Grain::at_edge(document.period_end) == Some(issued.period_end);
+            if !is_like_it {
+                return Err(refuse("its currency or period is not that of the invoice it corrects"));
+            }
+        }
+        _ => return Err(refuse("an invoice comes first and once, and corrections that name it follow")),
     }
     for line in &document.lines {
         let feature = catalog.features.id(&line.feature).ok_or_else(|| refuse("a feature is not in the catalog"))?;

@@ -138,13 +138,15 @@ pub struct Snapshots {
 impl Traces {
     /// Whether an epoch is complete on this worker, in all that is read.
     pub fn have(&mut self, epoch: Epoch) -> bool {
-        has(&mut self.usage, epoch)
-            && has(&mut self.values, epoch)
-            && has(&mut self.texts, epoch)
-            && has(&mut self.totals, epoch)
-            && has(&mut self.postings, epoch)
-            && has(&mut self.states, epoch)
-            && has(&mut self.quarantine, epoch)
+        // Taken apart by name, so that the compiler asks for one that is added.
+        let Traces { usage, values, texts, totals, postings, states, quarantine } = self;
+        has(usage, epoch)
+            && has(values, epoch)
+            && has(texts, epoch)
+            && has(totals, epoch)
+            && has(postings, epoch)
+            && has(states, epoch)
+            && has(quarantine, epoch)
     }
 
     /// The arrangements as of `epoch`, which is complete.
@@ -163,13 +165,14 @@ impl Traces {
     /// Lets go of the difference between times up to `since`; later snapshots begin after
     /// `epoch`.
     pub fn forget(&mut self, since: Epoch, epoch: Epoch) {
-        forget(&mut self.usage, since, epoch);
-        forget(&mut self.values, since, epoch);
-        forget(&mut self.texts, since, epoch);
-        forget(&mut self.totals, since, epoch);
-        forget(&mut self.postings, since, epoch);
-        forget(&mut self.states, since, epoch);
-        forget(&mut self.quarantine, since, epoch);
+        let Traces { usage, values, texts, totals, postings, states, quarantine } = self;
+        forget(usage, since, epoch);
+        forget(values, since, epoch);
+        forget(texts, since, epoch);
+        forget(totals, since, epoch);
+        forget(postings, since, epoch);
+        forget(states, since, epoch);
+        forget(quarantine, since, epoch);
     }
 }
 

@@ -1,4 +1,7 @@
 //! Draws up documents from what the books say.
+//!
+//! Law: an invoice has the charges of its draft, all of them or none is issued; a correction has
+//! what the books say less what was issued, line by line, so that after it nothing is outstanding.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,6 +49,17 @@ pub enum IssueError {
         /// Why.
         why: &'static str,
     },
+    /// An amount cannot be kept, so the document would leave it out.
+    #[error(
+        "nothing is issued for '{customer}' while the amount of '{feature}' is larger than can be kept: \
+         correct the quantity or the price first"
+    )]
+    TooLarge {
+        /// Who.
+        customer: String,
+        /// For what.
+        feature: String,
+    },
     /// The document was not accepted.
     #[error(transparent)]
     Door(#[from] DoorError),
@@ -59,6 +73,9 @@ pub fn draw_up(moment: &Moment, request: &Request) -> Result<Document, IssueErro
     let books = moment.books();
     let key = find_invoice(books, request)
         .ok_or_else(|| IssueError::NoPeriod { customer: request.customer.clone(), at: show_micros(request.period) })?;
+    if let Some(feature) = alarm(moment, &key) {
+        return Err(IssueError::TooLarge { customer: request.customer.clone(), feature });
+    }
     let before = books.issued.get(&key);
     let mut lines = match before {
         Some(issued) => correction_lines(moment, &key, issued),
@@ -92,8 +109,9 @@ fn terms(books: &Books, key: &InvoiceKey, before: Option<&Issued>) -> (Grain, St
         return (issued.period_end, issued.currency.to_string());
     }
     let plan = &books.catalog.subscriptions.get(key.subscription).plan;
-    let currency = books.catalog.plans.named(plan).map_or_else(String::new, |plan| plan.currency.code().to_owned());
-    (books.period(key).map_or(key.period, |period| period.to), currency)
+    let plan = books.catalog.plans.named(plan).expect("a subscription's plan is in the catalog");
+    let period = books.period(key).expect("an invoice that has lines has a period");
+    (period.to, plan.currency.code().to_owned())
 }
 
 /// The invoice that was issued for a period beginning at the requested instant, or else that of
@@ -116,6 +134,23 @@ fn find_invoice(books: &Books, request: &Request) -> Option<InvoiceKey> {
         let overlaps = period.from < tenure.term.to && tenure.term.from < period.to;
         overlaps.then_some(InvoiceKey { customer, subscription: tenure.subscription, period: period.from })
     })
+}
+
+/// A feature of an invoice whose amount is larger than can be kept.
+fn alarm(moment: &Moment, key: &InvoiceKey) -> Option<String> {
+    let at = moment.as_of(moment.epoch());
+    let mut reader = at.parts[home(key.customer, at.parts.len())].postings.reader();
+    let first = Group { customer: key.customer, subscription: key.subscription, period: key.period, feature: 0 };
+    reader.seek(&Posting::Alarm(first));
+    while let Some((posting, ())) = reader.next()
+        && let Posting::Alarm(group) = posting
+        && group.invoice() == *key
+    {
+        if let [Some(_)] = reader.sums(posting, &(), [at.epoch]) {
+            return Some(at.books.catalog.features.get(group.feature).name.clone());
+        }
+    }
+    None
 }
 
 /// The charges of an invoice as lines.

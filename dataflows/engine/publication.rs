@@ -5,6 +5,7 @@
 //! for no reader and no reader waits for it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ pub struct Published {
     newest: RwLock<Arc<Moment>>,
     gathering: Mutex<Gathering>,
     changed: Condvar,
+    has_stopped: AtomicBool,
     /// Dropped when the engine stops, which ends whoever follows.
     epochs: Mutex<Option<watch::Sender<Epoch>>>,
 }
@@ -44,6 +46,7 @@ impl Published {
             newest: RwLock::new(Arc::new(Moment::empty())),
             gathering: Mutex::default(),
             changed: Condvar::new(),
+            has_stopped: AtomicBool::new(false),
             epochs: Mutex::new(Some(watch::Sender::new(0))),
         }
     }
@@ -80,8 +83,14 @@ impl Published {
         self.changed.notify_all();
     }
 
+    /// Whether nothing will be published any more.
+    pub fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::Relaxed)
+    }
+
     /// Says that nothing will be published any more.
     pub fn stop(&self, why: &str) {
+        self.has_stopped.store(true, Ordering::Relaxed);
         let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
         gathering.stopped.get_or_insert_with(|| why.to_owned());
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -21,6 +21,9 @@ pub trait Pace: Send + Sync {
     fn leave(&self, worker: usize);
 }
 
+/// How long a worker that waits for the others sleeps before it looks whether one has failed.
+const WATCH: Duration = Duration::from_millis(200);
+
 /// What a worker is handed.
 pub struct Desk {
     /// Epochs, in order; closed when the engine stops.
@@ -31,12 +34,28 @@ pub struct Desk {
     pub pace: Option<Arc<dyn Pace>>,
 }
 
-/// Runs until the epochs end.
+/// Runs until the epochs end, or a worker fails.
 pub fn run(worker: &mut Worker, desk: &Desk) {
+    let _alarm = Alarm(&desk.published);
     let (index, peers) = (worker.index(), worker.peers());
     let (mut inputs, mut traces) = worker.dataflow(|scope| graph::build(scope, index, peers));
     while let Some(epoch) = next_epoch(worker, desk) {
-        work(worker, desk, &epoch, &mut inputs, &mut traces);
+        if !work(worker, desk, &epoch, &mut inputs, &mut traces) {
+            // Its peers wait for what the failed one owes them, and would for ever.
+            worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+            return;
+        }
+    }
+}
+
+/// Says so if a worker fails.
+struct Alarm<'a>(&'a Published);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop("a worker failed, which is a fault of ours: the log says where");
+        }
     }
 }
 
@@ -54,13 +73,17 @@ fn next_epoch(worker: &mut Worker, desk: &Desk) -> Option<Arc<EpochInput>> {
     }
 }
 
-fn work(worker: &mut Worker, desk: &Desk, input: &EpochInput, inputs: &mut Inputs, traces: &mut Traces) {
+/// Computes an epoch and shows it; false if a worker failed meanwhile.
+fn work(worker: &mut Worker, desk: &Desk, input: &EpochInput, inputs: &mut Inputs, traces: &mut Traces) -> bool {
     let index = worker.index();
     inputs.feed(input);
     while !traces.have(input.epoch) {
+        if desk.published.has_stopped() {
+            return false;
+        }
         match &desk.pace {
             None => {
-                worker.step_or_park(None);
+                worker.step_or_park(Some(WATCH));
             }
             Some(pace) => {
                 pace.turn(index);
@@ -74,4 +97,5 @@ fn work(worker: &mut Worker, desk: &Desk, input: &EpochInput, inputs: &mut Input
     if let Some(pace) = &desk.pace {
         pace.leave(index);
     }
+    true
 }

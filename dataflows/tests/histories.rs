@@ -9,7 +9,7 @@ use crate::history::{Act, History, Kind, history, run, shuffled, take_back_every
 use crate::laws::Laws;
 use crate::planted::{Mistake, Mistaken};
 use crate::subject::{Beside, OracleSubject, Rows, Subject, difference};
-use crate::subject_engine::engine;
+use crate::subject_engine::{engine, mortal_engine};
 use trueup::oracle::{Cell, VIEWS};
 use trueup_model::event::UsageEvent;
 
@@ -31,6 +31,12 @@ type Fresh = dyn Fn(u64) -> Box<dyn Subject>;
 fn the_engine(seed: u64) -> Box<dyn Subject> {
     let workers = 1 + (seed % 4) as usize;
     Box::new(Beside::oracle(Box::new(engine(workers, seed))))
+}
+
+/// The engine beside the oracle, killed now and then.
+fn the_mortal_engine(seed: u64) -> Box<dyn Subject> {
+    let workers = 1 + (seed % 4) as usize;
+    Box::new(Beside::oracle(Box::new(mortal_engine(workers, seed))))
 }
 
 fn the_oracle(_: u64) -> Box<dyn Subject> {
@@ -68,7 +74,11 @@ fn shortest(mut history: History, fresh: &Fresh, seed: u64) -> History {
 }
 
 fn check_histories(fresh: &Fresh) {
-    for seed in seeds() {
+    check_some_histories(fresh, seeds());
+}
+
+fn check_some_histories(fresh: &Fresh, seeds: impl Iterator<Item = u64>) {
+    for seed in seeds {
         let acts = history(seed, Kind::Any, ACTS);
         if wrong(&acts, fresh, seed).is_some() {
             let shortest = shortest(acts, fresh, seed);
@@ -200,6 +210,12 @@ fn the_engine_ends_the_same_whatever_comes_first() {
 #[test]
 fn the_engine_is_right_at_every_epoch() {
     check_histories(&the_engine);
+}
+
+#[test]
+fn the_engine_goes_on_from_its_journal_when_it_is_killed() {
+    // Each death computes everything anew, so these take longer than others.
+    check_some_histories(&the_mortal_engine, seeds().step_by(3));
 }
 
 #[test]

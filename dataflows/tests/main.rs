@@ -6,6 +6,7 @@ mod history;
 mod laws;
 mod planted;
 mod scenarios;
+mod stops;
 mod story;
 mod subject;
 mod subject_engine;

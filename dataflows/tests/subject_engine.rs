@@ -15,6 +15,8 @@ use trueup::engine::worker::Pace;
 use trueup::engine::{Engine, Setup};
 use trueup::oracle::Cell;
 use trueup_connectors::EventReader;
+use trueup_connectors::journal::simulated_disk::SimulatedDisk;
+use trueup_connectors::journal::{FileJournal, Settings};
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::dictionary::Dictionary;
 use trueup_model::event::UsageEvent;
@@ -27,6 +29,29 @@ use crate::subject::{Rows, Subject};
 
 /// A fresh engine with an empty journal: so many workers, their steps in the order of a seed.
 pub fn engine(workers: usize, seed: u64) -> EngineSubject {
+    let (setup, schedule) = setup(workers, seed);
+    EngineSubject {
+        engine: Engine::start(setup),
+        schedule,
+        mortality: None,
+        catalog: Catalog::default(),
+        dictionary: Dictionary::default(),
+        submissions: Vec::new(),
+        epoch: 0,
+    }
+}
+
+/// The same with a journal on a disk, killed after every so many epochs; another number of
+/// workers then goes on from what the journal tells.
+pub fn mortal_engine(workers: usize, seed: u64) -> EngineSubject {
+    let mut subject = engine(workers, seed);
+    let mortality = Mortality { disk: SimulatedDisk::new(seed), seed, lives_epochs: 3 + seed % 9, deaths: 0 };
+    subject.mortality = Some(mortality);
+    subject.revive();
+    subject
+}
+
+fn setup(workers: usize, seed: u64) -> (Setup, Arc<Schedule>) {
     let schedule = Arc::new(Schedule::new(workers, seed));
     let setup = Setup {
         workers,
@@ -38,20 +63,22 @@ pub fn engine(workers: usize, seed: u64) -> EngineSubject {
         retention: Retention { epochs: seed % 5, events: u64::MAX },
         ..Setup::default()
     };
-    EngineSubject {
-        engine: Engine::start(setup),
-        schedule,
-        catalog: Catalog::default(),
-        dictionary: Dictionary::default(),
-        submissions: Vec::new(),
-        epoch: 0,
-    }
+    (setup, schedule)
+}
+
+/// What outlives an engine that is killed now and then.
+struct Mortality {
+    disk: SimulatedDisk,
+    seed: u64,
+    lives_epochs: u64,
+    deaths: u64,
 }
 
 /// An engine that is told facts one by one.
 pub struct EngineSubject {
     engine: Engine,
     schedule: Arc<Schedule>,
+    mortality: Option<Mortality>,
     /// The catalog with the changes given so far, also those of the epoch to come: by its layouts
     /// the events of that epoch are read.
     catalog: Catalog,
@@ -61,6 +88,32 @@ pub struct EngineSubject {
 }
 
 impl EngineSubject {
+    /// Goes on from what the journal on the disk tells.
+    fn revive(&mut self) {
+        let Some(mortality) = &mut self.mortality else { return };
+        // By turns the process is killed and the power goes.
+        let is_power_cut = mortality.deaths % 2 == 1;
+        mortality.disk = if is_power_cut { mortality.disk.after_power_cut() } else { mortality.disk.after_kill() };
+        mortality.deaths += 1;
+        let settings = Settings { segment_bytes: 4_096, ..Settings::default() };
+        let disk = Arc::new(mortality.disk.clone());
+        let (journal, opened) = FileJournal::open_on(disk, settings).expect("what was written can be read");
+        assert_eq!((opened.last, opened.cut), (self.epoch, None), "what was acknowledged is there, and nothing else");
+        let workers = 1 + ((mortality.seed + mortality.deaths) % 4) as usize;
+        let (setup, schedule) = setup(workers, mortality.seed + mortality.deaths);
+        let setup = Setup { journal: Box::new(journal), ..setup };
+        self.engine = Engine::resume(setup, |_| {}).expect("an engine resumes");
+        self.schedule = schedule;
+    }
+
+    fn kill_in_time(&mut self) {
+        let is_time = |mortality: &Mortality| self.epoch % mortality.lives_epochs == 0;
+        if self.mortality.as_ref().is_some_and(is_time) {
+            self.engine.stop();
+            self.revive();
+        }
+    }
+
     /// Which worker made each step of all that was committed.
     pub fn trace(&self) -> Vec<usize> {
         self.engine.wait(self.epoch).expect("the engine runs");
@@ -102,6 +155,7 @@ impl Subject for EngineSubject {
     fn commit(&mut self) -> u64 {
         let submissions = std::mem::take(&mut self.submissions);
         self.epoch = self.engine.accept(submissions).expect("what was checked is accepted").epoch;
+        self.kill_in_time();
         self.epoch
     }
 
@@ -109,6 +163,7 @@ impl Subject for EngineSubject {
         let (customer, subscription) = (customer.to_owned(), Some(subscription.to_owned()));
         let (document, receipt) = self.engine.issue(&Request { customer, subscription, period: period_start }).ok()?;
         self.epoch = receipt.epoch;
+        self.kill_in_time();
         Some(document)
     }
 

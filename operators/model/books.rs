@@ -82,8 +82,8 @@ pub struct Card {
     prices: Vec<(Grain, Price)>,
     quota: Option<Quota>,
     rounding: Rounding,
-    /// Decimal places to which lines are rounded.
-    places: u32,
+    /// Decimal places of the currency's minor unit.
+    minor_places: u32,
 }
 
 impl Card {
@@ -97,7 +97,7 @@ impl Card {
             prices: card.prices.iter().map(|version| (from(version.effective_from), version.price.clone())).collect(),
             quota: card.quota.clone(),
             rounding: plan.rounding,
-            places: plan.rounding.places.unwrap_or_else(|| plan.currency.minor_places()),
+            minor_places: plan.currency.minor_places(),
         }
     }
 
@@ -158,7 +158,7 @@ impl Terms {
     ) -> Result<Vec<Charge>, PricingError> {
         let card = &self.card;
         let mut charges = Vec::new();
-        let mut bill = pricing::biller(card.rounding, card.places);
+        let mut bill = pricing::biller(card.rounding, card.minor_places);
         for (start, quantity) in services {
             let Some((_, price)) = card.prices.iter().rfind(|(from, _)| *from <= start) else { continue };
             let amount = pricing::rate(price, quantity)?;
@@ -234,7 +234,6 @@ pub struct Targets {
     books: Arc<Books>,
     cards: HashMap<(PlanId, FeatureId), Option<Arc<Card>>>,
     series: HashMap<(PlanId, SeriesId), Arc<[Card]>>,
-    aggregations: HashMap<SeriesId, Aggregation>,
     owner: Option<(SubjectId, Option<CustomerId>)>,
     stretch: Option<Stretch>,
     terms: Option<(Group, Option<Terms>)>,
@@ -267,13 +266,6 @@ impl Targets {
         } else {
             *self = Targets::under(books);
         }
-    }
-
-    /// How the values of a series are aggregated.
-    pub fn aggregation(&mut self, series: SeriesId) -> Aggregation {
-        let books = &self.books;
-        let look_up = || books.catalog.meters.get(books.names.series(series).meter).aggregation;
-        *self.aggregations.entry(series).or_insert_with(look_up)
     }
 
     /// Calls `each` with every target of the usage kept under `key`.

@@ -20,6 +20,9 @@ const FIRST_DAY: Date = date(2000, 1, 1);
 /// Every instant before the start of this day lies in a period.
 const END_DAY: Date = date(2100, 1, 1);
 
+/// The instants that calendars cover: from the start of 2000 to the start of 2100, in UTC.
+pub const CENTURY: std::ops::Range<Micros> = 946_684_800_000_000..4_102_444_800_000_000;
+
 /// How often a period ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

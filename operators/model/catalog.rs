@@ -233,11 +233,6 @@ impl Touched {
         self.customers.extend(other.customers);
         self.subjects.extend(other.subjects);
     }
-
-    /// Whether nobody's figures move.
-    pub fn is_empty(&self) -> bool {
-        !self.all && self.customers.is_empty() && self.subjects.is_empty()
-    }
 }
 
 /// The catalog as it stands.

@@ -132,7 +132,7 @@ pub struct Crossing {
     pub from: Level,
     /// The level since.
     pub to: Level,
-    /// How much was used then.
+    /// How much was used then; nothing, where the quota is there no more.
     pub used: i128,
     /// The limit then.
     pub limit: i128,

@@ -92,11 +92,6 @@ impl Names {
         &self.series[id as usize]
     }
 
-    /// How many series there are.
-    pub fn series_count(&self) -> usize {
-        self.series.len()
-    }
-
     /// The text with this id.
     pub fn text(&self, id: u32) -> &str {
         &self.texts[id as usize]
@@ -113,7 +108,61 @@ pub struct Dictionary {
     texts: HashMap<Arc<str>, u32>,
 }
 
+/// How many ids of each kind were given, up to a moment; series aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    subjects: usize,
+    property_sets: usize,
+    texts: usize,
+}
+
 impl Dictionary {
+    /// A mark of this moment.
+    pub fn mark(&self) -> Mark {
+        let Names { subjects, properties, texts, .. } = &self.names;
+        Mark { subjects: subjects.len(), property_sets: properties.len(), texts: texts.len() }
+    }
+
+    /// What was given an id since.
+    pub fn since(&self, mark: Mark) -> NewNames {
+        let Names { subjects, properties, texts, .. } = &self.names;
+        NewNames {
+            subjects: subjects.iter().skip(mark.subjects).cloned().collect(),
+            property_sets: properties.iter().skip(mark.property_sets).cloned().collect(),
+            texts: texts.iter().skip(mark.texts).cloned().collect(),
+        }
+    }
+
+    /// Takes back the ids given since, as if they had never been given; nobody may have them.
+    pub fn rewind(&mut self, mark: Mark) {
+        let since = self.since(mark);
+        since.subjects.iter().for_each(|subject| {
+            self.subjects.remove(subject);
+        });
+        since.property_sets.iter().for_each(|properties| {
+            self.properties.remove(properties);
+        });
+        since.texts.iter().for_each(|text| {
+            self.texts.remove(text);
+        });
+        self.names.subjects.truncate(mark.subjects);
+        self.names.properties.truncate(mark.property_sets);
+        self.names.texts.truncate(mark.texts);
+    }
+
+    /// Gives the ids of a journal entry again.
+    pub fn learn(&mut self, names: &NewNames) {
+        names.subjects.iter().for_each(|subject| {
+            self.subject(subject);
+        });
+        names.property_sets.iter().for_each(|properties| {
+            self.property_set((**properties).clone());
+        });
+        names.texts.iter().for_each(|text| {
+            self.text(text);
+        });
+    }
+
     /// All ids given so far.
     pub fn names(&self) -> &Names {
         &self.names
@@ -163,4 +212,33 @@ fn intern_text(ids: &mut HashMap<Arc<str>, u32>, names: &mut Vector<Arc<str>>, t
     names.push_back(text.clone());
     ids.insert(text, id);
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_back_was_never_given() {
+        let mut dictionary = Dictionary::default();
+        assert_eq!((dictionary.subject("acme"), dictionary.text("ann")), (0, 0));
+        let mark = dictionary.mark();
+        assert_eq!((dictionary.subject("bolt"), dictionary.subject("acme"), dictionary.text("bob")), (1, 0, 1));
+        let since = dictionary.since(mark);
+        assert_eq!((since.subjects, since.texts), (vec!["bolt".into()], vec!["bob".into()]));
+        dictionary.rewind(mark);
+        assert_eq!(dictionary.mark(), mark);
+        assert_eq!((dictionary.subject("cask"), dictionary.subject("bolt")), (1, 2));
+    }
+
+    #[test]
+    fn ids_are_learnt_as_they_were_given() {
+        let (mut one, mut other) = (Dictionary::default(), Dictionary::default());
+        for subject in ["acme", "bolt", "acme", "cask"] {
+            let mark = one.mark();
+            one.subject(subject);
+            other.learn(&one.since(mark));
+        }
+        assert_eq!(["cask", "bolt", "acme"].map(|subject| other.subject(subject)), [2, 1, 0]);
+    }
 }

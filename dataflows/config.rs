@@ -8,6 +8,7 @@
 //! address = "127.0.0.1:8815"
 //! token = "..."                  # what callers must know; better in TRUEUP_TOKEN
 //! workers = 2                    # how many threads compute
+//! journal = "journal"            # the folder that keeps what came in; none: in memory
 //! retention_epochs = 1024        # for how long back changes can be followed: so many epochs,
 //! retention_events = 100000      # and no more events than this
 //! ```
@@ -32,6 +33,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// What callers must know.
     pub token: Option<String>,
+    /// The folder of the journal; none: what came in is kept in memory.
+    pub journal: Option<PathBuf>,
     /// How many threads compute.
     pub workers: usize,
     /// For how long back changes are told.
@@ -49,6 +52,7 @@ struct Written {
     mappings: Vec<PathBuf>,
     address: Option<SocketAddr>,
     token: Option<String>,
+    journal: Option<PathBuf>,
     workers: Option<usize>,
     retention_epochs: Option<Epoch>,
     retention_events: Option<u64>,
@@ -78,6 +82,7 @@ impl Written {
             mappings: inside(self.mappings),
             address: self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815))),
             token: token.filter(|token| !token.is_empty()),
+            journal: self.journal.map(|journal| folder.join(journal)),
             workers: self.workers.unwrap_or(1).max(1),
             retention: Retention {
                 epochs: self.retention_epochs.unwrap_or(kept.epochs),

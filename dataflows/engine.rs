@@ -125,6 +125,11 @@ impl Engine {
         self.door().books().catalog.layouts().clone()
     }
 
+    /// How far a source has been read, in its own words.
+    pub fn read_to(&self, source: &str) -> Option<String> {
+        self.door().offsets().get(source).cloned()
+    }
+
     /// The books as they stand at the door: as of the last accepted epoch.
     pub fn books(&self) -> Arc<Books> {
         self.door().books().clone()

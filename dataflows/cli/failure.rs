@@ -53,9 +53,11 @@ impl fmt::Display for Failure {
 impl From<DoorError> for Failure {
     fn from(error: DoorError) -> Failure {
         match error {
-            DoorError::Catalog { .. } | DoorError::StaleLayouts | DoorError::Document { .. } | DoorError::WallClock => {
-                Failure::input(&error)
-            }
+            DoorError::Catalog { .. }
+            | DoorError::StaleLayouts
+            | DoorError::Document { .. }
+            | DoorError::ClockTooFar { .. }
+            | DoorError::WallClock => Failure::input(&error),
             DoorError::Journal(_) | DoorError::Stopped => Failure::engine(&error),
         }
     }
@@ -66,7 +68,9 @@ impl From<IssueError> for Failure {
         match error {
             IssueError::Door(error) => error.into(),
             IssueError::Stopped(stopped) => stopped.into(),
-            IssueError::NoPeriod { .. } | IssueError::Nothing { .. } => Failure::input(&error),
+            IssueError::NoPeriod { .. } | IssueError::Nothing { .. } | IssueError::TooLarge { .. } => {
+                Failure::input(&error)
+            }
         }
     }
 }

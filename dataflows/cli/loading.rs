@@ -58,7 +58,10 @@ pub fn read_changes(folder: &Path) -> Result<Changes, Failure> {
 
 /// Reads a catalog's folder into an engine, as one epoch; the clock is set if it is given.
 pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Result<Epoch, Failure> {
-    let (changes, places): (Vec<_>, Vec<_>) = read_changes(folder)?.into_iter().unzip();
+    let books = engine.books();
+    let mut changes = read_changes(folder)?;
+    changes.retain(|(change, _)| !is_known(&books.catalog, change));
+    let (changes, places): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
     let clock = clock.map(Submission::Clock);
     let before = usize::from(clock.is_some());
     let submissions = clock.into_iter().chain(changes.into_iter().map(Submission::Catalog)).collect();
@@ -70,7 +73,27 @@ pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Re
     Ok(receipt.epoch)
 }
 
-/// Reads files of events into an engine; returns when the views show them.
+/// Whether a catalog says already what a change says.
+fn is_known(catalog: &Catalog, change: &CatalogChange) -> bool {
+    match change {
+        CatalogChange::Meter(meter) => catalog.meters.named(&meter.name).is_some_and(|known| **known == *meter),
+        CatalogChange::Feature(feature) => {
+            catalog.features.named(&feature.name).is_some_and(|known| **known == *feature)
+        }
+        CatalogChange::Plan(plan) => catalog.plans.named(&plan.name).is_some_and(|known| **known == *plan),
+        CatalogChange::Customer(customer) => {
+            catalog.customers.named(&customer.id).is_some_and(|known| **known == *customer)
+        }
+        CatalogChange::Subscription(subscription) => {
+            catalog.subscriptions.named(&subscription.id).is_some_and(|known| **known == *subscription)
+        }
+        CatalogChange::Price { .. } => false,
+    }
+}
+
+/// Reads files of events into an engine; returns when the views show them. A file that was read
+/// before, and is as long as it was, is not read again; one that was read in part is, since an
+/// event that comes twice counts once.
 pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
     let mut loaded = Loaded { epoch: engine.newest().epoch(), ..Loaded::default() };
     let paths = spread(&files.events)?;
@@ -80,17 +103,29 @@ pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failur
     let mappings = Mappings::read(&files.mapping, &paths)?;
     let progress = spinner();
     for path in &paths {
+        let (source, position) = (path.display().to_string(), length(path)?);
+        if engine.read_to(&source).is_some_and(|read| read == position) {
+            tracing::info!(file = source, "read before");
+            continue;
+        }
         for batch in open(engine, path, &mappings)? {
             let batch = batch.map_err(|error| Failure::input(&error))?;
             accept(engine, batch, &mut loaded)?;
             progress.set_message(format!("{} events, {}", words::count(loaded.accepted), path.display()));
             progress.tick();
         }
-        tracing::info!(file = %path.display(), accepted = loaded.accepted, refused = loaded.refused, "read");
+        tracing::info!(file = source, accepted = loaded.accepted, refused = loaded.refused, "read");
+        loaded.epoch = engine.accept(vec![Submission::ReadTo { source, position }])?.epoch;
     }
     engine.wait(loaded.epoch)?;
     progress.finish_and_clear();
     Ok(loaded)
+}
+
+/// How long a file is, as the position at which it has been read.
+fn length(path: &Path) -> Result<String, Failure> {
+    let file = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
+    Ok(format!("{} bytes", file.len()))
 }
 
 fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {

@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use trueup::engine::clock::Clock;
 use trueup::engine::{Engine, Setup};
+use trueup_connectors::journal::{FileJournal, Settings};
 use trueup_sinks::server::{self, Options, Server};
 
 use super::failure::{Failure, Outcome};
@@ -17,8 +19,8 @@ use crate::config::Config;
 /// Run an engine and serve its views over Arrow Flight, until ctrl-c.
 ///
 /// The configuration names the catalog, the events to read at the start, and the address; a
-/// minimal one is `catalog = "catalog"`. What came in is in memory: after a restart it is read
-/// from the files again.
+/// minimal one is `catalog = "catalog"`. With `journal = "journal"` what came in outlives the
+/// process; without it is in memory, and read from the files again after a restart.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The configuration; paths in it are seen from its folder
@@ -36,15 +38,14 @@ const TICK: Duration = Duration::from_secs(60);
 pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = Config::read(&arguments.config).map_err(Failure::Input)?;
     config.address = arguments.address.unwrap_or(config.address);
-    let setup = Setup { workers: config.workers, clock: Clock::Wall, retention: config.retention, ..Setup::default() };
-    let engine = Engine::start(setup);
+    let engine = start(&config)?;
     load_catalog(&engine, &config.catalog, None)?;
     let loaded = load_events(&engine, &EventFiles { events: config.events, mapping: config.mappings })?;
     block_on(async {
         let options = Options { address: config.address, token: config.token, ..Options::default() };
         let server = listen(&engine, options).await?;
         page::line(format!(
-            "{} events are in ({} set aside). Serving on grpc://{}; ctrl-c stops.",
+            "{} events were read ({} set aside). Serving on grpc://{}; ctrl-c stops.",
             words::count(loaded.accepted),
             words::count(loaded.refused),
             server.address()
@@ -55,6 +56,23 @@ pub fn run(arguments: &Arguments) -> Outcome {
     })?;
     engine.stop();
     Ok(())
+}
+
+/// Starts an engine on what its journal tells, if it has one.
+fn start(config: &Config) -> Result<Engine, Failure> {
+    let setup = Setup { workers: config.workers, clock: Clock::Wall, retention: config.retention, ..Setup::default() };
+    let Some(folder) = &config.journal else { return Ok(Engine::start(setup)) };
+    let (journal, opened) = FileJournal::open(folder, Settings::default()).map_err(|error| Failure::input(&error))?;
+    if let Some(cut) = &opened.cut {
+        tracing::warn!(?cut, "what was not whole at the journal's end was cut off");
+    }
+    let progress = ProgressBar::new(opened.last);
+    let engine = Engine::resume(Setup { journal: Box::new(journal), ..setup }, |epoch| progress.set_position(epoch))?;
+    progress.finish_and_clear();
+    if opened.last > 0 {
+        page::line(format!("{} epochs were computed again from {}.", words::count(opened.last), folder.display()));
+    }
+    Ok(engine)
 }
 
 /// Serves an engine's views.

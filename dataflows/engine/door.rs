@@ -36,6 +36,13 @@ pub enum Submission {
     Document(Document),
     /// It is this late by now, where time passes only when told to.
     Clock(Micros),
+    /// A source has been read up to here, in its own words, once this epoch is accepted.
+    ReadTo {
+        /// The source, by its name.
+        source: String,
+        /// How far.
+        position: String,
+    },
 }
 
 /// Why an epoch was not accepted; then nothing of it was.
@@ -116,6 +123,7 @@ pub struct Door {
     clock: Clock,
     acceptance: Acceptance,
     past: Past,
+    offsets: BTreeMap<String, String>,
     dispatched: Epoch,
     rows: u64,
 }
@@ -126,6 +134,7 @@ struct Draft {
     touched: Touched,
     books: Books,
     invoices: BTreeSet<InvoiceKey>,
+    offsets: BTreeMap<String, String>,
     facts: Vec<Fact>,
     batches: Vec<Arc<UsageBatch>>,
     refused: Vec<Arc<Refused>>,
@@ -169,6 +178,7 @@ impl Door {
             clock,
             acceptance,
             past: Past::new(retention),
+            offsets: BTreeMap::new(),
             dispatched: 0,
             rows: 0,
         }
@@ -182,6 +192,11 @@ impl Door {
     /// The last epoch that the workers have.
     pub fn last(&self) -> Epoch {
         self.dispatched
+    }
+
+    /// How far each source has been read.
+    pub fn offsets(&self) -> &BTreeMap<String, String> {
+        &self.offsets
     }
 
     /// Lets the workers finish: no epoch will follow.
@@ -198,8 +213,9 @@ impl Door {
         let accepted = self.draft(submissions).and_then(|mut draft| {
             let epoch = self.journal.last() + 1;
             let facts = std::mem::take(&mut draft.facts);
-            let (clock, names) = (draft.books.clock, self.dictionary.since(mark));
-            self.journal.append(Arc::new(Entry { epoch, clock, offsets: BTreeMap::new(), names, facts }))?;
+            let (clock, offsets) = (draft.books.clock, draft.offsets.clone());
+            let names = self.dictionary.since(mark);
+            self.journal.append(Arc::new(Entry { epoch, clock, offsets, names, facts }))?;
             Ok((epoch, draft))
         });
         match accepted {
@@ -233,6 +249,7 @@ impl Door {
         self.dictionary.learn(&entry.names);
         let mut draft = self.begin();
         draft.books.clock = entry.clock;
+        draft.offsets.clone_from(&entry.offsets);
         for (index, fact) in entry.facts.iter().enumerate() {
             match fact {
                 Fact::Usage(usage) => draft.take_usage(usage.clone()),
@@ -262,6 +279,7 @@ impl Door {
             touched: Touched::default(),
             books: (*self.books).clone(),
             invoices: BTreeSet::new(),
+            offsets: BTreeMap::new(),
             facts: Vec::new(),
             batches: Vec::new(),
             refused: Vec::new(),
@@ -277,6 +295,9 @@ impl Door {
             Submission::Clock(at) if at >= CENTURY.end => return Err(DoorError::ClockTooFar { at: show_micros(at) }),
             Submission::Clock(at) => draft.books.clock = draft.books.clock.max(at),
             Submission::Catalog(change) => self.take_catalog(draft, index, change)?,
+            Submission::ReadTo { source, position } => {
+                draft.offsets.insert(source, position);
+            }
             Submission::Events(batch) => self.take_events(draft, batch)?,
             Submission::Document(document) => take_document(draft, document)?,
         }
@@ -367,6 +388,7 @@ impl Door {
         draft.books.names = self.dictionary.names().clone();
         self.books = Arc::new(draft.books);
         self.rows = draft.rows;
+        self.offsets.extend(draft.offsets);
         let turn = Arc::new(Turn { books: self.books.clone(), touched: draft.touched, invoices: draft.invoices });
         let refused = draft.refused.len() as u64;
         let oldest = self.past.pass(epoch, accepted);

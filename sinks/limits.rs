@@ -24,6 +24,8 @@ pub struct Limits {
     pub busy_max: Duration,
     /// How many statements may run at once.
     pub statements_max: usize,
+    /// How many views may be read by path at once; each holds a thread while it is read.
+    pub scans_max: usize,
     /// How long a request waits for an epoch that is not published yet, or for its turn to run.
     pub wait_max: Duration,
     /// How long a ticket or prepared statement is good for.
@@ -55,6 +57,7 @@ impl Default for Limits {
             memory_bytes_max: 256 << 20,
             busy_max: Duration::from_secs(30),
             statements_max: 32,
+            scans_max: 64,
             wait_max: Duration::from_secs(10),
             ticket_age_max: Duration::from_secs(3600),
             transaction_idle_max: Duration::from_secs(600),

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::{self, StreamExt};
 use prost::bytes::Bytes;
+use tokio::sync::mpsc;
 
 use super::catalog;
 use super::encode::{Messages, messages};
@@ -16,10 +17,13 @@ use crate::reading::{Epoch, Reading, Scan};
 use crate::subscribe::{Piece, follow};
 use crate::wire;
 
+/// Batches that wait for a slow reader.
+const BATCHES_AHEAD: usize = 2;
+
 /// The messages that `ticket` is good for.
 pub async fn fetch(desk: &Desk, ticket: Ticket) -> Result<Messages, Error> {
     match ticket.ask.ok_or(Error::Foreign(TICKET))? {
-        Ask::View(name) => rows_of_view(desk, &name, ticket.epoch),
+        Ask::View(name) => rows_of_view(desk, &name, ticket.epoch).await,
         Ask::Query(query) => result(desk, query, ticket.epoch).await,
         Ask::Follow(asked) => changes(desk, asked, ticket.epoch).await,
         Ask::Command(command) => catalog_answer(&command),
@@ -31,14 +35,26 @@ pub fn epoch_metadata(epoch: Epoch) -> Bytes {
     format!("{{\"epoch\":{epoch}}}").into()
 }
 
-fn rows_of_view(desk: &Desk, name: &str, epoch: Option<Epoch>) -> Result<Messages, Error> {
+/// Rows are made on a thread that may wait, a few batches ahead of the reader; it ends when the
+/// reader goes away.
+async fn rows_of_view(desk: &Desk, name: &str, epoch: Option<Epoch>) -> Result<Messages, Error> {
     let view = view_named(name)?;
+    let turn = desk.turn_to_scan().await?;
     let reading = moment(desk, epoch)?;
     let metadata = epoch_metadata(reading.epoch());
     let schema = wire::sent_schema(&view.schema());
     let sent = schema.clone();
-    let batches = reading.scan(view, &Scan::default()).flat_map(move |batch| cut(&sent, &metadata, Ok(batch)));
-    Ok(messages(&schema, stream::iter(batches)))
+    let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let mut batches = reading.scan(view, &Scan::default());
+        while let Some(batch) = batches.next()
+            && sender.blocking_send(batch).is_ok()
+        {}
+    });
+    let batches = stream::poll_fn(move |context| receiver.poll_recv(context));
+    let rows = batches.flat_map(move |batch| stream::iter(cut(&sent, &metadata, Ok(batch))));
+    Ok(messages(&schema, rows))
 }
 
 async fn result(desk: &Desk, query: Query, epoch: Option<Epoch>) -> Result<Messages, Error> {

@@ -15,7 +15,7 @@ use trueup_model::catalog::CustomerId;
 use trueup_model::charge::{Charge, Crossing, Group, InvoiceKey, Posting};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
-use trueup_model::identity::home;
+use trueup_model::identity::{home, stable_hash};
 use trueup_operators::deduplicate::State;
 use trueup_operators::read::{Reader, Snapshot};
 use trueup_operators::total::{Billed, Total};
@@ -520,11 +520,11 @@ fn alarm_row(books: &Arc<Books>, posting: &Posting, _: &Billed) -> Option<Row> {
     });
     let detail = format!(
         "the amount for '{feature}' of customer '{customer}' is larger than can be kept: \
-         correct the quantity or the price; nothing is charged for it until then"
+         correct the quantity or the price; nothing is charged for it, and nothing issued, until then"
     );
     Some(vec![
         Cell::Integer(0),
-        Cell::Integer(i64::from(group.feature) + (i64::from(group.customer) << 32)),
+        Cell::Integer(place_of_alarm(group)),
         Cell::Time(group.period.micros()),
         text("rating"),
         text(&format!("subscription {subscription}")),
@@ -534,6 +534,13 @@ fn alarm_row(books: &Arc<Books>, posting: &Posting, _: &Billed) -> Option<Row> {
         text(&detail),
         Cell::Null,
     ])
+}
+
+/// A place in the quarantine that no other group has, and no input.
+fn place_of_alarm(group: &Group) -> i64 {
+    let parts = [stable_hash(group.customer, group.subscription), stable_hash(group.period.0, group.feature)];
+    let [one, other] = parts.map(|hash| hash as u32);
+    i64::MIN | (stable_hash(one, other) >> 1) as i64
 }
 
 /// How many events are in which state.

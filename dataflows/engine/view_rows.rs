@@ -329,6 +329,10 @@ fn group_cells(books: &Books, group: &Group) -> [Cell; 3] {
 
 /// Usage by service period.
 fn period_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {
+    // Books of before the group had totals may not know its feature.
+    if rating::services(totals).next().is_none() {
+        return Vec::new();
+    }
     let books = targets.books().clone();
     let Some(terms) = targets.terms(group).filter(|terms| terms.meter().is_some()) else { return Vec::new() };
     let period = terms.period();

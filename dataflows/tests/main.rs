@@ -1,6 +1,7 @@
 //! The tests of the whole: one binary, because each one links the engine.
 
 mod examples;
+mod follower;
 mod histories;
 mod history;
 mod laws;

@@ -1,7 +1,8 @@
 //! The engine as a subject of the stories and histories.
 //!
 //! Events go in by the way that reads them from text. The workers' steps follow a schedule drawn
-//! from a seed, so that a run that went wrong can be repeated step by step.
+//! from a seed, so that a run that went wrong can be repeated step by step. Whatever is read is also
+//! followed by its changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex};
@@ -25,6 +26,7 @@ use trueup_model::grain::show_micros;
 use trueup_model::usage::{EventBatch, Reason, Refused};
 use trueup_sinks::view::View;
 
+use crate::follower::Follower;
 use crate::subject::{Rows, Subject};
 
 /// A fresh engine with an empty journal: so many workers, their steps in the order of a seed.
@@ -38,6 +40,7 @@ pub fn engine(workers: usize, seed: u64) -> EngineSubject {
         dictionary: Dictionary::default(),
         submissions: Vec::new(),
         epoch: 0,
+        follower: Follower::default(),
     }
 }
 
@@ -85,6 +88,7 @@ pub struct EngineSubject {
     dictionary: Dictionary,
     submissions: Vec<Submission>,
     epoch: u64,
+    follower: Follower,
 }
 
 impl EngineSubject {
@@ -169,7 +173,9 @@ impl Subject for EngineSubject {
 
     fn rows(&mut self, view: &str) -> Rows {
         let moment = self.engine.wait(self.epoch).expect("the engine runs");
-        let rows = moment.rows(View::named(view).expect("the view has a name"));
+        let shown = View::named(view).expect("the view has a name");
+        self.follower.read(shown, &moment);
+        let rows = moment.rows(shown);
         let rows = rows.into_iter().map(|row| row.into_iter().map(cell).collect());
         if view == "quarantine" { counts_by_reason(rows) } else { rows.collect() }
     }

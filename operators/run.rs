@@ -267,12 +267,13 @@ mod tests {
 
     #[test]
     fn merging_adds_up_what_need_not_be_told_apart() {
-        let (one, other) = ([(1, 1, 1), (2, 1, 1), (2, 4, 1), (4, 2, -1)], [(2, 3, 1), (3, 5, 7), (4, 3, 1)]);
-        assert_eq!(
-            merged(&one, &other, 0),
-            [(1, 1, 1), (2, 1, 1), (2, 3, 1), (2, 4, 1), (3, 5, 7), (4, 2, -1), (4, 3, 1)]
-        );
-        assert_eq!(merged(&one, &other, 3), [(1, 3, 1), (2, 3, 2), (2, 4, 1), (3, 5, 7)]);
-        assert_eq!(merged(&other, &one, 4), [(1, 4, 1), (2, 4, 3), (3, 5, 7)]);
+        // What cancels does so in the middle, and at the end.
+        let one = [(1, 1, 1), (2, 1, 1), (2, 4, 1), (3, 2, -1), (5, 2, 1)];
+        let other = [(2, 3, 1), (3, 3, 1), (4, 5, 7), (5, 3, -1)];
+        let apart =
+            [(1, 1, 1), (2, 1, 1), (2, 3, 1), (2, 4, 1), (3, 2, -1), (3, 3, 1), (4, 5, 7), (5, 2, 1), (5, 3, -1)];
+        assert_eq!(merged(&one, &other, 0), apart);
+        assert_eq!(merged(&one, &other, 3), [(1, 3, 1), (2, 3, 2), (2, 4, 1), (4, 5, 7)]);
+        assert_eq!(merged(&other, &one, 4), [(1, 4, 1), (2, 4, 3), (4, 5, 7)]);
     }
 }

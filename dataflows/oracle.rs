@@ -153,7 +153,7 @@ impl Oracle {
     }
 
     /// The rows of a view as of the last epoch, each with the columns of the view in their order.
-    /// Of the quarantine only how many inputs there are for each reason.
+    /// Of the quarantine only how many inputs, or groups, there are for each reason.
     ///
     /// Works everything out anew: time and memory grow with the journal. Panics if it does not
     /// answer for such a view.
@@ -161,7 +161,6 @@ impl Oracle {
         let standing = self.standing();
         let rows: Vec<Row> = match view {
             "ledger" => ledger(&standing),
-            "quarantine" => quarantine(&standing),
             "quota_crossings" => self.watch.as_ref().expect("crossings are followed, unless told otherwise").rows(),
             "issued_lines" => invoicing::issued_lines(&standing.documents),
             "usage" | "usage_hourly" | "usage_daily" => usage::rows(view, &Readings::of(&standing)),
@@ -169,6 +168,7 @@ impl Oracle {
                 let readings = Readings::of(&standing);
                 let bills = Bills::of(&standing.definitions, &readings, self.clock());
                 match view {
+                    "quarantine" => quarantine(&standing, bills.groups_too_large()),
                     "usage_by_period" => bills.usage_by_period(),
                     "charges" => bills.charge_rows(),
                     "quotas" => quotas::rows(&bills),
@@ -220,7 +220,9 @@ fn ledger(standing: &Standing<'_>) -> Vec<Row> {
         .collect()
 }
 
-/// How many inputs were set aside for which reason.
-fn quarantine(standing: &Standing<'_>) -> Vec<Row> {
-    standing.quarantined.iter().map(|(reason, inputs)| vec![text(reason.name()), integer(*inputs)]).collect()
+/// How many inputs were set aside for which reason, and how many groups cannot be charged.
+fn quarantine(standing: &Standing<'_>, groups_too_large: usize) -> Vec<Row> {
+    let inputs = standing.quarantined.iter().map(|(reason, inputs)| (reason.name(), *inputs));
+    let groups = (groups_too_large > 0).then_some(("amount_too_large", groups_too_large as i64));
+    inputs.chain(groups).map(|(reason, count)| vec![text(reason), integer(count)]).collect()
 }

@@ -11,6 +11,8 @@ use super::reading::{Reading, Readings, meets};
 use super::{amount, measure};
 
 const ONE: i128 = 1_000_000_000_000;
+/// The largest amount that is kept: 10^18, in units of 10^-12.
+const AMOUNT_MAX: i128 = ONE * ONE * 1_000_000;
 
 /// A subscription with all that it refers to.
 pub(super) struct Contract<'a> {
@@ -134,16 +136,39 @@ impl<'a> Bills<'a> {
         charges
     }
 
-    /// The charges for service periods of a group, given as start, end and quantity.
+    /// How many groups are not charged, because an amount is larger than is kept.
+    pub fn groups_too_large(&self) -> usize {
+        let is_too_large = |group: Group<'a>, start: i64, readings: &[&Reading<'a>]| {
+            let amount = self.amount(group, start, measure::quantity(readings));
+            amount.is_some_and(|amount| amount.abs() > AMOUNT_MAX)
+        };
+        let groups = self.groups.iter();
+        groups
+            .filter(|(group, services)| {
+                services.iter().any(|(start, readings)| is_too_large(**group, *start, readings))
+            })
+            .count()
+    }
+
+    /// What a quantity costs in a service period; none if it has no price.
+    fn amount(&self, group: Group<'a>, service_start: i64, quantity: i128) -> Option<i128> {
+        let (_, card, _) = self.terms(group);
+        Some(amount::of(&price_at(card, service_start)?.price, quantity))
+    }
+
+    /// The charges for service periods of a group, given as start, end and quantity; none if an
+    /// amount is larger than is kept.
     fn rate(&self, group: Group<'a>, services: Vec<(i64, i64, i128)>) -> Vec<Charge<'a>> {
-        let (contract, card, _) = self.terms(group);
         let charge = |(service_start, service_end, quantity): (i64, i64, i128)| {
-            let amount = amount::of(&price_at(card, service_start)?.price, quantity);
+            let amount = self.amount(group, service_start, quantity)?;
             Some(Charge { group, service_start, service_end, quantity, amount, billed: 0 })
         };
         let mut charges: Vec<Charge<'_>> = services.into_iter().filter_map(charge).collect();
         let amounts: Vec<i128> = charges.iter().map(|charge| charge.amount).collect();
-        let plan = contract.plan;
+        if amounts.iter().any(|amount| amount.abs() > AMOUNT_MAX) {
+            return Vec::new();
+        }
+        let plan = self.terms(group).0.plan;
         for (charge, billed) in
             charges.iter_mut().zip(amount::billed(&amounts, plan.rounding, plan.currency.minor_places()))
         {

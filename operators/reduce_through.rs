@@ -63,6 +63,9 @@ pub struct Reduction<K, V, R, D, R2> {
     pub change: fn(&mut BooksOfBoth, &Change<'_, K, V, R>, &mut Vec<(D, R2)>),
 }
 
+/// What a key with these values gives under these books.
+pub type Compute<K, V, R, D, R2> = fn(&mut Targets, &K, &[(V, R)], &mut Vec<(D, R2)>);
+
 /// The books before an epoch and those since; mostly they are the same.
 #[derive(Default)]
 pub struct BooksOfBoth {
@@ -89,7 +92,7 @@ impl BooksOfBoth {
         &mut self,
         change: &Change<'_, K, V, R>,
         results: &mut Vec<(D, R2)>,
-        compute: fn(&mut Targets, &K, &[(V, R)], &mut Vec<(D, R2)>),
+        compute: Compute<K, V, R, D, R2>,
     ) {
         let start = results.len();
         compute(self.before(), change.key, change.before, results);

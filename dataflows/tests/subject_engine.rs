@@ -111,7 +111,7 @@ impl EngineSubject {
     }
 
     fn kill_in_time(&mut self) {
-        let is_time = |mortality: &Mortality| self.epoch % mortality.lives_epochs == 0;
+        let is_time = |mortality: &Mortality| self.epoch.is_multiple_of(mortality.lives_epochs);
         if self.mortality.as_ref().is_some_and(is_time) {
             self.engine.stop();
             self.revive();

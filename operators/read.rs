@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn every_key_is_found_from_every_place_before_it() {
         let runs = [run((0..150).map(|key| (2 * key, 0, 1, 1))), run((0..40).map(|key| (7 * key, 0, 1, 1)))];
-        let has = |key: u32| (key < 300 && key % 2 == 0) || (key < 280 && key % 7 == 0);
+        let has = |key: u32| (key < 300 && key.is_multiple_of(2)) || (key < 280 && key.is_multiple_of(7));
         for place in 0..300 {
             for sought in place..310 {
                 let mut reader = Reader::new(runs.iter());

@@ -525,3 +525,41 @@ fn take_document(draft: &mut Draft, document: Document) -> Result<(), DoorError>
     draft.facts.push(Fact::Issued(document));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Setup};
+    use trueup_connectors::EventReader;
+    use trueup_model::grain::show_micros;
+    use trueup_model::meter::{Aggregation, Filter, Meter};
+
+    #[test]
+    fn events_from_out_of_time_are_set_aside() {
+        const NOW: Micros = 1_750_000_000_000_000;
+        let acceptance = Acceptance { past: 100, future: 10 };
+        let engine = Engine::start(Setup { clock: Clock::Told, acceptance, ..Setup::default() });
+        let meter = Meter {
+            name: "calls".to_owned(),
+            event_type: "call".to_owned(),
+            aggregation: Aggregation::Count,
+            property: None,
+            scale: 0,
+            dimensions: Vec::new(),
+            filter: Filter::new(),
+        };
+        let beginning = vec![Submission::Clock(NOW), Submission::Catalog(CatalogChange::Meter(meter))];
+        engine.accept(beginning).expect("there is a meter");
+        let refused_at = |after: Micros| {
+            let mut reader = EventReader::new(engine.layouts(), "default", "test");
+            let mut batch = reader.batch();
+            let time = show_micros(NOW + after);
+            let event = format!(
+                r#"{{"specversion":"1.0","id":"{after}","source":"/test","type":"call","subject":"s","time":"{time}","data":{{}}}}"#
+            );
+            reader.read_line(event.as_bytes(), "here", &mut batch);
+            engine.accept(vec![Submission::Events(batch.finish())]).expect("events are read").refused
+        };
+        assert_eq!([-101, -100, 10, 11].map(refused_at), [1, 0, 0, 1]);
+    }
+}

@@ -23,7 +23,7 @@ pub(super) fn moment(written: Datetime, zone: &str) -> Result<Micros, String> {
             let offset = Offset::from_seconds(i32::from(minutes) * 60).map_err(|error| error.to_string())?;
             in_zone(shown, &TimeZone::fixed(offset))
         }
-        None => in_zone(shown, &TimeZone::get(zone).map_err(|error| error.to_string())?),
+        None => in_zone(shown, &calendar::zone_rules(zone).map_err(|error| error.to_string())?),
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::mem::take;
 use std::sync::Arc;
 
-use csv_core::{ReadRecordResult, Reader};
+use csv_core::{ReadRecordResult, Reader, Terminator};
 use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, EventBatchBuilder, Head};
@@ -261,11 +261,14 @@ impl Cells {
                 "a quote is opened and not closed; close it on its line, and double quotes within a cell",
             ));
         }
+        if memchr::memchr(b'\r', line).is_some() && memchr::memchr(b'"', line).is_none() {
+            return Err(Fault::unreadable("a carriage return stands within the line; end lines with LF or CR LF"));
+        }
         let mut bytes = take(&mut self.text).into_bytes();
         // No cell is longer than its line, and every cell but the last ends at a byte of it.
         bytes.resize(line.len(), 0);
         self.ends.resize(line.len() + 1, 0);
-        let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).terminator(Terminator::Any(b'\n')).build();
         let (written, cells) = read_record(&mut reader, line, &mut bytes, &mut self.ends);
         bytes.truncate(written);
         self.ends.truncate(cells);

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use trueup::engine::Engine;
@@ -92,7 +93,7 @@ fn is_known(catalog: &Catalog, change: &CatalogChange) -> bool {
 }
 
 /// Reads files of events into an engine; returns when the views show them. A file that was read
-/// before, and is as long as it was, is not read again; one that was read in part is, since an
+/// before, and was not written since, is not read again; one that was read in part is, since an
 /// event that comes twice counts once.
 pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
     let mut loaded = Loaded { epoch: engine.newest().epoch(), ..Loaded::default() };
@@ -122,10 +123,11 @@ pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failur
     Ok(loaded)
 }
 
-/// How long a file is, as the position at which it has been read.
+/// How long a file is and when it was written, as the position at which it has been read.
 fn length(path: &Path) -> Result<String, Failure> {
     let file = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
-    Ok(format!("{} bytes", file.len()))
+    let written = file.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Ok(format!("{} bytes of {}", file.len(), written.as_micros()))
 }
 
 fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {

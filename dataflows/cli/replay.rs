@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::json;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::Receipt;
-use trueup::engine::issue::Request;
+use trueup::engine::issue::{IssueError, Request};
 use trueup::engine::view_rows::{Cell, Row};
 use trueup::engine::{Engine, Setup};
 use trueup_model::calendar;
@@ -103,7 +103,15 @@ fn issue_all(engine: &Engine, period: &str) -> Result<Vec<Document>, Failure> {
     check_period(period)?;
     let moment = engine.newest();
     let due = moment.rows(View::Invoices).into_iter().filter_map(|row| request(engine, row, period));
-    let issued = due.map(|request| Ok(engine.issue(&request)?)).collect::<Result<Vec<_>, Failure>>()?;
+    let issued = due.filter_map(|request| match engine.issue(&request) {
+        // One customer's mistake holds up nobody else's invoice.
+        Err(error @ IssueError::TooLarge { .. }) => {
+            tracing::warn!(%error, "not issued");
+            None
+        }
+        issued => Some(issued.map_err(Failure::from)),
+    });
+    let issued = issued.collect::<Result<Vec<_>, Failure>>()?;
     let (documents, receipts): (Vec<Document>, Vec<Receipt>) = issued.into_iter().unzip();
     engine.wait(receipts.last().map_or(moment.epoch(), |receipt| receipt.epoch))?;
     if documents.is_empty() {

@@ -79,7 +79,7 @@ pub enum DoorError {
         at: String,
     },
     /// The journal did not take it.
-    #[error("the journal could not be written")]
+    #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
     /// The workers are gone.
     #[error("the engine has stopped")]

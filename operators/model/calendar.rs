@@ -194,11 +194,16 @@ struct Zone {
     step: GrainStep,
 }
 
+/// The rules of a zone, from the data that is bundled with the build, whatever the machine has.
+pub fn zone_rules(name: &str) -> Result<TimeZone, CalendarError> {
+    static BUNDLED: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+    let rules = BUNDLED.get(name).ok().filter(|rules| !rules.is_unknown());
+    rules.ok_or_else(|| CalendarError::UnknownZone(name.chars().take(64).collect()))
+}
+
 impl Zone {
     fn named(name: &str) -> Result<Zone, CalendarError> {
-        static BUNDLED: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
-        let rules = BUNDLED.get(name).ok().filter(|rules| !rules.is_unknown());
-        let rules = rules.ok_or_else(|| CalendarError::UnknownZone(name.chars().take(64).collect()))?;
+        let rules = zone_rules(name)?;
         let step = step(name, &rules)?;
         Ok(Zone { name: name.to_owned(), rules, step })
     }

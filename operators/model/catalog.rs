@@ -312,6 +312,10 @@ impl Catalog {
         if self.meters.named(&meter.name).is_some_and(|old| **old == meter) {
             return Ok(Touched::default());
         }
+        if let Some(old) = self.meters.named(&meter.name).filter(|old| old.scale != meter.scale) {
+            let why = format!("its events were read at scale {}: define a meter of another name", old.scale);
+            return Err(contradiction(format!("meter '{}'", meter.name), why));
+        }
         let is_new = self.meters.id(&meter.name).is_none();
         let mut changed = self.clone();
         let name = meter.name.clone();

@@ -168,7 +168,10 @@ fn routes(properties: PropertySetId, catalog: &Catalog, dictionary: &mut Diction
 fn column(meter: &Meter, layout: &EventLayout) -> Option<usize> {
     match &meter.property {
         None => Some(0),
-        Some(property) if meter.aggregation.reads_number() => layout.number(property),
+        // A number read at another scale means something else.
+        Some(property) if meter.aggregation.reads_number() => {
+            layout.number(property).filter(|&column| layout.numbers[column].scale == meter.scale)
+        }
         Some(property) => layout.text(property),
     }
 }

@@ -7,7 +7,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use trueup::engine::Engine;
@@ -126,8 +125,7 @@ pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failur
 /// How long a file is and when it was written, as the position at which it has been read.
 fn length(path: &Path) -> Result<String, Failure> {
     let file = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
-    let written = file.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-    Ok(format!("{} bytes of {}", file.len(), written.as_micros()))
+    Ok(format!("{} bytes, written {:?}", file.len(), file.modified().ok()))
 }
 
 fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {

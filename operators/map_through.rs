@@ -20,10 +20,9 @@ use trueup_model::fact::Epoch;
 
 use crate::arrange::{Arrangement, Records, at_epoch, epochs};
 use crate::in_order::InOrder;
-use crate::read::Reader;
 use crate::run::Run;
 use crate::tally::Tally;
-use crate::touched::{Lead, Leads};
+use crate::touched::{Lead, Leads, walk};
 
 /// A function of the books: is handed them, a key, a value, its difference, and where to put
 /// the results.
@@ -110,21 +109,9 @@ where
 {
     let mut records = Vec::new();
     let Some(as_of) = epoch.checked_sub(1) else { return records };
-    let mut reader = Reader::new(runs.iter());
-    let mut read = |reader: &mut Reader<'_, K, V, R>, lead: Option<u32>| {
-        while let Some((key, value)) = reader.next().filter(|(key, _)| lead.is_none_or(|lead| key.lead() == lead)) {
-            let [sum] = reader.sums(key, value, [as_of]);
-            records.extend(sum.map(|sum| (key.clone(), value.clone(), sum)));
-        }
-    };
-    match leads {
-        Leads::All => read(&mut reader, None),
-        Leads::Some(leads) => {
-            for &lead in leads {
-                reader.seek(&K::first(lead));
-                read(&mut reader, Some(lead));
-            }
-        }
-    }
+    walk(runs, leads, |reader, key, value| {
+        let [sum] = reader.sums(key, value, [as_of]);
+        records.extend(sum.map(|sum| (key.clone(), value.clone(), sum)));
+    });
     records
 }

@@ -27,7 +27,7 @@ use crate::in_order::InOrder;
 use crate::read::Reader;
 use crate::run::Run;
 use crate::tally::Tally;
-use crate::touched::{Lead, Leads};
+use crate::touched::{Lead, Leads, walk};
 
 /// Which of a key's values matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,10 @@ where
                     trace.advance_upper(in_order.upper());
                     let runs = trace.batches_through(in_order.upper().borrow());
                     let runs = runs.expect("runs meet at each upper that was announced");
-                    touched_keys(&runs, &leads, &mut keys);
+                    walk(&runs, &leads, |reader, key, _| {
+                        keys.push(key.clone());
+                        reader.pass_key(key);
+                    });
                     keys.sort_unstable();
                     keys.dedup();
                     let mut reader = Reader::new(runs.iter());
@@ -216,31 +219,6 @@ impl<V: Ord + Clone, R: Semigroup> Values<V, R> {
 
     fn are_enough(&self, which: Which) -> bool {
         which == Which::First && !self.before.is_empty() && !self.after.is_empty()
-    }
-}
-
-/// Adds the keys of the leads.
-fn touched_keys<K, V, R>(runs: &[Run<K, V, R>], leads: &Leads, keys: &mut Vec<K>)
-where
-    K: ExchangeData + Lead,
-    V: ExchangeData,
-    R: ExchangeData + Semigroup,
-{
-    let mut reader = Reader::new(runs.iter());
-    let mut read = |reader: &mut Reader<'_, K, V, R>, lead: Option<u32>| {
-        while let Some((key, _)) = reader.next().filter(|(key, _)| lead.is_none_or(|lead| key.lead() == lead)) {
-            keys.push(key.clone());
-            reader.pass_key(key);
-        }
-    };
-    match leads {
-        Leads::All => read(&mut reader, None),
-        Leads::Some(leads) => {
-            for &lead in leads {
-                reader.seek(&K::first(lead));
-                read(&mut reader, Some(lead));
-            }
-        }
     }
 }
 

@@ -5,10 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use differential_dataflow::difference::Semigroup;
+
 use trueup_model::books::Turn;
 use trueup_model::charge::Group;
 use trueup_model::grain::Grain;
 use trueup_model::metering::UsageKey;
+
+use crate::read::Reader;
+use crate::run::Run;
 
 /// A record that belongs to somebody.
 pub trait Lead: Ord {
@@ -57,6 +62,34 @@ impl Leads {
         }
         let owned = touched.customers.iter().flat_map(|&customer| books.catalog.subjects_of(customer));
         Leads::Some(touched.subjects.iter().copied().chain(owned).collect())
+    }
+}
+
+/// Calls `each` with what lies under the leads, in order; it must pass what it is handed.
+pub fn walk<'a, K, V, R>(
+    runs: &'a [Run<K, V, R>],
+    leads: &Leads,
+    mut each: impl FnMut(&mut Reader<'a, K, V, R>, &'a K, &'a V),
+) where
+    K: Lead,
+    V: Ord,
+    R: Semigroup,
+{
+    let mut reader = Reader::new(runs.iter());
+    match leads {
+        Leads::All => {
+            while let Some((key, value)) = reader.next() {
+                each(&mut reader, key, value);
+            }
+        }
+        Leads::Some(leads) => {
+            for &lead in leads {
+                reader.seek(&K::first(lead));
+                while let Some((key, value)) = reader.next().filter(|(key, _)| key.lead() == lead) {
+                    each(&mut reader, key, value);
+                }
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use differential_dataflow::difference::Semigroup;
 use trueup_model::books::Books;
-use trueup_model::calendar::{Anchor, Cadence, Calendar};
+use trueup_model::calendar::Calendar;
 use trueup_model::fact::Epoch;
 use trueup_model::grain::{Grain, GrainStep, Interval};
 use trueup_model::meter::{Aggregation, Meter};
@@ -38,7 +38,7 @@ pub struct Names<'a> {
     books: &'a Arc<Books>,
     dimensions: HashMap<u32, Arc<str>>,
     meters: HashMap<u32, Arc<str>>,
-    days: HashMap<String, Option<Arc<Calendar>>>,
+    days: HashMap<String, Option<Calendar>>,
 }
 
 impl<'a> Names<'a> {
@@ -80,10 +80,7 @@ impl<'a> Names<'a> {
             Window::Hour => Interval { from: hour, to: Grain(hour.0 + GrainStep::Hour.quarters()) },
             Window::Day => {
                 let zone = catalog.owner(subject).map_or("UTC", |owner| catalog.customers.get(owner).zone.as_str());
-                let days = self
-                    .days
-                    .entry(zone.to_owned())
-                    .or_insert_with_key(|zone| Calendar::new(zone, Cadence::Day, Anchor::EveryDay).ok().map(Arc::new));
+                let days = self.days.entry(zone.to_owned()).or_insert_with_key(|zone| Calendar::days(zone).ok());
                 let day = days.as_ref().and_then(|days| days.period_containing(grain));
                 // The door takes no event outside the century that calendars cover.
                 day.unwrap_or(Interval { from: hour, to: hour })

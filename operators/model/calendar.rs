@@ -5,7 +5,8 @@
 //! worked out once; finding a period is then a binary search. Zone rules come from the bundled
 //! time zone data only, so that the same build gives the same periods on every machine.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use jiff::civil::{Date, date};
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
@@ -148,6 +149,18 @@ impl Calendar {
         let zone = Zone::named(zone)?;
         let boundaries = boundaries(&zone, cadence, anchor, FIRST_DAY, END_DAY)?;
         Ok(Calendar { boundaries: boundaries.into(), step: zone.step })
+    }
+
+    /// The days of a zone. Worked out once: views are read by day again and again.
+    pub fn days(zone: &str) -> Result<Calendar, CalendarError> {
+        static KNOWN: LazyLock<Mutex<BTreeMap<String, Calendar>>> = LazyLock::new(Mutex::default);
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(days) = known.get(zone) {
+            return Ok(days.clone());
+        }
+        let days = Calendar::new(zone, Cadence::Day, Anchor::EveryDay)?;
+        known.insert(zone.to_owned(), days.clone());
+        Ok(days)
     }
 
     /// The one period that contains the grain; none outside 2000 to 2100.

@@ -125,6 +125,7 @@ impl Definitions {
         }
         for section in top.sections("price")? {
             let read = self.read(section, plan::price_change);
+            let read = read.and_then(|price| self.first_of_its_moment(price));
             self.prices.extend(read);
         }
         for section in top.sections("customer")? {
@@ -165,6 +166,22 @@ impl Definitions {
         }
         self.names.insert((kind, name.clone()), section.place());
         Ok(name)
+    }
+
+    /// A price whose moment no other file gives another price: which of two held would depend on
+    /// the names of the files.
+    fn first_of_its_moment(&mut self, (change, place): Placed<CatalogChange>) -> Option<Placed<CatalogChange>> {
+        let CatalogChange::Price { plan, feature, version } = &change else { return Some((change, place)) };
+        let moment = format!("{plan}/{feature}/{:?}", version.effective_from);
+        if let Some(other) = self.names.get(&("price", moment.clone())) {
+            let message = format!(
+                "price of '{feature}' in plan '{plan}': another begins at the same moment, at {other}; keep one"
+            );
+            self.problems.push(Problem::new(place, message));
+            return None;
+        }
+        self.names.insert(("price", moment), place.clone());
+        Some((change, place))
     }
 
     /// Reads a definition and makes sure that nothing of it is left over.

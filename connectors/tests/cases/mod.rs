@@ -7,7 +7,7 @@
 //! the answer
 //! ```
 //!
-//! Lines before the first case are for the reader. With `REWRITE=1` in the environment the
+//! Lines before the first case are for the reader. With `TRUEUP_REWRITE=1` in the environment the
 //! answers in the files become what was answered; read the change before you keep it.
 
 use std::fs;
@@ -38,7 +38,7 @@ fn check_file(path: &Path, answer: &impl Fn(&str) -> String) -> usize {
         answered.push_str(&format!("\n== {name}\n{input}\n----\n{}\n", answer.trim_end()));
         count += 1;
     }
-    if std::env::var_os("REWRITE").is_some() {
+    if std::env::var_os("TRUEUP_REWRITE").is_some() {
         fs::write(path, answered).expect("a case file can be written");
     } else {
         expect_same(path, &text, &answered);

@@ -8,6 +8,7 @@
 //! the moment is published. A reader that holds a moment holds nothing up.
 
 mod catalog_rows;
+mod changes;
 pub mod clock;
 pub mod door;
 mod graph;

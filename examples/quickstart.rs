@@ -36,8 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let july = "2026-07-01T00:00:00Z".parse::<jiff::Timestamp>()?.as_microsecond();
 
     let changes = read_catalog_texts(&[("catalog.toml", CATALOG)], &Catalog::default())?;
-    let changes = changes.into_iter().map(|(change, _place)| Submission::Catalog(change));
-    engine.accept([Submission::Clock(july)].into_iter().chain(changes).collect())?;
+    let changes = changes.into_iter().map(|(change, _place)| change).collect();
+    engine.accept(vec![Submission::Clock(july), Submission::Catalog(changes)])?;
 
     let mut reader = EventReader::new(engine.layouts(), "default", "quickstart");
     let mut batch = reader.batch();

@@ -34,9 +34,8 @@ pub fn setup(workers: usize) -> Setup {
 /// Starts an engine on the last moment of the month, with the catalog and no events.
 pub fn start(outputs: Outputs, setup: Setup) -> Result<Engine, FeedError> {
     let engine = Engine::start(setup);
-    let mut submissions = vec![Submission::Clock(MONTH_END)];
-    submissions.extend(catalog::changes(outputs).into_iter().map(Submission::Catalog));
-    let receipt = engine.accept(submissions)?;
+    let beginning = vec![Submission::Clock(MONTH_END), Submission::Catalog(catalog::changes(outputs))];
+    let receipt = engine.accept(beginning)?;
     engine.wait(receipt.epoch)?;
     Ok(engine)
 }

@@ -21,6 +21,7 @@ use trueup_model::usage::{EventBatch, Reason, Refused, UsageBatch, UsageRow};
 use trueup_operators::deduplicate::Intake;
 use trueup_operators::total::Billed;
 
+use super::changes::make_all;
 use super::clock::Clock;
 use super::graph::EpochInput;
 use super::retention::{Past, Retention};
@@ -30,8 +31,8 @@ use super::retention::{Past, Retention};
 pub enum Submission {
     /// Events, as a connector read them.
     Events(EventBatch),
-    /// A change of the catalog.
-    Catalog(CatalogChange),
+    /// Changes of the catalog that belong together; they are made in whatever order they can be.
+    Catalog(Vec<CatalogChange>),
     /// A document to be issued.
     Document(Document),
     /// It is this late by now, where time passes only when told to.
@@ -51,7 +52,7 @@ pub enum DoorError {
     /// The catalog does not allow a change.
     #[error("{error}")]
     Catalog {
-        /// Which of the submissions.
+        /// Which of the changes that came together.
         index: usize,
         /// Why.
         error: CatalogError,
@@ -250,11 +251,11 @@ impl Door {
         let mut draft = self.begin();
         draft.books.clock = entry.clock;
         draft.offsets.clone_from(&entry.offsets);
-        for (index, fact) in entry.facts.iter().enumerate() {
+        for fact in &entry.facts {
             match fact {
                 Fact::Usage(usage) => draft.take_usage(usage.clone()),
                 Fact::Refused(refused) => draft.take_refused(refused.clone()),
-                Fact::Catalog(change) => self.take_catalog(&mut draft, index, change.clone())?,
+                Fact::Catalog(change) => self.take_changes(&mut draft, vec![change.clone()])?,
                 Fact::Issued(document) => take_document(&mut draft, document.clone())?,
             }
         }
@@ -266,8 +267,8 @@ impl Door {
     fn draft(&mut self, submissions: Vec<Submission>) -> Result<Draft, DoorError> {
         let mut draft = self.begin();
         draft.books.clock = self.clock.now(draft.books.clock);
-        for (index, submission) in submissions.into_iter().enumerate() {
-            self.take(&mut draft, index, submission)?;
+        for submission in submissions {
+            self.take(&mut draft, submission)?;
         }
         Ok(draft)
     }
@@ -289,12 +290,12 @@ impl Door {
         }
     }
 
-    fn take(&mut self, draft: &mut Draft, index: usize, submission: Submission) -> Result<(), DoorError> {
+    fn take(&mut self, draft: &mut Draft, submission: Submission) -> Result<(), DoorError> {
         match submission {
             Submission::Clock(_) if self.clock == Clock::Wall => return Err(DoorError::WallClock),
             Submission::Clock(at) if at >= CENTURY.end => return Err(DoorError::ClockTooFar { at: show_micros(at) }),
             Submission::Clock(at) => draft.books.clock = draft.books.clock.max(at),
-            Submission::Catalog(change) => self.take_catalog(draft, index, change)?,
+            Submission::Catalog(changes) => self.take_changes(draft, changes)?,
             Submission::ReadTo { source, position } => {
                 draft.offsets.insert(source, position);
             }
@@ -304,14 +305,21 @@ impl Door {
         Ok(())
     }
 
-    fn take_catalog(&mut self, draft: &mut Draft, index: usize, change: CatalogChange) -> Result<(), DoorError> {
-        let touched = draft.catalog.apply(change.clone(), &mut self.dictionary);
-        let refused = |error| DoorError::Catalog { index, error };
-        let touched = touched.map_err(refused)?;
-        keeps_currencies(draft, &touched).map_err(refused)?;
+    /// Makes changes that belong together.
+    fn take_changes(&mut self, draft: &mut Draft, changes: Vec<CatalogChange>) -> Result<(), DoorError> {
+        make_all(changes, |change| self.take_change(draft, change))
+            .map_err(|(index, error)| DoorError::Catalog { index, error })
+    }
+
+    /// Makes a change, or refuses it and leaves the draft as it was.
+    fn take_change(&mut self, draft: &mut Draft, change: &CatalogChange) -> Result<(), CatalogError> {
+        let mut catalog = draft.catalog.clone();
+        let touched = catalog.apply(change.clone(), &mut self.dictionary)?;
+        keeps_currencies(&catalog, &draft.books, &touched)?;
+        draft.catalog = catalog;
         draft.touched.add(touched);
         draft.catalog_changed = true;
-        draft.facts.push(Fact::Catalog(change));
+        draft.facts.push(Fact::Catalog(change.clone()));
         Ok(())
     }
 
@@ -451,11 +459,10 @@ fn out_of_time(at: Micros, from: Micros, to: Micros, sent: Option<(&str, &str)>)
 
 /// Whether what was issued to whom a change touches would still be billed in its currency. Its
 /// corrections are in that currency, and one is not subtracted from another.
-fn keeps_currencies(draft: &Draft, touched: &Touched) -> Result<(), CatalogError> {
-    let catalog = &draft.catalog;
+fn keeps_currencies(catalog: &Catalog, books: &Books, touched: &Touched) -> Result<(), CatalogError> {
     for &customer in &touched.customers {
         let first = InvoiceKey { customer, ..InvoiceKey::default() };
-        let issued = draft.books.issued.range(first..).take_while(|(key, _)| key.customer == customer);
+        let issued = books.issued.range(first..).take_while(|(key, _)| key.customer == customer);
         for (key, issued) in issued {
             let subscription = catalog.subscriptions.get(key.subscription);
             let Some(plan) = catalog.plans.named(&subscription.plan) else { continue };
@@ -548,7 +555,7 @@ mod tests {
             dimensions: Vec::new(),
             filter: Filter::new(),
         };
-        let beginning = vec![Submission::Clock(NOW), Submission::Catalog(CatalogChange::Meter(meter))];
+        let beginning = vec![Submission::Clock(NOW), Submission::Catalog(vec![CatalogChange::Meter(meter)])];
         engine.accept(beginning).expect("there is a meter");
         let refused_at = |after: Micros| {
             let mut reader = EventReader::new(engine.layouts(), "default", "test");

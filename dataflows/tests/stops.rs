@@ -29,7 +29,7 @@ fn catalog(change: impl Fn(&mut CatalogChange)) -> Vec<Submission> {
     };
     let mut wanted: Vec<CatalogChange> = changes(Outputs::Core).into_iter().filter(is_wanted).collect();
     wanted.iter_mut().for_each(change);
-    wanted.into_iter().map(Submission::Catalog).collect()
+    vec![Submission::Catalog(wanted.into_iter().collect())]
 }
 
 fn engine(setup: Setup) -> Engine {

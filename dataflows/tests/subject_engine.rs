@@ -128,7 +128,7 @@ impl EngineSubject {
 impl Subject for EngineSubject {
     fn catalog(&mut self, change: CatalogChange) -> Result<(), String> {
         self.catalog.apply(change.clone(), &mut self.dictionary).map_err(|error| error.to_string())?;
-        self.submissions.push(Submission::Catalog(change));
+        self.submissions.push(Submission::Catalog(vec![change]));
         Ok(())
     }
 

@@ -154,6 +154,20 @@ pub enum CatalogChange {
     Subscription(Subscription),
 }
 
+impl CatalogChange {
+    /// The kind and the name of what it says something of. The order of changes matters only
+    /// among those of the same.
+    pub fn concerns(&self) -> (&'static str, &str) {
+        match self {
+            CatalogChange::Meter(meter) => ("meter", &meter.name),
+            CatalogChange::Feature(feature) => ("feature", &feature.name),
+            CatalogChange::Plan(Plan { name: plan, .. }) | CatalogChange::Price { plan, .. } => ("plan", plan),
+            CatalogChange::Customer(customer) => ("customer", &customer.id),
+            CatalogChange::Subscription(subscription) => ("subscription", &subscription.id),
+        }
+    }
+}
+
 /// Why a change of the catalog cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {

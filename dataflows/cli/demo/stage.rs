@@ -56,8 +56,7 @@ impl Stage {
     /// Changes the catalog; it is `clock` by now.
     pub fn change(&mut self, clock: Micros, changes: Vec<CatalogChange>) -> Result<Arc<Moment>, Failure> {
         let statements = changes.iter().cloned().map(Statement::Catalog).collect();
-        let changes = changes.into_iter().map(Submission::Catalog);
-        let receipt = self.engine.accept(std::iter::once(Submission::Clock(clock)).chain(changes).collect())?;
+        let receipt = self.engine.accept(vec![Submission::Clock(clock), Submission::Catalog(changes)])?;
         self.remember(receipt, statements)
     }
 

@@ -9,6 +9,7 @@ use trueup_model::catalog::Catalog;
 use trueup_model::decimal;
 use trueup_model::dictionary::Dictionary;
 use trueup_model::layout::Layouts;
+use trueup_model::metering::Metering;
 use trueup_model::money::ONE;
 use trueup_model::price::{Price, Tier};
 use trueup_model::pricing;
@@ -46,9 +47,10 @@ fn index(criterion: &mut Criterion) {
     let batch = usage(&Events::new(EVENTS), 0);
     let mut rows = Rows::default();
     rows.push(batch.clone());
+    let metering = Metering::default();
     let observe = |index: &mut EventIndex| {
         for (place, number) in (0..EVENTS).enumerate() {
-            black_box(index.observe(number, &batch, place, &rows));
+            black_box(index.observe(number, &batch, place, &rows, &metering));
         }
     };
     let mut group = criterion.benchmark_group("event index");

@@ -12,7 +12,8 @@
 //! stands then: below it, it is superseded; equal to it, a retraction is a duplicate, an assertion
 //! is a duplicate if it says the same and else quarantined; above it, it stands from now on, and
 //! the other is superseded. What says the same agrees in subject, type, time, and every property
-//! that a meter read. An event that no meter reads, or that lacks a value a meter needs, is refused;
+//! that was read of both; if meters ask for other properties by now, the later reading stands and the
+//! one before it is the duplicate. An event that no meter reads, or that lacks a value a meter needs, is refused;
 //! a retraction needs no values.
 //!
 //! **Usage.** A meter counts the standing assertions of its type that meet its filter, by subject
@@ -34,9 +35,9 @@
 //! usage, and where the clock is inside the period and the term. Each change of its state between
 //! two epochs is a crossing; what does not stand anywhere is ok.
 //!
-//! **Invoices.** What was issued stays, with its period and currency. Corrections are the charges as they are now
-//! less the lines
-//! of all documents of the period, by feature and beginning of the service period.
+//! **Invoices.** What was issued stays, with its period and currency. Corrections are the charges as
+//! they are now less the lines of all documents of the period, by feature and beginning of the service
+//! period.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -210,16 +210,14 @@ impl Standing {
     ) {
         let number = batch.first_row + u64::from(place);
         let row = &batch.rows[place as usize];
-        match self.index.observe(number, batch, place as usize, &self.rows) {
+        match self.index.observe(number, batch, place as usize, &self.rows, &self.metering) {
             Outcome::First => stand(row, place, came, found),
             Outcome::Replaced(old) => {
-                let (old_batch, old_place) = self.rows.find(old);
-                let old_row = &old_batch.rows[old_place];
-                found.states.push((state(old_row), -1));
-                found.states.push((State::Superseded, 1));
-                if !old_row.retract {
-                    went.push((old_batch.clone(), old_place as u32));
-                }
+                self.step_down(old, State::Superseded, went, found);
+                stand(row, place, came, found);
+            }
+            Outcome::Reread(old) => {
+                self.step_down(old, State::Duplicate, went, found);
                 stand(row, place, came, found);
             }
             Outcome::Duplicate => found.states.push((State::Duplicate, 1)),
@@ -230,6 +228,17 @@ impl Standing {
                 let standing = (standing_batch.clone(), standing_place as u32);
                 found.conflicts.push(Conflict { refused: (batch.clone(), place), standing });
             }
+        }
+    }
+
+    /// Takes off a row that stood and is in another state from now on.
+    fn step_down(&self, number: u64, to: State, went: &mut Vec<RowRef>, found: &mut Found) {
+        let (batch, place) = self.rows.find(number);
+        let row = &batch.rows[place];
+        found.states.push((state(row), -1));
+        found.states.push((to, 1));
+        if !row.retract {
+            went.push((batch.clone(), place as u32));
         }
     }
 

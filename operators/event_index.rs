@@ -2,7 +2,9 @@
 //!
 //! Law: among all statements of one identity, the one with the greatest (revision, retract)
 //! stands, whatever the order in which they came; one that says the same again changes nothing;
-//! of two that contradict each other at the same revision, the first in the journal stands.
+//! of two that contradict each other at the same revision, the first in the journal stands. One
+//! that says the same again, but is read for other properties by now, stands in place of what
+//! was read before: so a new meter counts an event that is sent again.
 //!
 //! The index is a table of 8-byte slots: 32 bits of the identity's hash and the number of the
 //! standing row. Everything else is read from the row itself, which the journal's batches hold
@@ -12,6 +14,7 @@
 use std::sync::Arc;
 
 use trueup_model::identity::Identity;
+use trueup_model::metering::Metering;
 use trueup_model::usage::{UsageBatch, UsageRow};
 
 /// What a statement does to what stood.
@@ -23,6 +26,9 @@ pub enum Outcome {
     Replaced(u64),
     /// The row that stands says the same.
     Duplicate,
+    /// It stands now, in place of the row with this number, which says the same as far as it was
+    /// read.
+    Reread(u64),
     /// A row with a greater revision stands.
     Superseded,
     /// The row with this number says something else at the same revision, and stands.
@@ -109,8 +115,15 @@ impl EventIndex {
     }
 
     /// Takes notice of row `number`, which lies at `place` of `batch`. `rows` holds every row
-    /// before those of the batch, and the batch.
-    pub fn observe(&mut self, number: u64, batch: &UsageBatch, place: usize, rows: &Rows) -> Outcome {
+    /// before those of the batch, and the batch; `metering` knows by which layouts they were read.
+    pub fn observe(
+        &mut self,
+        number: u64,
+        batch: &UsageBatch,
+        place: usize,
+        rows: &Rows,
+        metering: &Metering,
+    ) -> Outcome {
         let row = &batch.rows[place];
         let identity = &row.identity;
         let shard = &mut self.shards[shard_of(identity)];
@@ -131,8 +144,8 @@ impl EventIndex {
                 let (standing_batch, standing_place) = rows.find(standing);
                 let standing_row = &standing_batch.rows[standing_place];
                 if standing_row.identity == *identity {
-                    let outcome = compare(batch, row, standing_batch, standing_row, standing);
-                    if matches!(outcome, Outcome::Replaced(_)) {
+                    let outcome = compare((batch, row), (standing_batch, standing_row), standing, metering);
+                    if matches!(outcome, Outcome::Replaced(_) | Outcome::Reread(_)) {
                         shard.slots[slot] = pack(print, number);
                     }
                     return outcome;
@@ -164,11 +177,10 @@ impl Shard {
 }
 
 fn compare(
-    batch: &UsageBatch,
-    row: &UsageRow,
-    standing_batch: &UsageBatch,
-    standing: &UsageRow,
+    (batch, row): (&UsageBatch, &UsageRow),
+    (standing_batch, standing): (&UsageBatch, &UsageRow),
     number: u64,
+    metering: &Metering,
 ) -> Outcome {
     match (row.revision, row.retract).cmp(&(standing.revision, standing.retract)) {
         std::cmp::Ordering::Greater => Outcome::Replaced(number),
@@ -176,6 +188,9 @@ fn compare(
         // A retraction says nothing but that it is one.
         std::cmp::Ordering::Equal if row.retract => Outcome::Duplicate,
         std::cmp::Ordering::Equal if batch.same_content(row, standing_batch, standing) => Outcome::Duplicate,
+        std::cmp::Ordering::Equal if metering.is_reread((batch, row), (standing_batch, standing)) => {
+            Outcome::Reread(number)
+        }
         std::cmp::Ordering::Equal => Outcome::Conflict(number),
     }
 }
@@ -230,7 +245,7 @@ mod tests {
             };
             let batch = Arc::new(batch);
             self.rows.push(batch.clone());
-            let outcome = self.index.observe(self.next, &batch, 0, &self.rows);
+            let outcome = self.index.observe(self.next, &batch, 0, &self.rows, &Metering::default());
             self.next += 1;
             outcome
         }

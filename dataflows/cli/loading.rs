@@ -15,6 +15,7 @@ use trueup_connectors::{CsvMapping, EventBatches, EventReader, read_catalog, rea
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Micros;
+use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
 use super::failure::Failure;
@@ -62,11 +63,9 @@ pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Re
     let mut changes = read_changes(folder)?;
     changes.retain(|(change, _)| !is_known(&books.catalog, change));
     let (changes, places): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
-    let clock = clock.map(Submission::Clock);
-    let before = usize::from(clock.is_some());
-    let submissions = clock.into_iter().chain(changes.into_iter().map(Submission::Catalog)).collect();
+    let submissions = clock.map(Submission::Clock).into_iter().chain([Submission::Catalog(changes)]).collect();
     let receipt = engine.accept(submissions).map_err(|error| match error {
-        DoorError::Catalog { index, error } => Failure::Input(format!("{}: {error}", places[index - before])),
+        DoorError::Catalog { index, error } => Failure::Input(format!("{}: {error}", places[index])),
         other => other.into(),
     })?;
     engine.wait(receipt.epoch)?;
@@ -92,8 +91,8 @@ fn is_known(catalog: &Catalog, change: &CatalogChange) -> bool {
 }
 
 /// Reads files of events into an engine; returns when the views show them. A file that was read
-/// before, and was not written since, is not read again; one that was read in part is, since an
-/// event that comes twice counts once.
+/// before is not read again, unless it was written since, or meters ask for other properties of
+/// its events by now; one that was read in part is, since an event that comes twice counts once.
 pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
     let mut loaded = Loaded { epoch: engine.newest().epoch(), ..Loaded::default() };
     let paths = spread(&files.events)?;
@@ -103,7 +102,7 @@ pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failur
     let mappings = Mappings::read(&files.mapping, &paths)?;
     let progress = spinner();
     for path in &paths {
-        let (source, position) = (path.display().to_string(), length(path)?);
+        let (source, position) = (path.display().to_string(), position(path, &engine.layouts())?);
         if engine.read_to(&source).is_some_and(|read| read == position) {
             tracing::info!(file = source, "read before");
             continue;
@@ -122,10 +121,11 @@ pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failur
     Ok(loaded)
 }
 
-/// How long a file is and when it was written, as the position at which it has been read.
-fn length(path: &Path) -> Result<String, Failure> {
+/// How long a file is, when it was written, and by which layouts it is read: as the position at
+/// which it has been read.
+fn position(path: &Path, layouts: &Layouts) -> Result<String, Failure> {
     let file = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
-    Ok(format!("{} bytes, written {:?}", file.len(), file.modified().ok()))
+    Ok(format!("{} bytes, written {:?}, layouts {}", file.len(), file.modified().ok(), layouts.generation))
 }
 
 fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {

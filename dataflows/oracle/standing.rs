@@ -1,9 +1,10 @@
 //! Which statement of each event stands, and what became of the others.
 //!
 //! Law: every statement is in exactly one state; among those of one identity the greatest
-//! (revision, retract) stands, the first in the journal where two are equal.
+//! (revision, retract) stands, the first in the journal where two are equal, unless the other was
+//! read for other properties.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_model::decimal;
 use trueup_model::event::UsageEvent;
@@ -71,6 +72,9 @@ impl<'a> Standing<'a> {
             self.events.insert(identity, heard);
         } else if heard.event.retract || heard.says_the_same(other) {
             self.duplicate += 1;
+            if !heard.event.retract && heard.was_read_for() != other.was_read_for() {
+                self.events.insert(identity, heard);
+            }
         } else {
             self.set_aside(Reason::Conflict);
         }
@@ -128,6 +132,11 @@ impl<'a> Heard<'a> {
             self.texts.insert(property.clone(), Some(written));
         }
         Ok(())
+    }
+
+    /// The properties that were read.
+    fn was_read_for(&self) -> BTreeSet<&str> {
+        self.numbers.keys().chain(self.texts.keys()).map(String::as_str).collect()
     }
 
     /// Whether two assertions agree in all that was read of both.

@@ -198,7 +198,7 @@ const ZONES: [&str; 8] = [
     "Australia/Lord_Howe",
     "Asia/Tokyo",
 ];
-/// Meters that are never redefined, so that every property of every event is read.
+/// Meters that are never redefined, so that most properties of every event are read.
 const LASTING: [&str; 3] = ["every_call", "every_user", "pings"];
 const CHANGING: [&str; 4] = ["m1", "m2", "m3", "m4"];
 const FEATURES: [&str; 8] = ["every_call", "every_user", "pings", "m1", "m2", "m3", "m4", "fee"];
@@ -312,7 +312,10 @@ impl World {
         let mut data = data(&[]);
         data.insert("value".to_owned(), self.number());
         data.insert("user".to_owned(), self.dice.pick(&["ann", "bob", "cy"]).to_owned());
-        for (dimension, values) in [("model", ["large", "small", "q\"uoted"]), ("region", ["eu", "us", "ünïx"])] {
+        data.insert("extra".to_owned(), self.number());
+        let dimensions =
+            [("model", ["large", "small", "q\"uoted"]), ("region", ["eu", "us", "ünïx"]), ("desk", ["1", "2", "3"])];
+        for (dimension, values) in dimensions {
             if !self.dice.one_in(5) {
                 data.insert(dimension.to_owned(), self.dice.pick(&values).to_owned());
             }
@@ -408,9 +411,12 @@ impl World {
         meter.property = match meter.aggregation {
             Aggregation::Count => None,
             Aggregation::UniqueCount => Some("user".to_owned()),
-            _ => Some("value".to_owned()),
+            _ => Some(if self.reads_more() { "extra" } else { "value" }.to_owned()),
         };
         meter.dimensions = self.dice.some(&dimensions);
+        if self.reads_more() {
+            meter.dimensions.push("desk".to_owned());
+        }
         if self.dice.one_in(2) {
             meter.dimensions.reverse();
         }
@@ -418,6 +424,12 @@ impl World {
             meter.filter = self.filter(&meter.dimensions);
         }
         meter
+    }
+
+    /// Whether a meter reads what others may not have read: then it matters whether an event came
+    /// before the meter or after it.
+    fn reads_more(&mut self) -> bool {
+        self.kind == Kind::Any && self.dice.one_in(4)
     }
 
     fn filter(&mut self, dimensions: &[String]) -> Filter {

@@ -13,9 +13,10 @@ use imbl::{OrdSet, Vector};
 use crate::catalog::Catalog;
 use crate::dictionary::{Dictionary, Properties, PropertySetId, Series, SeriesId, SubjectId};
 use crate::grain::{GrainStep, Micros};
-use crate::layout::EventLayout;
+use crate::layout::{EventLayout, NumberColumn};
 use crate::meter::{Aggregation, Meter, matches};
 use crate::money::ONE;
+use crate::usage::{UsageBatch, UsageRow};
 
 /// Usage of one subject in one series during one grain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -70,6 +71,7 @@ pub struct Route {
 /// Where the events of each property set go.
 #[derive(Clone, Debug, Default)]
 pub struct Metering {
+    properties: Vector<Arc<Properties>>,
     routes: Vector<Arc<[Route]>>,
     quarterly: OrdSet<SubjectId>,
 }
@@ -115,16 +117,52 @@ impl Metering {
         UsageKey { subject, series, grain: self.step(subject).grain(occurred_at) }
     }
 
+    /// Whether two rows, each with its batch, were read by different layouts and agree in all that
+    /// both were read for: the same statement, read before meters asked for other properties and
+    /// since.
+    pub fn is_reread(&self, one: (&UsageBatch, &UsageRow), other: (&UsageBatch, &UsageRow)) -> bool {
+        let ((batch, row), (other_batch, other_row)) = (one, other);
+        if row.properties == other_row.properties
+            || (row.subject, row.occurred_at) != (other_row.subject, other_row.occurred_at)
+        {
+            return false;
+        }
+        let [this, that] = [row, other_row].map(|row| &self.properties[row.properties as usize]);
+        let is_same_number = |column: &NumberColumn, place: usize| {
+            let Some(there) = that.layout.number(&column.property) else { return true };
+            let scale = that.layout.numbers[there].scale;
+            quantity_units(batch.value(row, place), column.scale)
+                == quantity_units(other_batch.value(other_row, there), scale)
+        };
+        let is_same_text = |text: &str| {
+            let [here, there] = [this, that].map(|properties| properties.layout.text(text));
+            let values =
+                here.zip(there).map(|(here, there)| (batch.value(row, here), other_batch.value(other_row, there)));
+            values.is_none_or(|(here, there)| here == there)
+        };
+        let is_same_dimension = |name: &String, value: &Option<Box<str>>| {
+            let there = that.layout.dimensions.iter().position(|dimension| dimension == name);
+            there.is_none_or(|there| that.dimensions[there] == *value)
+        };
+        this.layout != that.layout
+            && this.layout.event_type == that.layout.event_type
+            && this.layout.numbers.iter().zip(0..).all(|(column, place)| is_same_number(column, place))
+            && this.layout.texts.iter().all(|text| is_same_text(text))
+            && this.layout.dimensions.iter().zip(&this.dimensions).all(|(name, value)| is_same_dimension(name, value))
+    }
+
     /// Adds routes for property sets that came since, under an unchanged catalog.
     pub fn extend(&mut self, catalog: &Catalog, dictionary: &mut Dictionary) {
-        for properties in self.routes.len()..dictionary.names().property_sets() {
-            self.routes.push_back(routes(properties as PropertySetId, catalog, dictionary));
+        for id in self.routes.len()..dictionary.names().property_sets() {
+            let properties = dictionary.names().properties(id as PropertySetId).clone();
+            self.routes.push_back(routes(&properties, catalog, dictionary));
+            self.properties.push_back(properties);
         }
     }
 
     /// The metering under a changed catalog.
     pub fn under(catalog: &Catalog, dictionary: &mut Dictionary) -> Metering {
-        let mut metering = Metering { routes: Vector::new(), quarterly: quarterly(catalog) };
+        let mut metering = Metering { quarterly: quarterly(catalog), ..Metering::default() };
         metering.extend(catalog, dictionary);
         metering
     }
@@ -144,9 +182,8 @@ fn quarterly(catalog: &Catalog) -> OrdSet<SubjectId> {
     catalog.subjects().filter(|&subject| catalog.step(subject) == GrainStep::Quarter).collect()
 }
 
-fn routes(properties: PropertySetId, catalog: &Catalog, dictionary: &mut Dictionary) -> Arc<[Route]> {
-    let names = dictionary.names().clone();
-    let Properties { layout, dimensions: values } = &**names.properties(properties);
+fn routes(properties: &Properties, catalog: &Catalog, dictionary: &mut Dictionary) -> Arc<[Route]> {
+    let Properties { layout, dimensions: values } = properties;
     let dimension = |name: &str| {
         let place = layout.dimensions.iter().position(|dimension| dimension == name)?;
         values[place].as_deref()

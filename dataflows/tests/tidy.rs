@@ -20,10 +20,9 @@ const WIDTH: usize = 120;
 const LENGTH: usize = 600;
 
 /// Files longer than that, with the length they must not exceed: they only shrink.
-const LONG: [(&str, usize); 2] = [
+const LONG: [(&str, usize); 1] = [
     // Half of it checks the half that computes.
     ("operators/model/pricing.rs", 786),
-    ("operators/model/catalog.rs", 659),
 ];
 
 /// The longest a decision may be, in lines.

@@ -9,18 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
-use serde::{Deserialize, Serialize};
 
 use crate::calendar::{self, Anchor, Cadence, Calendar};
-use crate::currency::Currency;
 use crate::dictionary::{Dictionary, SubjectId};
-use crate::grain::{Grain, GrainStep, Interval, Micros, QUARTER_MICROS};
+use crate::grain::{Grain, GrainStep, Interval};
 use crate::layout::{EventLayout, Layouts, NumberColumn};
-use crate::meter::{Aggregation, Filter, Meter};
-use crate::money::Rounding;
-use crate::price::Price;
-use crate::pricing;
+use crate::meter::Meter;
 use crate::table::{Table, entry};
+
+mod check;
+mod definition;
+
+pub use check::CatalogError;
+pub use definition::{AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard, Subscription};
+
+use check::{check_meter, check_version, contradiction, edge, unknown};
 
 /// A meter of the catalog.
 pub type MeterId = u32;
@@ -32,172 +35,6 @@ pub type PlanId = u32;
 pub type CustomerId = u32;
 /// A subscription of the catalog.
 pub type SubscriptionId = u32;
-
-/// Something that is sold: a meter's usage, or that part of it that meets a filter; or, with no
-/// meter, something that is simply had, such as a seat or a base fee.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Feature {
-    /// Its name.
-    pub name: String,
-    /// The meter whose quantity is sold.
-    pub meter: Option<String>,
-    /// Which of the meter's usage, by its dimensions.
-    pub filter: Filter,
-}
-
-/// How much of a feature may be used in a billing period.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quota {
-    /// The greatest quantity that is still inside, in units of 10^-12.
-    pub limit: i128,
-    /// From which quantity on to warn, in units of 10^-12; no more than the limit.
-    pub warning_at: i128,
-}
-
-/// A price from a moment on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PriceVersion {
-    /// The first moment at which it holds, a grain edge; none: always.
-    pub effective_from: Option<Micros>,
-    /// What it costs.
-    pub price: Price,
-}
-
-/// What a plan says of one feature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RateCard {
-    /// The feature.
-    pub feature: String,
-    /// Its prices, each from a moment on; empty: it costs nothing and makes no line.
-    pub prices: Vec<PriceVersion>,
-    /// How much may be used.
-    pub quota: Option<Quota>,
-}
-
-/// A plan: what a subscriber gets and pays.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Its name.
-    pub name: String,
-    /// The currency of its prices.
-    pub currency: Currency,
-    /// How often a billing period ends.
-    pub cadence: Cadence,
-    /// Where periods begin: with the calendar, or with the subscription.
-    pub anchor: AnchorRule,
-    /// How line amounts are rounded.
-    pub rounding: Rounding,
-    /// Its features, with prices and quotas.
-    pub rate_cards: Vec<RateCard>,
-}
-
-/// Where billing periods begin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnchorRule {
-    /// With the calendar: on the 1st, on Monday.
-    #[default]
-    Calendar,
-    /// On the anniversaries of the subscription's start.
-    Anniversary,
-}
-
-/// Somebody who is billed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Customer {
-    /// Its id, as the outside knows it.
-    pub id: String,
-    /// Its name, for people.
-    pub name: String,
-    /// Its IANA time zone, in which its days and periods begin.
-    pub zone: String,
-    /// Whose usage is its own: CloudEvents subjects.
-    pub subjects: Vec<String>,
-}
-
-/// A customer on a plan over a stretch of time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subscription {
-    /// Its id, as the outside knows it.
-    pub id: String,
-    /// Who.
-    pub customer: String,
-    /// On what.
-    pub plan: String,
-    /// From when on, a grain edge.
-    pub starts_at: Micros,
-    /// Until when, a grain edge; none: open.
-    pub ends_at: Option<Micros>,
-}
-
-/// A change of the catalog. A definition of a name that is there already replaces it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CatalogChange {
-    /// Defines a meter.
-    Meter(Meter),
-    /// Defines a feature.
-    Feature(Feature),
-    /// Defines a plan.
-    Plan(Plan),
-    /// Sets a price of a plan from a moment on, in the past or the future.
-    Price {
-        /// The plan.
-        plan: String,
-        /// The feature.
-        feature: String,
-        /// The price and its first moment; replaces a version of the same moment.
-        version: PriceVersion,
-    },
-    /// Defines a customer.
-    Customer(Customer),
-    /// Defines a subscription.
-    Subscription(Subscription),
-}
-
-impl CatalogChange {
-    /// The kind and the name of what it says something of. The order of changes matters only
-    /// among those of the same.
-    pub fn concerns(&self) -> (&'static str, &str) {
-        match self {
-            CatalogChange::Meter(meter) => ("meter", &meter.name),
-            CatalogChange::Feature(feature) => ("feature", &feature.name),
-            CatalogChange::Plan(Plan { name: plan, .. }) | CatalogChange::Price { plan, .. } => ("plan", plan),
-            CatalogChange::Customer(customer) => ("customer", &customer.id),
-            CatalogChange::Subscription(subscription) => ("subscription", &subscription.id),
-        }
-    }
-}
-
-/// Why a change of the catalog cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogError {
-    /// It names something that is not there.
-    #[error("{what} refers to {kind} '{name}', which is not defined: define it first or correct the name")]
-    Unknown {
-        /// What refers.
-        what: String,
-        /// The kind of thing referred to.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
-    /// It contradicts itself or what is there.
-    #[error("{what}: {why}")]
-    Contradiction {
-        /// What is wrong.
-        what: String,
-        /// Why, and what to do.
-        why: String,
-    },
-}
-
-fn unknown(what: String, kind: &'static str, name: &str) -> CatalogError {
-    CatalogError::Unknown { what, kind, name: name.to_owned() }
-}
-
-fn contradiction(what: impl Into<String>, why: impl Into<String>) -> CatalogError {
-    CatalogError::Contradiction { what: what.into(), why: why.into() }
-}
 
 /// A customer's time on a subscription, with the billing periods that cut it.
 #[derive(Clone, Debug)]
@@ -272,6 +109,17 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// The kind and the name of everything that is defined.
+    pub fn names(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Catalog { meters, features, plans, customers, subscriptions, .. } = self;
+        let meters = meters.iter().map(|(name, ..)| ("meter", &**name));
+        let features = features.iter().map(|(name, ..)| ("feature", &**name));
+        let plans = plans.iter().map(|(name, ..)| ("plan", &**name));
+        let customers = customers.iter().map(|(name, ..)| ("customer", &**name));
+        let subscriptions = subscriptions.iter().map(|(name, ..)| ("subscription", &**name));
+        meters.chain(features).chain(plans).chain(customers).chain(subscriptions)
+    }
+
     /// What is kept of each type of event.
     pub fn layouts(&self) -> &Arc<Layouts> {
         &self.layouts
@@ -582,62 +430,6 @@ impl Catalog {
             .filter_map(|(_, _, subscription)| self.customers.id(&subscription.customer))
             .collect()
     }
-}
-
-/// A moment that must be a grain edge of the customer.
-fn edge(at: Micros, step: GrainStep, what: &dyn Fn() -> String) -> Result<Grain, CatalogError> {
-    let grain = Grain::at_edge(at).filter(|grain| grain.0 % step.quarters() == 0);
-    grain.ok_or_else(|| {
-        let length = i64::from(step.quarters()) * QUARTER_MICROS;
-        let nearest = (at + length / 2).div_euclid(length) * length;
-        let nearest = crate::grain::show_micros(nearest);
-        contradiction(
-            what(),
-            format!("it begins or ends between two edges of the usage grain: the nearest edge is {nearest}"),
-        )
-    })
-}
-
-fn check_version(feature: &Feature, version: &PriceVersion, what: &dyn Fn() -> String) -> Result<(), CatalogError> {
-    pricing::validate(&version.price).map_err(|error| contradiction(what(), error.to_string()))?;
-    if let Some(at) = version.effective_from {
-        // Hours are edges for every customer; a quarter-hour edge would split others' grains.
-        edge(at, GrainStep::Hour, what)?;
-    }
-    let is_flat = matches!(version.price, Price::Flat { .. });
-    if feature.meter.is_none() && !is_flat {
-        return Err(contradiction(
-            what(),
-            format!("feature '{}' has no meter, so only a flat price fits", feature.name),
-        ));
-    }
-    if feature.meter.is_some() && is_flat {
-        return Err(contradiction(
-            what(),
-            format!("feature '{}' is metered: sell the flat amount as a feature of its own", feature.name),
-        ));
-    }
-    Ok(())
-}
-
-fn check_meter(meter: &Meter) -> Result<(), CatalogError> {
-    let what = || format!("meter '{}'", meter.name);
-    let needs_property = meter.aggregation != Aggregation::Count;
-    if needs_property != meter.property.is_some() {
-        let why =
-            if needs_property { "this aggregation needs a property to read" } else { "a count reads no property" };
-        return Err(contradiction(what(), why));
-    }
-    if meter.scale > crate::money::PLACES {
-        return Err(contradiction(what(), "a scale is at most 12 decimal places"));
-    }
-    if let Some(stranger) = meter.filter.keys().find(|key| !meter.dimensions.contains(key)) {
-        return Err(contradiction(
-            what(),
-            format!("its filter names '{stranger}', which is not among its dimensions: add it there"),
-        ));
-    }
-    Ok(())
 }
 
 /// Adds to a layout what a meter reads.

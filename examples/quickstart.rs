@@ -33,7 +33,8 @@ const EVENTS: [&str; 3] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::start(Setup { clock: Clock::Told, ..Setup::default() });
-    let july = "2026-07-01T00:00:00Z".parse::<jiff::Timestamp>()?.as_microsecond();
+    let at = |time: &str| time.parse::<jiff::Timestamp>().map(|time| time.as_microsecond());
+    let [june, july] = [at("2026-06-15T00:00:00Z")?, at("2026-07-01T00:00:00Z")?];
 
     let changes = read_catalog_texts(&[("catalog.toml", CATALOG)], &Catalog::default())?;
     let changes = changes.into_iter().map(|(change, _place)| change).collect();
@@ -46,7 +47,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     engine.accept(vec![Submission::Events(batch.finish())])?;
 
-    let june = july - 1;
     let (invoice, _) = engine.issue(&Request { customer: "acme".into(), subscription: None, period: june })?;
     // The same event twice is one call: 2 at 0.25.
     println!(

@@ -12,7 +12,7 @@ use crate::columns::Columns;
 use crate::fault::Fault;
 use crate::value::{Taken, Value};
 
-/// What was found of `data`.
+/// What was found of `data`; an event without it has no properties.
 #[derive(Debug)]
 pub(super) struct Data<'a> {
     /// It as JSON text; none where it is not there, or its properties have been found.
@@ -48,13 +48,12 @@ impl<'a> Data<'a> {
     /// The properties that `columns` read, slot by slot. If they had been found in passing,
     /// it was for the same columns.
     pub fn values(&mut self, columns: &Columns) -> Result<&[Value<'a>], Fault> {
-        if let Some(json) = self.json.take() {
+        let json = self.json.take();
+        if json.is_some() || !self.slots.are_read {
             let slots = self.slots_for(columns);
-            let visitor = Wanted { columns, slots };
-            object(json)?.deserialize_map(visitor).map_err(|error| not_json(&error))?;
-        }
-        if !self.slots.are_read {
-            return Err(no_data());
+            if let Some(mut object) = json.map(object).transpose()?.flatten() {
+                object.deserialize_map(Wanted { columns, slots }).map_err(|error| not_json(&error))?;
+            }
         }
         match self.slots.repeated {
             None => Ok(&self.slots.values),
@@ -64,8 +63,10 @@ impl<'a> Data<'a> {
 
     /// All properties, each as its text.
     pub fn all(&self) -> Result<BTreeMap<String, String>, Fault> {
-        let json = self.json.ok_or_else(no_data)?;
-        object(json)?.deserialize_map(All).map_err(|error| not_json(&error))?
+        match self.json.map(object).transpose()?.flatten() {
+            Some(mut object) => object.deserialize_map(All).map_err(|error| not_json(&error))?,
+            None => Ok(BTreeMap::new()),
+        }
     }
 
     /// The memory, for the next event.
@@ -100,11 +101,14 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// A reader of `json`, if that is an object.
-fn object(json: &str) -> Result<serde_json::Deserializer<serde_json::de::StrRead<'_>>, Fault> {
+type Reader<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
+
+/// A reader of `json`, which is an object; none if it is null, which says as little as leaving
+/// it out.
+fn object(json: &str) -> Result<Option<Reader<'_>>, Fault> {
     match json.as_bytes().first() {
-        Some(b'{') => Ok(serde_json::Deserializer::from_str(json)),
-        Some(b'n') | None => Err(no_data()),
+        Some(b'{') => Ok(Some(serde_json::Deserializer::from_str(json))),
+        Some(b'n') | None => Ok(None),
         Some(_) => Err(Fault::unreadable("`data` is no object; send properties by name, such as {\"tokens\": 12}")),
     }
 }
@@ -154,10 +158,6 @@ impl<'a> Visitor<'a> for All {
         let there = properties.into_iter().filter_map(|(name, text)| Some((name, text?)));
         Ok(fault.map_or_else(|| Ok(there.collect()), Err))
     }
-}
-
-fn no_data() -> Fault {
-    Fault::missing("`data` is missing; send the event's properties in it, as a JSON object (`data_base64` is not read)")
 }
 
 fn repeated(property: &str) -> Fault {

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod failure;
 mod ingest;
+mod ledger;
 mod loading;
 mod page;
 mod quote;
@@ -15,11 +16,13 @@ mod remote;
 mod replay;
 mod serve;
 mod shown;
+mod signals;
 mod sql;
 mod table;
 mod watch;
 mod words;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,8 +30,8 @@ use tracing_subscriber::EnvFilter;
 
 use failure::{Failure, Outcome};
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no, or a check failed; \
-2 the input cannot be used; 3 the engine or the server failed.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no: a check failed, or events were set aside \
+where none may be; 2 the input cannot be used; 3 the engine, the server or the machine failed.";
 
 /// Meters usage and bills it, with numbers that are always true.
 #[derive(Debug, Parser)]
@@ -95,6 +98,7 @@ fn log_to_stderr(level: &str) -> Outcome {
     let filter = EnvFilter::try_new(level).map_err(|error| {
         Failure::Input(format!("`--log {level}` is not understood ({error}): write a level, such as `--log info`"))
     })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_colored).with_writer(std::io::stderr).init();
     Ok(())
 }

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use trueup::engine::WORKERS_MAX;
 use trueup::engine::retention::Retention;
 use trueup_model::fact::Epoch;
 
@@ -66,6 +67,9 @@ impl Config {
             .map_err(|error| format!("the configuration `{shown}` cannot be read: {error}; name it with --config"))?;
         let written: Written = toml::from_str(&text)
             .map_err(|error| format!("the configuration `{shown}` cannot be used: {}", error.to_string().trim_end()))?;
+        if let Some(workers) = written.workers.filter(|workers| !(1..=WORKERS_MAX).contains(workers)) {
+            return Err(format!("the configuration `{shown}` asks for {workers} workers: give 1 to {WORKERS_MAX}"));
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         let token = std::env::var("TRUEUP_TOKEN").ok().or_else(|| written.token.clone());
         Ok(written.meant(folder, token))
@@ -83,7 +87,7 @@ impl Written {
             address: self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815))),
             token: token.filter(|token| !token.is_empty()),
             journal: self.journal.map(|journal| folder.join(journal)),
-            workers: self.workers.unwrap_or(1).max(1),
+            workers: self.workers.unwrap_or(1),
             retention: Retention {
                 epochs: self.retention_epochs.unwrap_or(kept.epochs),
                 events: self.retention_events.unwrap_or(kept.events),

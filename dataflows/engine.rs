@@ -37,6 +37,9 @@ use publication::{Published, Stopped};
 use retention::Retention;
 use worker::{Desk, Pace};
 
+/// The most workers that make sense: more than a machine has threads.
+pub const WORKERS_MAX: usize = 256;
+
 /// How an engine is set up.
 pub struct Setup {
     /// How many workers compute; one thread each.

@@ -27,6 +27,7 @@ use super::failure::{Failure, Outcome};
 use super::page::{self, Ink, ink};
 use super::remote::{ADDRESS, block_on};
 use super::serve::listen;
+use super::signals::told_to_end;
 use proof::Proof;
 use stage::Stage;
 
@@ -92,7 +93,7 @@ fn serve(stage: &Stage, address: Option<SocketAddr>, json: bool) -> Outcome {
         if !json {
             invite(server.address());
         }
-        let signal = tokio::signal::ctrl_c().await.map_err(|error| Failure::engine(&error));
+        let signal = told_to_end().await;
         server.stop().await;
         signal
     })

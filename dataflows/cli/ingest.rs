@@ -1,6 +1,5 @@
 //! `trueup ingest`: what an engine makes of event files, without keeping anything.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
@@ -10,16 +9,16 @@ use trueup::engine::view_rows::{Cell, Row};
 use trueup::engine::{Engine, Setup};
 use trueup_sinks::view::View;
 
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::loading::{EventFiles, load_catalog, load_events};
 use super::table::Table;
-use super::{page, words};
+use super::{ledger, page, words};
 
 /// Try event files out.
 ///
 /// The events are read into a fresh engine, which then says how many count, repeat, supersede or
 /// wait, and which it set aside and why. Nothing is kept: a running server reads its events from
-/// the files that its configuration names. The exit code is 0 whatever it finds.
+/// the files that its configuration names. The exit code is 1 if it set any aside.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Files of events, or folders of them: CloudEvents as JSON lines, or CSV
@@ -52,12 +51,15 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
         true => print_json(&moment),
         false => print(&moment, arguments.show),
     }
-    Ok(())
+    match ledger::quarantined(&moment) {
+        0 => Ok(()),
+        inputs => Err(Failure::No(words::set_aside(inputs))),
+    }
 }
 
 /// What each state of the ledger means.
 const MEANINGS: [(&str, &str); 7] = [
-    ("accepted", "all inputs"),
+    ("accepted", "came in; each is in one of the states below"),
     ("counted", "stand, and are somebody's usage"),
     ("waiting", "stand, and wait for a customer with their subject"),
     ("superseded", "gave way to a later revision"),
@@ -67,7 +69,7 @@ const MEANINGS: [(&str, &str); 7] = [
 ];
 
 fn print(moment: &Moment, shown: usize) {
-    let states = states(moment);
+    let states = ledger::states(moment);
     let mut table = Table::new(&["state", ">events", "events that"]);
     for (state, meaning) in MEANINGS {
         if let Some(events) = states.get(state) {
@@ -90,20 +92,12 @@ fn print(moment: &Moment, shown: usize) {
 }
 
 fn print_json(moment: &Moment) {
-    let states: Map<String, Value> = states(moment).into_iter().map(|(state, events)| (state, events.into())).collect();
-    page::line(Value::Object(states).to_string());
+    let states = ledger::states(moment).into_iter().map(|(state, events)| (state, events.into()));
+    page::line(Value::Object(states.collect::<Map<String, Value>>()).to_string());
     for row in moment.rows(View::Quarantine) {
         let [source, position, reason, detail] = refusal(&row);
         page::line(json!({"source": source, "position": position, "reason": reason, "detail": detail}).to_string());
     }
-}
-
-fn states(moment: &Moment) -> BTreeMap<String, i64> {
-    let state = |row: Row| match &row[..] {
-        [Cell::Text(state), Cell::Integer(events)] => Some((state.to_string(), *events)),
-        _ => None,
-    };
-    moment.rows(View::Ledger).into_iter().filter_map(state).collect()
 }
 
 /// Source, position, reason and detail of a row of the quarantine.

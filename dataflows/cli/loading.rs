@@ -4,6 +4,7 @@
 //! chunk of a file at a time, each an epoch, so that memory stays bounded however long the files
 //! are.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,6 +62,7 @@ pub fn read_changes(folder: &Path) -> Result<Changes, Failure> {
 pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Result<Epoch, Failure> {
     let books = engine.books();
     let mut changes = read_changes(folder)?;
+    tell_left_over(&books.catalog, &changes);
     changes.retain(|(change, _)| !is_known(&books.catalog, change));
     let (changes, places): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
     let submissions = clock.map(Submission::Clock).into_iter().chain([Submission::Catalog(changes)]).collect();
@@ -70,6 +72,17 @@ pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Re
     })?;
     engine.wait(receipt.epoch)?;
     Ok(receipt.epoch)
+}
+
+/// Says what a catalog has and its folder has no more.
+fn tell_left_over(catalog: &Catalog, changes: &Changes) {
+    let written: BTreeSet<(&str, &str)> = changes.iter().map(|(change, _)| change.concerns()).collect();
+    for (kind, name) in catalog.names().filter(|thing| !written.contains(thing)) {
+        eprintln!(
+            "trueup: {kind} '{name}' is no longer in the catalog's files and stays as it was: \
+             end a subscription to stop billing it"
+        );
+    }
 }
 
 /// Whether a catalog says already what a change says.
@@ -158,6 +171,8 @@ fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         let entries = fs::read_dir(path).map_err(|error| cannot_read(path, &error))?;
         let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         inside.retain(|file| is_csv(file) || has_extension(file, &["ndjson", "jsonl", "json"]));
+        // A pipe in a folder would be waited for until somebody writes into it.
+        inside.retain(|file| file.is_file());
         inside.sort();
         files.extend(inside);
     }

@@ -1,13 +1,18 @@
 //! Writes answers to stdout, and ends quietly when nobody reads on, as in `trueup ... | head`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 /// Writes a line.
 pub fn line(text: impl AsRef<str>) {
     let mut out = io::stdout().lock();
-    if writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()).is_err() {
-        // The only ordinary reason is a closed pipe; whoever closed it has what it wanted.
-        std::process::exit(0);
+    match writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        // Whoever closed the pipe has what it wanted.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("trueup: the answer cannot be written to stdout: {error}");
+            std::process::exit(3);
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::ValueEnum;
+use clap::{ValueEnum, value_parser};
 use serde_json::json;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::Receipt;
 use trueup::engine::issue::{IssueError, Request};
+use trueup::engine::moment::Moment;
 use trueup::engine::view_rows::{Cell, Row};
-use trueup::engine::{Engine, Setup};
+use trueup::engine::{Engine, Setup, WORKERS_MAX};
 use trueup_model::calendar;
 use trueup_model::fact::Document;
 use trueup_sinks::files::{self, Format};
@@ -18,7 +19,7 @@ use trueup_sinks::view::View;
 use super::failure::{Failure, Outcome};
 use super::loading::{EventFiles, load_catalog, load_events};
 use super::table::Table;
-use super::{page, words};
+use super::{ledger, page, words};
 
 /// Run events through an engine to the end and write every view into a folder.
 ///
@@ -47,8 +48,11 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Form::Parquet)]
     format: Form,
     /// How many threads compute
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    workers: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=WORKERS_MAX as u64))]
+    workers: u64,
+    /// End with exit code 1 if any input is set aside, not only if all are
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -62,7 +66,7 @@ enum Form {
 pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     let as_of = arguments.as_of.as_deref().map(words::parse_instant).transpose()?;
     let clock = if as_of.is_some() { Clock::Told } else { Clock::Wall };
-    let engine = Engine::start(Setup { clock, workers: arguments.workers, ..Setup::default() });
+    let engine = Engine::start(Setup { clock, workers: arguments.workers as usize, ..Setup::default() });
     load_catalog(&engine, &arguments.catalog, as_of)?;
     load_events(&engine, &arguments.files)?;
     let issued = match &arguments.issue {
@@ -82,8 +86,13 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
         written.iter().for_each(|(view, path, rows)| {
             page::line(json!({"view": view.name(), "file": path.display().to_string(), "rows": rows}).to_string());
         });
-        return Ok(());
+    } else {
+        print(&moment, written, issued);
     }
+    judge(&moment, arguments.strict)
+}
+
+fn print(moment: &Moment, written: Vec<(View, PathBuf, usize)>, issued: usize) {
     let mut table = Table::new(&["view", ">rows", "file"]);
     for (view, path, rows) in written {
         table.row([view.name().to_owned(), words::count(rows as i128), path.display().to_string()]);
@@ -95,6 +104,20 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
         moment.epoch(),
         words::counted(issued, "invoice")
     ));
+}
+
+/// Says what was set aside; that is a failure if nothing else came in, or if none may be.
+fn judge(moment: &Moment, strict: bool) -> Outcome {
+    let inputs = ledger::quarantined(moment);
+    if inputs == 0 {
+        return Ok(());
+    }
+    let accepted = ledger::states(moment).get("accepted").copied().unwrap_or_default();
+    let said = format!("{}: the quarantine view says which and why", words::set_aside(inputs));
+    if strict || inputs == accepted {
+        return Err(Failure::No(said));
+    }
+    eprintln!("trueup: {said}");
     Ok(())
 }
 

@@ -8,15 +8,17 @@ use indicatif::ProgressBar;
 use trueup::engine::clock::Clock;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::journal::{FileJournal, Settings};
+use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::server::{self, Options, Server};
 
 use super::failure::{Failure, Outcome};
 use super::loading::{EventFiles, load_catalog, load_events};
 use super::remote::block_on;
-use super::{page, words};
+use super::signals::told_to_end;
+use super::{ledger, page, words};
 use crate::config::Config;
 
-/// Run an engine and serve its views over Arrow Flight, until ctrl-c.
+/// Run an engine and serve its views over Arrow Flight, until ctrl-c or SIGTERM.
 ///
 /// The configuration names the catalog, the events to read at the start, and the address; a
 /// minimal one is `catalog = "catalog"`. With `journal = "journal"` what came in outlives the
@@ -31,8 +33,8 @@ pub struct Arguments {
     address: Option<std::net::SocketAddr>,
 }
 
-/// How often time passes where nothing else happens: periods begin and end by it.
-const TICK: Duration = Duration::from_secs(60);
+/// How often to look whether a grain has begun.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves.
 pub fn run(arguments: &Arguments) -> Outcome {
@@ -44,13 +46,14 @@ pub fn run(arguments: &Arguments) -> Outcome {
     block_on(async {
         let options = Options { address: config.address, token: config.token, ..Options::default() };
         let server = listen(&engine, options).await?;
+        let quarantined = ledger::quarantined(&engine.newest());
         page::line(format!(
-            "{} events were read ({} set aside). Serving on grpc://{}; ctrl-c stops.",
+            "{} events were read; {} so far. Serving on grpc://{}; ctrl-c stops.",
             words::count(loaded.accepted),
-            words::count(loaded.refused),
+            words::set_aside(quarantined),
             server.address()
         ));
-        let outcome = until_stopped(&engine).await;
+        let outcome = until_told(&engine).await;
         server.stop().await;
         outcome
     })?;
@@ -87,16 +90,24 @@ pub async fn listen(engine: &Engine, options: Options) -> Result<Server, Failure
     Ok(server)
 }
 
-/// Lets time pass until ctrl-c.
-async fn until_stopped(engine: &Engine) -> Outcome {
-    let mut ticks = tokio::time::interval(TICK);
+/// Lets time pass until the process is told to end: periods begin and end by it, always on the
+/// edge of a grain, so that is when it is worth an epoch without facts.
+async fn until_told(engine: &Engine) -> Outcome {
+    let end = told_to_end();
+    tokio::pin!(end);
     loop {
+        let clock = engine.books().clock;
+        if Clock::Wall.now(clock) >= next_edge(clock) {
+            engine.accept(Vec::new())?;
+        }
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(()),
-            _ = ticks.tick() => {
-                // An epoch without facts carries the clock alone.
-                engine.accept(Vec::new())?;
-            }
+            told = &mut end => return told,
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
+}
+
+/// When the next grain begins.
+fn next_edge(clock: Micros) -> Micros {
+    (clock.div_euclid(QUARTER_MICROS) + 1) * QUARTER_MICROS
 }

@@ -48,7 +48,9 @@ impl Table {
     }
 }
 
-/// How wide a line may be.
+/// How wide a line may be: as COLUMNS says, or else the terminal.
 pub fn width() -> u16 {
-    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|width| *width >= 40).unwrap_or(WIDTH)
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = console::Term::stdout().size_checked().map(|(_, columns)| columns);
+    told.or(terminal).filter(|width| *width >= 40).unwrap_or(WIDTH)
 }

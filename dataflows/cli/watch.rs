@@ -13,6 +13,7 @@ use trueup_sinks::view::View;
 use super::failure::{Failure, Outcome};
 use super::page::Ink;
 use super::remote::{Connection, Remote, block_on};
+use super::signals::told_to_end;
 use super::{page, shown};
 
 /// Follow the changes of a view on a running server.
@@ -44,7 +45,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
         let followed = follow(arguments, json);
         tokio::select! {
             outcome = followed => outcome,
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            told = told_to_end() => told,
         }
     })
 }

@@ -36,6 +36,12 @@ pub fn counted(number: usize, thing: &str) -> String {
     format!("{} {thing}{}", count(number as i128), if number == 1 { "" } else { "s" })
 }
 
+/// That inputs were set aside: `1 input was set aside`.
+pub fn set_aside(inputs: i64) -> String {
+    let verb = if inputs == 1 { "was" } else { "were" };
+    format!("{} {verb} set aside", counted(usize::try_from(inputs).unwrap_or_default(), "input"))
+}
+
 /// The decimal places of a currency's minor unit.
 pub fn minor_places(currency: &str) -> u32 {
     currency.parse::<Currency>().map_or(2, Currency::minor_places)

@@ -1,0 +1,72 @@
+//! What the commands tell whoever calls them: exit codes, and where the words go.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+const CATALOG: &str = r#"
+[[meter]]
+name = "calls"
+event_type = "call"
+aggregation = "count"
+"#;
+
+const GOOD: &str = r#"{"id":"1","source":"/s","type":"call","subject":"acme","time":"2026-06-02T09:00:00Z"}"#;
+const BAD: &str = r#"{"id":"2","source":"/s","type":"call","subject":"acme","time":"yesterday"}"#;
+
+/// A folder with a catalog and a file of these events.
+fn folder(name: &str, events: &[&str]) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("commands").join(name);
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(folder.join("catalog")).expect("a folder can be made");
+    fs::write(folder.join("catalog/all.toml"), CATALOG).expect("a file can be written");
+    fs::write(folder.join("events.ndjson"), events.join("\n")).expect("a file can be written");
+    folder
+}
+
+fn trueup(folder: &PathBuf, arguments: &[&str], out: Stdio) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    command.current_dir(folder).args(arguments).stdout(out).stderr(Stdio::piped());
+    command.output().expect("the command runs")
+}
+
+/// The exit code and what was said to stderr.
+fn ended(name: &str, events: &[&str], arguments: &[&str]) -> (Option<i32>, String) {
+    let output = trueup(&folder(name, events), arguments, Stdio::null());
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+const INGEST: [&str; 6] = ["ingest", "events.ndjson", "--catalog", "catalog", "--as-of", "2026-07-01"];
+const REPLAY: [&str; 9] =
+    ["replay", "--catalog", "catalog", "--events", "events.ndjson", "--as-of", "2026-07-01", "--out", "out"];
+
+#[test]
+fn a_trial_says_no_if_anything_was_set_aside() {
+    assert_eq!(ended("trial_good", &[GOOD], &INGEST), (Some(0), String::new()));
+    assert_eq!(ended("trial_bad", &[GOOD, BAD], &INGEST), (Some(1), "trueup: 1 input was set aside\n".to_owned()));
+}
+
+#[test]
+fn a_replay_goes_on_with_what_is_good_unless_told_otherwise() {
+    let said = "trueup: 1 input was set aside: the quarantine view says which and why\n".to_owned();
+    assert_eq!(ended("replay_good", &[GOOD], &REPLAY), (Some(0), String::new()));
+    assert_eq!(ended("replay_mixed", &[GOOD, BAD], &REPLAY), (Some(0), said.clone()));
+    assert_eq!(ended("replay_strict", &[GOOD, BAD], &[&REPLAY[..], &["--strict"]].concat()), (Some(1), said.clone()));
+    assert_eq!(ended("replay_bad", &[BAD], &REPLAY), (Some(1), said));
+}
+
+#[test]
+fn what_cannot_be_used_is_told_from_what_failed() {
+    let no_catalog = ["ingest", "events.ndjson", "--catalog", "nowhere"];
+    assert_eq!(ended("no_catalog", &[GOOD], &no_catalog).0, Some(2));
+    assert_eq!(ended("no_workers", &[GOOD], &[&REPLAY[..], &["--workers", "1000000"]].concat()).0, Some(2));
+    assert_eq!(ended("no_server", &[GOOD], &["watch", "quotas", "--address", "127.0.0.1:1"]).0, Some(3));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it"));
+    let output = trueup(&folder("full", &[GOOD]), &INGEST, full());
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -4,24 +4,25 @@
 //! is a function of the totals and the books, worked out where it is needed and kept nowhere;
 //! so usage that is withdrawn crosses back by itself.
 
-use trueup_model::books::{RUNNING, Targets, WHOLE};
 use trueup_model::charge::{Crossing, Group, QuotaState};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::{Grain, Micros};
+use trueup_model::lookup::{Lookup, RUNNING, WHOLE};
 use trueup_model::meter::Aggregation;
+use trueup_operators::aggregate::{quantity, together};
 use trueup_operators::total::Total;
 
-use crate::rating::{quantity, services, together};
+use crate::rating::services;
 
 /// What the quota of a group with these totals stands at, if it has one and has used something
 /// or its billing period runs.
-pub fn state(targets: &mut Targets, group: &Group, totals: &[(Grain, Total)]) -> Option<QuotaState> {
+pub fn state(lookup: &mut Lookup, group: &Group, totals: &[(Grain, Total)]) -> Option<QuotaState> {
     let is_running = totals.iter().any(|(service, _)| *service == RUNNING);
     // Books of before the group had totals may not know its feature.
     if !is_running && services(totals).next().is_none() {
         return None;
     }
-    let terms = targets.terms(group)?;
+    let terms = lookup.terms(group)?;
     let whole = match terms.meter() {
         Some((Aggregation::UniqueCount, _)) => {
             totals.iter().find(|(service, total)| *service == WHOLE && total.records > 0).map(|(_, total)| *total)

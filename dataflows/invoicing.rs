@@ -5,12 +5,16 @@
 //! is a fact; corrections are then simply what the books say less what was issued. There is no
 //! code for late usage: it changes what the books say.
 
+use std::collections::BTreeMap;
+
+use differential_dataflow::difference::{IsZero, Semigroup};
 use timely::dataflow::operators::{Concat, Concatenate};
 
-use trueup_model::books::Targets;
-use trueup_model::charge::{Group, Posting};
+use trueup_model::books::Books;
+use trueup_model::charge::{Charge, Group, Posting};
 use trueup_model::grain::Grain;
 use trueup_model::identity::customer_place;
+use trueup_model::lookup::Lookup;
 use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key, arrange_here};
 use trueup_operators::reduce_through::{BooksOfBoth, Change, Reduction, Which, reduce_through};
 use trueup_operators::total::{Billed, Total};
@@ -53,31 +57,53 @@ const BILL: Reduction<Group, Grain, Total, (Posting, ()), Billed> = Reduction {
     },
 };
 
-/// Posts the charges of a group: to its invoice and, where that is issued, line by line.
+/// Posts the charges of a group: to its invoice and, where that is issued, line by line. While
+/// they are larger than can be kept, what was issued stands, so that nobody is refunded for it.
 fn post_charges(
-    targets: &mut Targets,
+    lookup: &mut Lookup,
     group: &Group,
     totals: &[(Grain, Total)],
     postings: &mut Vec<((Posting, ()), Billed)>,
 ) {
-    let Ok(charges) = rating::charges(targets, group, totals) else {
-        postings.push(((Posting::Alarm(*group), ()), Billed { lines: 1, ..Billed::default() }));
-        return;
+    let lines: Vec<(Grain, Billed)> = match rating::charges(lookup, group, totals) {
+        Ok(charges) => charges.iter().map(line).collect(),
+        Err(_) => {
+            postings.push(((Posting::Alarm(*group), ()), Billed { lines: 1, ..Billed::default() }));
+            issued_lines(lookup.books(), group)
+        }
     };
-    if charges.is_empty() {
+    if lines.is_empty() {
         return;
     }
     let invoice = group.invoice();
-    let is_issued = targets.books().issued.contains_key(&invoice);
+    let is_issued = lookup.books().issued.contains_key(&invoice);
     let mut sum = Billed::default();
-    for charge in charges {
-        (sum.lines, sum.money) = (sum.lines + 1, sum.money + charge.billed);
+    for (service, line) in lines {
+        (sum.lines, sum.money) = (sum.lines + 1, sum.money + line.money);
         if is_issued {
-            let line = Billed { lines: 0, quantity: charge.quantity, money: charge.billed };
-            postings.push(((Posting::Correction(*group, charge.service.from), ()), line));
+            postings.push(((Posting::Correction(*group, service), ()), line));
         }
     }
     postings.push(((Posting::Invoice(invoice), ()), sum));
+}
+
+/// A charge as it stands against what was issued.
+fn line(charge: &Charge) -> (Grain, Billed) {
+    (charge.service.from, Billed { lines: 0, quantity: charge.quantity, money: charge.billed })
+}
+
+/// What the documents of a group say of it, by service period.
+fn issued_lines(books: &Books, group: &Group) -> Vec<(Grain, Billed)> {
+    let feature = &books.catalog.features.get(group.feature).name;
+    let invoice = group.invoice();
+    let lines = books.documents_of(&invoice).flat_map(|document| &document.lines);
+    let mut issued: BTreeMap<Grain, Billed> = BTreeMap::new();
+    for line in lines.filter(|line| line.feature == *feature) {
+        let service = Grain::at_edge(line.service_start).expect("the door lets in no document with other times");
+        let billed = Billed { lines: 0, quantity: line.quantity, money: line.billed };
+        issued.entry(service).or_default().plus_equals(&billed);
+    }
+    issued.into_iter().filter(|(_, billed)| !billed.is_zero()).collect()
 }
 
 /// The crossing that a change of totals or books is, if it is one.

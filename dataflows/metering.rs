@@ -16,12 +16,14 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use trueup_model::books::{Target, Targets, Terms, Turn};
+use trueup_model::books::Turn;
 use trueup_model::charge::Group;
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
 use trueup_model::identity::{customer_place, stable_hash};
+use trueup_model::lookup::{Lookup, Target};
 use trueup_model::metering::UsageKey;
+use trueup_model::terms::Terms;
 use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key};
 use trueup_operators::contribute::{Kept, contribute};
 use trueup_operators::deduplicate::{Conflict, Intake, State, deduplicate};
@@ -88,28 +90,22 @@ pub fn metering<'scope>(
     }
 }
 
-fn target_sums(targets: &mut Targets, key: &UsageKey, (): &(), total: &Total, put: &mut Tally<Target, Total>) {
-    targets.of(*key, |target| put.put(target, *total));
+fn target_sums(lookup: &mut Lookup, key: &UsageKey, (): &(), total: &Total, put: &mut Tally<Target, Total>) {
+    lookup.targets(*key, |target| put.put(target, *total));
 }
 
-fn target_values(
-    targets: &mut Targets,
-    key: &UsageKey,
-    kept: &Kept,
-    events: &i64,
-    put: &mut Tally<(Target, Kept), i64>,
-) {
-    targets.of(*key, |target| put.put((target, *kept), *events));
+fn target_values(lookup: &mut Lookup, key: &UsageKey, kept: &Kept, events: &i64, put: &mut Tally<(Target, Kept), i64>) {
+    lookup.targets(*key, |target| put.put((target, *kept), *events));
 }
 
 fn target_texts(
-    targets: &mut Targets,
+    lookup: &mut Lookup,
     key: &UsageKey,
     text: &u32,
     events: &i64,
     put: &mut Tally<(TextInGroup, ()), i64>,
 ) {
-    targets.of(*key, |(group, service)| put.put(((group, service, *text), ()), *events));
+    lookup.targets(*key, |(group, service)| put.put(((group, service, *text), ()), *events));
 }
 
 /// How many events the values of each group come from.
@@ -135,10 +131,10 @@ const STANDING_IN_GROUP: Reduction<Target, Kept, i64, Target, Total> = Reduction
     leads: Leads::customers,
     which: Which::First,
     change: |books, change, results| {
-        books.difference(change, results, |targets, target, values, results| {
+        books.difference(change, results, |lookup, target, values, results| {
             // Books of before the group had values may not know its feature.
             let Some((kept, _)) = values.first() else { return };
-            let meter = targets.terms(&target.0).and_then(Terms::meter);
+            let meter = lookup.terms(&target.0).and_then(Terms::meter);
             results.extend(meter.map(|(aggregation, _)| (*target, Total::new(0, kept.value(aggregation)))));
         });
     },

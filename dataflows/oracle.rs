@@ -37,7 +37,7 @@
 //!
 //! **Invoices.** What was issued stays, with its period and currency. Corrections are the charges as
 //! they are now less the lines of all documents of the period, by feature and beginning of the service
-//! period.
+//! period. While the amount of a feature is larger than can be kept, what was issued of it stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,7 +169,7 @@ impl Oracle {
                 let readings = Readings::of(&standing);
                 let bills = Bills::of(&standing.definitions, &readings, self.clock());
                 match view {
-                    "quarantine" => quarantine(&standing, bills.groups_too_large()),
+                    "quarantine" => quarantine(&standing, bills.groups_too_large().len()),
                     "usage_by_period" => bills.usage_by_period(),
                     "charges" => bills.charge_rows(),
                     "quotas" => quotas::rows(&bills),

@@ -12,12 +12,13 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use trueup_model::books::{Books, RUNNING, Target, Turn};
+use trueup_model::books::{Books, Turn};
 use trueup_model::catalog::{CustomerId, RateCard, Tenure};
 use trueup_model::charge::Group;
 use trueup_model::fact::Epoch;
 use trueup_model::grain::{Grain, GrainStep, Micros};
 use trueup_model::identity::home;
+use trueup_model::lookup::{RUNNING, Target};
 
 use crate::total::Total;
 

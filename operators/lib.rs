@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod agenda;
+pub mod aggregate;
 pub mod arrange;
 pub mod contribute;
 pub mod deduplicate;

@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::{Abelian, Semigroup};
-use differential_dataflow::trace::TraceReader;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use trueup_model::books::{Targets, Turn};
+use trueup_model::books::Turn;
 use trueup_model::fact::Epoch;
+use trueup_model::lookup::Lookup;
 
-use crate::arrange::{Arrangement, Records, at_epoch, epochs};
+use crate::arrange::{Arrangement, Records, at_epoch};
 use crate::in_order::InOrder;
 use crate::run::Run;
 use crate::tally::Tally;
@@ -26,7 +26,7 @@ use crate::touched::{Lead, Leads, walk};
 
 /// A function of the books: is handed them, a key, a value, its difference, and where to put
 /// the results.
-pub type Map<K, V, R, D, R2> = fn(&mut Targets, &K, &V, &R, &mut Tally<D, R2>);
+pub type Map<K, V, R, D, R2> = fn(&mut Lookup, &K, &V, &R, &mut Tally<D, R2>);
 
 /// Maps `records` by `map`. `leads` tells from a turn whose records to map again.
 pub fn map_through<'scope, K, V, R, D, R2>(
@@ -43,20 +43,13 @@ where
     D: Clone + Eq + 'static,
     R2: Semigroup + 'static,
 {
-    let mut trace = records.trace;
+    let trace = records.trace;
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
-        let mut in_order = InOrder::<Run<K, V, R>>::default();
-        let mut targets = Targets::default();
+        let mut in_order = InOrder::new(trace);
+        let mut lookup = Lookup::default();
         let mut tally = Tally::default();
         move |(records, records_frontier), (turns, turns_frontier), output| {
-            records.for_each(|cap, spans| {
-                in_order.hold(&cap.retain_stamp(0));
-                spans.drain(..).for_each(|span| in_order.batch(span, epochs));
-            });
-            turns.for_each(|cap, data| {
-                in_order.hold(&cap.retain_stamp(0));
-                data.drain(..).for_each(|(epoch, turn)| in_order.turn(epoch, turn));
-            });
+            in_order.receive(records, turns);
             while let Some(step) = in_order.next([records_frontier, turns_frontier]) {
                 let mut session = output.session(&step.capability);
                 let mut send = |tally: &mut Tally<D, R2>| {
@@ -64,38 +57,33 @@ where
                 };
                 if let Some(turn) = step.turn {
                     let leads = leads(&turn);
-                    trace.advance_upper(in_order.upper());
                     let mut touched = Vec::new();
                     if !leads.is_empty() {
-                        let runs = trace.batches_through(in_order.upper().borrow());
-                        let runs = runs.expect("runs meet at each upper that was announced");
-                        touched = read_leads(&runs, &leads, step.epoch);
+                        touched = read_leads(&in_order.runs(), &leads, step.epoch);
                     }
                     for (key, value, diff) in &mut touched {
                         diff.negate();
-                        map(&mut targets, key, value, diff, &mut tally);
+                        map(&mut lookup, key, value, diff, &mut tally);
                         diff.negate();
                     }
-                    targets.turn(turn.books.clone());
+                    lookup.turn(turn.books.clone());
                     for (key, value, diff) in &touched {
-                        map(&mut targets, key, value, diff, &mut tally);
+                        map(&mut lookup, key, value, diff, &mut tally);
                     }
                     send(&mut tally);
                 }
-                for run in &step.batches {
+                for run in &step.runs {
                     let mut lead = None;
                     for ((key, value), _, diff) in at_epoch(run, step.epoch) {
                         if lead.replace(key.lead()) != Some(key.lead()) || tally.is_full() {
                             send(&mut tally);
                         }
-                        map(&mut targets, key, value, diff, &mut tally);
+                        map(&mut lookup, key, value, diff, &mut tally);
                     }
                     send(&mut tally);
                 }
             }
-            in_order.release();
-            trace.advance_upper(in_order.upper());
-            in_order.let_go(&mut trace, turns_frontier);
+            in_order.let_go(turns_frontier);
         }
     })
 }

@@ -14,15 +14,15 @@ use std::sync::Arc;
 use differential_dataflow::ExchangeData;
 use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::difference::{Abelian, Semigroup};
-use differential_dataflow::trace::TraceReader;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use trueup_model::books::{Targets, Turn};
+use trueup_model::books::Turn;
 use trueup_model::fact::Epoch;
+use trueup_model::lookup::Lookup;
 
-use crate::arrange::{Arrangement, Records, at_epoch, epochs};
+use crate::arrange::{Arrangement, Records, at_epoch};
 use crate::in_order::InOrder;
 use crate::read::Reader;
 use crate::run::Run;
@@ -64,26 +64,26 @@ pub struct Reduction<K, V, R, D, R2> {
 }
 
 /// What a key with these values gives under these books.
-pub type Compute<K, V, R, D, R2> = fn(&mut Targets, &K, &[(V, R)], &mut Vec<(D, R2)>);
+pub type Compute<K, V, R, D, R2> = fn(&mut Lookup, &K, &[(V, R)], &mut Vec<(D, R2)>);
 
 /// The books before an epoch and those since; mostly they are the same.
 #[derive(Default)]
 pub struct BooksOfBoth {
     /// Those since.
-    now: Targets,
+    now: Lookup,
     /// Those before, where they say something else.
-    before: Option<Targets>,
+    before: Option<Lookup>,
 }
 
 impl BooksOfBoth {
     /// The books before the epoch. Where neither the catalog changed nor anything was issued, these
     /// are the books of now: what is computed may rest on nothing else in them.
-    pub fn before(&mut self) -> &mut Targets {
+    pub fn before(&mut self) -> &mut Lookup {
         self.before.as_mut().unwrap_or(&mut self.now)
     }
 
     /// The books since.
-    pub fn now(&mut self) -> &mut Targets {
+    pub fn now(&mut self) -> &mut Lookup {
         &mut self.now
     }
 
@@ -104,7 +104,7 @@ impl BooksOfBoth {
     fn turn(&mut self, turn: &Turn) {
         let before = self.now.books().clone();
         let says_the_same = Arc::ptr_eq(&before.catalog, &turn.books.catalog) && turn.invoices.is_empty();
-        self.before = (!says_the_same).then(|| Targets::under(before));
+        self.before = (!says_the_same).then(|| Lookup::under(before));
         self.now.turn(turn.books.clone());
     }
 
@@ -127,33 +127,23 @@ where
     D: Clone + Ord + 'static,
     R2: Abelian + Clone + 'static,
 {
-    let mut trace = records.trace;
-    let name = reduction.name;
+    let (trace, name) = (records.trace, reduction.name);
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
-        let mut in_order = InOrder::<Run<K, V, R>>::default();
+        let mut in_order = InOrder::new(trace);
         let mut books = BooksOfBoth::default();
         let (mut results, mut tally) = (Vec::new(), Tally::default());
         let mut values = Values::default();
         move |(records, records_frontier), (turns, turns_frontier), output| {
-            records.for_each(|cap, spans| {
-                in_order.hold(&cap.retain_stamp(0));
-                spans.drain(..).for_each(|span| in_order.batch(span, epochs));
-            });
-            turns.for_each(|cap, data| {
-                in_order.hold(&cap.retain_stamp(0));
-                data.drain(..).for_each(|(epoch, turn)| in_order.turn(epoch, turn));
-            });
+            in_order.receive(records, turns);
             while let Some(step) = in_order.next([records_frontier, turns_frontier]) {
-                let mut keys = changed_keys(&step.batches, step.epoch);
+                let mut keys = changed_keys(&step.runs, step.epoch);
                 let mut leads = Leads::none();
                 if let Some(turn) = &step.turn {
                     books.turn(turn);
                     leads = (reduction.leads)(turn);
                 }
                 if !keys.is_empty() || !leads.is_empty() {
-                    trace.advance_upper(in_order.upper());
-                    let runs = trace.batches_through(in_order.upper().borrow());
-                    let runs = runs.expect("runs meet at each upper that was announced");
+                    let runs = in_order.runs();
                     walk(&runs, &leads, |reader, key, _| {
                         keys.push(key.clone());
                         reader.pass_key(key);
@@ -180,9 +170,7 @@ where
                 }
                 books.settle();
             }
-            in_order.release();
-            trace.advance_upper(in_order.upper());
-            in_order.let_go(&mut trace, turns_frontier);
+            in_order.let_go(turns_frontier);
         }
     })
 }

@@ -4,19 +4,20 @@
 //! what the books say less what was issued, line by line, so that after it nothing is outstanding.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use trueup_model::books::{Books, Issued, Targets};
-use trueup_model::catalog::SubscriptionId;
+use trueup_model::books::{Books, Issued};
+use trueup_model::catalog::{FeatureId, SubscriptionId};
 use trueup_model::charge::{Charge, Group, InvoiceKey, Posting};
 use trueup_model::fact::{Document, DocumentLine};
 use trueup_model::grain::{Grain, Micros, QUARTER_MICROS, show_micros};
 use trueup_model::identity::home;
+use trueup_model::lookup::Lookup;
+use trueup_operators::total::Billed;
 
 use super::door::DoorError;
 use super::moment::Moment;
 use super::publication::Stopped;
-use super::view_rows::totals_of;
+use super::view_rows::{AsOf, totals_of};
 use crate::rating::charges;
 
 /// What is to be issued.
@@ -78,7 +79,7 @@ pub fn draw_up(moment: &Moment, request: &Request) -> Result<Document, IssueErro
     }
     let before = books.issued.get(&key);
     let mut lines = match before {
-        Some(issued) => correction_lines(moment, &key, issued),
+        Some(_) => correction_lines(moment, &key),
         None => draft_lines(moment, &key),
     };
     if lines.is_empty() {
@@ -136,31 +137,37 @@ fn find_invoice(books: &Books, request: &Request) -> Option<InvoiceKey> {
     })
 }
 
+/// The postings of one kind that stand for an invoice; `kind` makes the least one of a group.
+fn postings(at: &AsOf<'_>, key: &InvoiceKey, kind: impl Fn(Group) -> Posting) -> Vec<(Posting, Billed)> {
+    let mut reader = at.parts[home(key.customer, at.parts.len())].postings.reader();
+    let [first, last] = [0, FeatureId::MAX].map(|feature| {
+        kind(Group { customer: key.customer, subscription: key.subscription, period: key.period, feature })
+    });
+    reader.seek(&first);
+    let mut standing = Vec::new();
+    while let Some((posting, ())) = reader.next().filter(|(posting, ())| **posting < last) {
+        let [billed] = reader.sums(posting, &(), [at.epoch]);
+        standing.extend(billed.map(|billed| (*posting, billed)));
+    }
+    standing
+}
+
 /// A feature of an invoice whose amount is larger than can be kept.
 fn alarm(moment: &Moment, key: &InvoiceKey) -> Option<String> {
     let at = moment.as_of(moment.epoch());
-    let mut reader = at.parts[home(key.customer, at.parts.len())].postings.reader();
-    let first = Group { customer: key.customer, subscription: key.subscription, period: key.period, feature: 0 };
-    reader.seek(&Posting::Alarm(first));
-    while let Some((posting, ())) = reader.next()
-        && let Posting::Alarm(group) = posting
-        && group.invoice() == *key
-    {
-        if let [Some(_)] = reader.sums(posting, &(), [at.epoch]) {
-            return Some(at.books.catalog.features.get(group.feature).name.clone());
-        }
-    }
-    None
+    let alarms = postings(&at, key, Posting::Alarm);
+    let Some((Posting::Alarm(group), _)) = alarms.first() else { return None };
+    Some(at.books.catalog.features.get(group.feature).name.clone())
 }
 
 /// The charges of an invoice as lines.
 fn draft_lines(moment: &Moment, key: &InvoiceKey) -> Vec<DocumentLine> {
     let at = moment.as_of(moment.epoch());
-    let mut targets = Targets::under(at.books.clone());
+    let mut lookup = Lookup::under(at.books.clone());
     let part = &at.parts[home(key.customer, at.parts.len())];
     let groups = totals_of(part, at.epoch, key.customer);
     let groups = groups.iter().filter(|(group, _)| group.invoice() == *key);
-    let charges = groups.flat_map(|(group, totals)| charges(&mut targets, group, totals).unwrap_or_default());
+    let charges = groups.flat_map(|(group, totals)| charges(&mut lookup, group, totals).unwrap_or_default());
     let line = |charge: Charge| DocumentLine {
         feature: at.books.catalog.features.get(charge.group.feature).name.clone(),
         service_start: charge.service.from.micros(),
@@ -172,37 +179,19 @@ fn draft_lines(moment: &Moment, key: &InvoiceKey) -> Vec<DocumentLine> {
 }
 
 /// What the books say less what was issued, as lines.
-fn correction_lines(moment: &Moment, key: &InvoiceKey, issued: &Issued) -> Vec<DocumentLine> {
+fn correction_lines(moment: &Moment, key: &InvoiceKey) -> Vec<DocumentLine> {
     let at = moment.as_of(moment.epoch());
-    let is_of_invoice = |document: &&Arc<Document>| {
-        *document.number == *issued.number || document.corrects.as_deref() == Some(&*issued.number)
-    };
     // A line ends where its charge does now, or where it did when it was issued last.
-    let documents = at.books.documents.iter().filter(is_of_invoice);
-    let known = documents.flat_map(|document| document.lines.clone()).chain(draft_lines(moment, key));
+    let known = at.books.documents_of(key).flat_map(|document| document.lines.clone()).chain(draft_lines(moment, key));
     let ends: HashMap<(String, Micros), Micros> =
         known.map(|line| ((line.feature, line.service_start), line.service_end)).collect();
-    let part = &at.parts[home(key.customer, at.parts.len())];
-    let mut reader = part.postings.reader();
-    let first = Group { customer: key.customer, subscription: key.subscription, period: key.period, feature: 0 };
-    reader.seek(&Posting::Correction(first, Grain(0)));
-    let mut lines = Vec::new();
-    while let Some((posting, ())) = reader.next()
-        && let Posting::Correction(group, service) = posting
-        && group.invoice() == *key
-    {
-        let [billed] = reader.sums(posting, &(), [at.epoch]);
-        let feature = at.books.catalog.features.get(group.feature).name.clone();
-        let place = (feature, service.micros());
+    let line = |(posting, billed): (Posting, Billed)| {
+        let Posting::Correction(group, service) = posting else { return None };
+        let place = (at.books.catalog.features.get(group.feature).name.clone(), service.micros());
         let service_end = ends.get(&place).copied().unwrap_or(place.1);
-        let (feature, service_start) = place;
-        lines.extend(billed.map(|billed| DocumentLine {
-            feature,
-            service_start,
-            service_end,
-            quantity: billed.quantity,
-            billed: billed.money,
-        }));
-    }
-    lines
+        let ((feature, service_start), Billed { quantity, money: billed, .. }) = (place, billed);
+        Some(DocumentLine { feature, service_start, service_end, quantity, billed })
+    };
+    let corrections = postings(&at, key, |group| Posting::Correction(group, Grain(0)));
+    corrections.into_iter().filter_map(line).collect()
 }

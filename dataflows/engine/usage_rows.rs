@@ -14,13 +14,13 @@ use trueup_model::fact::Epoch;
 use trueup_model::grain::{Grain, GrainStep, Interval};
 use trueup_model::meter::{Aggregation, Meter};
 use trueup_model::metering::{UsageKey, quantity_units};
+use trueup_operators::aggregate::{aggregated, quantity_scale, together};
 use trueup_operators::contribute::Kept;
 use trueup_operators::read::{Reader, Snapshot};
 use trueup_operators::total::Total;
 
 use super::graph::Snapshots;
 use super::view_rows::{AsOf, Cell, Row, same_catalog};
-use crate::rating::{aggregated, quantity_scale, together};
 
 /// By what usage is put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

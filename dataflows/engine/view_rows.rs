@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use differential_dataflow::difference::Semigroup;
 use imbl::ordmap::DiffItem;
-use trueup_model::books::{Books, Targets};
+use trueup_model::books::Books;
 use trueup_model::catalog::CustomerId;
 use trueup_model::charge::{Charge, Crossing, Group, InvoiceKey, Posting};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
 use trueup_model::identity::{home, stable_hash};
+use trueup_model::lookup::Lookup;
+use trueup_operators::aggregate::quantity;
 use trueup_operators::deduplicate::State;
 use trueup_operators::read::{Reader, Snapshot};
 use trueup_operators::total::{Billed, Total};
@@ -266,31 +268,31 @@ pub fn totals_of(part: &Snapshots, as_of: Epoch, customer: CustomerId) -> Vec<(G
 }
 
 /// Makes the rows of a group from its totals.
-type RowsOf = fn(&mut Targets, &Group, &Totals) -> Vec<Row>;
+type RowsOf = fn(&mut Lookup, &Group, &Totals) -> Vec<Row>;
 
 /// The rows of a view that are made from the totals of each group.
 fn group_rows(old: Option<&AsOf<'_>>, new: &AsOf<'_>, rows: RowsOf, each: Each<'_>) {
-    let mut targets = Targets::under(new.books.clone());
+    let mut lookup = Lookup::under(new.books.clone());
     let Some(old) = old else {
         for part in new.parts {
             let mut reader = part.totals.reader();
             while let Some((group, _)) = reader.next() {
                 let [totals] = group_totals(&mut reader, group, [new.epoch]);
-                if !rows(&mut targets, group, &totals).into_iter().all(|row| each(row, 1)) {
+                if !rows(&mut lookup, group, &totals).into_iter().all(|row| each(row, 1)) {
                     return;
                 }
             }
         }
         return;
     };
-    let mut old_targets = Targets::under(old.books.clone());
+    let mut old_lookup = Lookup::under(old.books.clone());
     let epochs = [old.epoch, new.epoch];
     for part in new.parts {
         let mut reader = part.totals.reader();
         let mut tell = |reader: &mut Reader<'_, Group, Grain, Total>, group: &Group| {
             let [before, after] = group_totals(reader, group, epochs);
-            let before = rows(&mut old_targets, group, &before).into_iter().map(|row| (row, -1));
-            let after = rows(&mut targets, group, &after).into_iter().map(|row| (row, 1));
+            let before = rows(&mut old_lookup, group, &before).into_iter().map(|row| (row, -1));
+            let after = rows(&mut lookup, group, &after).into_iter().map(|row| (row, 1));
             for (row, diff) in before.chain(after) {
                 each(row, diff);
             }
@@ -328,13 +330,13 @@ fn group_cells(books: &Books, group: &Group) -> [Cell; 3] {
 }
 
 /// Usage by service period.
-fn period_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {
+fn period_rows(lookup: &mut Lookup, group: &Group, totals: &Totals) -> Vec<Row> {
     // Books of before the group had totals may not know its feature.
     if rating::services(totals).next().is_none() {
         return Vec::new();
     }
-    let books = targets.books().clone();
-    let Some(terms) = targets.terms(group).filter(|terms| terms.meter().is_some()) else { return Vec::new() };
+    let books = lookup.books().clone();
+    let Some(terms) = lookup.terms(group).filter(|terms| terms.meter().is_some()) else { return Vec::new() };
     let period = terms.period();
     let row = |(start, total): &(Grain, Total)| {
         let [customer, subscription, feature] = group_cells(&books, group);
@@ -347,16 +349,16 @@ fn period_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row
             time(period.to),
             time(service.from),
             time(service.to),
-            Cell::Decimal(rating::quantity(terms.meter(), total)),
+            Cell::Decimal(quantity(terms.meter(), total)),
             Cell::Integer(total.records),
         ]
     };
     rating::services(totals).map(row).collect()
 }
 
-fn quota_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {
-    let Some(state) = entitlements::state(targets, group, totals) else { return Vec::new() };
-    let books = targets.books();
+fn quota_rows(lookup: &mut Lookup, group: &Group, totals: &Totals) -> Vec<Row> {
+    let Some(state) = entitlements::state(lookup, group, totals) else { return Vec::new() };
+    let books = lookup.books();
     let [customer, subscription, feature] = group_cells(books, group);
     let Some(period) = books.period(&group.invoice()) else { return Vec::new() };
     vec![vec![
@@ -373,9 +375,9 @@ fn quota_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row>
 }
 
 /// Charges; none while the amount is larger than can be kept, of which the quarantine tells.
-fn charge_rows(targets: &mut Targets, group: &Group, totals: &Totals) -> Vec<Row> {
-    let charges = rating::charges(targets, group, totals).unwrap_or_default();
-    charges.iter().filter_map(|charge| charge_row(targets.books(), charge)).collect()
+fn charge_rows(lookup: &mut Lookup, group: &Group, totals: &Totals) -> Vec<Row> {
+    let charges = rating::charges(lookup, group, totals).unwrap_or_default();
+    charges.iter().filter_map(|charge| charge_row(lookup.books(), charge)).collect()
 }
 
 fn crossing_row(books: &Arc<Books>, posting: &Posting, _: &Billed) -> Option<Row> {

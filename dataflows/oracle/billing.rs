@@ -136,8 +136,8 @@ impl<'a> Bills<'a> {
         charges
     }
 
-    /// How many groups are not charged, because an amount is larger than is kept.
-    pub fn groups_too_large(&self) -> usize {
+    /// The groups that are not charged, because an amount is larger than is kept.
+    pub fn groups_too_large(&self) -> Vec<Group<'a>> {
         let is_too_large = |group: Group<'a>, start: i64, readings: &[&Reading<'a>]| {
             let amount = self.amount(group, start, measure::quantity(readings));
             amount.is_some_and(|amount| amount.abs() > AMOUNT_MAX)
@@ -147,7 +147,8 @@ impl<'a> Bills<'a> {
             .filter(|(group, services)| {
                 services.iter().any(|(start, readings)| is_too_large(**group, *start, readings))
             })
-            .count()
+            .map(|(group, _)| *group)
+            .collect()
     }
 
     /// What a quantity costs in a service period; none if it has no price.

@@ -18,6 +18,12 @@ struct Line {
     billed: i128,
 }
 
+impl Line {
+    fn is_nothing(&self) -> bool {
+        (self.quantity, self.billed) == (0, 0)
+    }
+}
+
 fn invoice_of<'a>(charge: &Charge<'a>) -> Invoice<'a> {
     (charge.group.customer, charge.group.subscription, charge.group.period_start)
 }
@@ -37,6 +43,19 @@ fn by_invoice<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> BTreeMap<Inv
     }
     for document in documents {
         invoices.entry((&document.customer, &document.subscription, document.period_start)).or_default();
+    }
+    for group in bills.groups_too_large() {
+        let invoice = (group.customer, group.subscription, group.period_start);
+        let lines = outstanding(&[], &documents_of(invoice, documents)).into_iter();
+        let stands = lines.filter(|((feature, _), line)| *feature == group.feature && !line.is_nothing());
+        let charges = stands.map(|((_, service_start), line)| {
+            let (quantity, billed) = (-line.quantity, -line.billed);
+            Charge { group, service_start, service_end: line.service_end, quantity, amount: billed, billed }
+        });
+        let charges: Vec<Charge<'_>> = charges.collect();
+        if !charges.is_empty() {
+            invoices.entry(invoice).or_default().extend(charges);
+        }
     }
     invoices
 }
@@ -92,7 +111,7 @@ pub(super) fn corrections<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> 
         let documents = documents_of(invoice, documents);
         let Some(first) = documents.first() else { continue };
         for ((feature, service_start), line) in outstanding(&charges, &documents) {
-            if (line.quantity, line.billed) == (0, 0) {
+            if line.is_nothing() {
                 continue;
             }
             rows.push(vec![
@@ -118,7 +137,7 @@ pub(super) fn draft<'a>(bills: &Bills<'a>, documents: &[&'a Document], invoice: 
     let is_correction = !documents.is_empty();
     let lines = outstanding(&charges, &documents).into_iter();
     lines
-        .filter(|(_, line)| !is_correction || (line.quantity, line.billed) != (0, 0))
+        .filter(|(_, line)| !is_correction || !line.is_nothing())
         .map(|((feature, service_start), line)| DocumentLine {
             feature: feature.to_owned(),
             service_start,

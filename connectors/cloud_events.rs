@@ -71,7 +71,7 @@ impl EventReader {
 
     /// An empty batch for what this reader reads.
     pub fn batch(&self) -> EventBatchBuilder {
-        EventBatchBuilder::new(&self.tenant, self.layouts.generation)
+        EventBatchBuilder::new(&self.tenant, &self.source_name, self.layouts.generation)
     }
 
     /// Reads a line: one event, or a batch of them in brackets. The batch grows by one row or

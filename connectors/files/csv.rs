@@ -114,7 +114,7 @@ impl RowReader {
     }
 
     fn read_chunk(&mut self, chunk: &Chunk) -> EventBatch {
-        let mut builder = EventBatchBuilder::new(&self.plan.tenant, self.plan.generation);
+        let mut builder = EventBatchBuilder::new(&self.plan.tenant, &self.plan.file, self.plan.generation);
         for (number, line) in chunk.lines() {
             if let Err(fault) = self.read_row(number, line, &mut builder) {
                 let sender =

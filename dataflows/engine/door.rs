@@ -352,14 +352,14 @@ impl Door {
             row.properties = properties[row.properties as usize];
         }
         let mut refused = batch.refused;
-        self.set_aside(&mut usage, draft.books.clock, &mut refused);
+        self.set_aside(&mut usage, &batch.source, draft.books.clock, &mut refused);
         draft.take_refused(refused);
         draft.take_usage(Arc::new(usage));
         Ok(())
     }
 
     /// Moves events that say to have happened at an impossible time from the batch to `refused`.
-    fn set_aside(&self, usage: &mut UsageBatch, clock: Micros, refused: &mut Vec<Refused>) {
+    fn set_aside(&self, usage: &mut UsageBatch, source: &str, clock: Micros, refused: &mut Vec<Refused>) {
         let from = clock.saturating_sub(self.acceptance.past).max(CENTURY.start);
         let to = clock.saturating_add(self.acceptance.future).min(CENTURY.end - 1);
         let is_in_time = |row: &UsageRow| row.retract || (from <= row.occurred_at && row.occurred_at <= to);
@@ -378,7 +378,16 @@ impl Door {
                 }
                 return true;
             }
-            refused.push(out_of_time(row.occurred_at, from, to, sent));
+            let detail = out_of_time(row.occurred_at, from, to);
+            refused.push(Refused {
+                source: source.to_owned(),
+                position: sent.map_or_else(|| "an event".to_owned(), |(_, id)| format!("event {id}")),
+                event_source: sent.map(|(source, _)| source.to_owned()),
+                event_id: sent.map(|(_, id)| id.to_owned()),
+                reason: Reason::TimeOutOfRange,
+                detail,
+                payload: None,
+            });
             false
         });
         usage.ids = kept;
@@ -439,22 +448,13 @@ fn rename_texts(row: &mut UsageRow, wide: &mut [i128], columns: std::ops::Range<
     }
 }
 
-fn out_of_time(at: Micros, from: Micros, to: Micros, sent: Option<(&str, &str)>) -> Refused {
-    let detail = format!(
+fn out_of_time(at: Micros, from: Micros, to: Micros) -> String {
+    format!(
         "it says to have happened at {}, but events are taken from {} to {}: correct the time and send it again",
         show_micros(at),
         show_micros(from),
         show_micros(to),
-    );
-    Refused {
-        source: "events".to_owned(),
-        position: "at the door".to_owned(),
-        event_source: sent.map(|(source, _)| source.to_owned()),
-        event_id: sent.map(|(_, id)| id.to_owned()),
-        reason: Reason::TimeOutOfRange,
-        detail,
-        payload: None,
-    }
+    )
 }
 
 /// Whether what was issued to whom a change touches would still be billed in its currency. Its

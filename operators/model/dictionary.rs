@@ -127,9 +127,9 @@ impl Dictionary {
     pub fn since(&self, mark: Mark) -> NewNames {
         let Names { subjects, properties, texts, .. } = &self.names;
         NewNames {
-            subjects: subjects.iter().skip(mark.subjects).cloned().collect(),
-            property_sets: properties.iter().skip(mark.property_sets).cloned().collect(),
-            texts: texts.iter().skip(mark.texts).cloned().collect(),
+            subjects: names_from(subjects, mark.subjects),
+            property_sets: names_from(properties, mark.property_sets),
+            texts: names_from(texts, mark.texts),
         }
     }
 
@@ -201,6 +201,11 @@ impl Dictionary {
         self.series.insert(series, id);
         id
     }
+}
+
+/// The names from this id on. An iterator would step over all those before.
+fn names_from<N: Clone>(names: &Vector<N>, id: usize) -> Vec<N> {
+    (id..names.len()).map(|id| names[id].clone()).collect()
 }
 
 fn intern_text(ids: &mut HashMap<Arc<str>, u32>, names: &mut Vector<Arc<str>>, text: &str) -> u32 {

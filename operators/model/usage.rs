@@ -77,6 +77,8 @@ impl SentIds {
 /// Events as a connector hands them over.
 #[derive(Clone, Debug, Default)]
 pub struct EventBatch {
+    /// Which way in, as its refusals name it.
+    pub source: String,
     /// The generation of layouts by which they were read.
     pub generation: u64,
     /// The events, in the order of the source.
@@ -236,11 +238,11 @@ pub struct Head<'a> {
 }
 
 impl EventBatchBuilder {
-    /// An empty batch of a tenant, to be read by layouts of `generation`.
-    pub fn new(tenant: &str, generation: u64) -> EventBatchBuilder {
+    /// An empty batch of a tenant that comes in by `source`, to be read by layouts of `generation`.
+    pub fn new(tenant: &str, source: &str, generation: u64) -> EventBatchBuilder {
         EventBatchBuilder {
             tenant: tenant.to_owned(),
-            batch: EventBatch { generation, ..EventBatch::default() },
+            batch: EventBatch { source: source.to_owned(), generation, ..EventBatch::default() },
             subjects: Places::default(),
             properties: Places::default(),
             texts: Places::default(),

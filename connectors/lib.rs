@@ -5,6 +5,8 @@ pub mod cloud_events;
 mod columns;
 pub mod fault;
 pub mod files;
+pub mod http;
+pub mod intake;
 pub mod journal;
 pub mod limits;
 mod time_text;

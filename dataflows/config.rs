@@ -5,7 +5,8 @@
 //! catalog = "catalog"            # the folder of the catalog; all else may be left out
 //! events = ["events"]            # files or folders to read at the start
 //! mappings = ["columns.toml"]    # how to read CSV: one for each file, or one for all
-//! address = "127.0.0.1:8815"
+//! address = "127.0.0.1:8815"     # where to serve the views
+//! http = "127.0.0.1:8816"        # where to take events in; none: nowhere
 //! token = "..."                  # what callers must know; better in TRUEUP_TOKEN
 //! workers = 2                    # how many threads compute
 //! journal = "journal"            # the folder that keeps what came in; none: in memory
@@ -30,8 +31,10 @@ pub struct Config {
     pub events: Vec<PathBuf>,
     /// How to read those that are CSV.
     pub mappings: Vec<PathBuf>,
-    /// Where to listen.
+    /// Where to serve the views.
     pub address: SocketAddr,
+    /// Where to take events in over HTTP; none: nowhere.
+    pub http: Option<SocketAddr>,
     /// What callers must know.
     pub token: Option<String>,
     /// The folder of the journal; none: what came in is kept in memory.
@@ -52,6 +55,7 @@ struct Written {
     #[serde(default)]
     mappings: Vec<PathBuf>,
     address: Option<SocketAddr>,
+    http: Option<SocketAddr>,
     token: Option<String>,
     journal: Option<PathBuf>,
     workers: Option<usize>,
@@ -85,6 +89,7 @@ impl Written {
             events: inside(self.events),
             mappings: inside(self.mappings),
             address: self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815))),
+            http: self.http,
             token: token.filter(|token| !token.is_empty()),
             journal: self.journal.map(|journal| folder.join(journal)),
             workers: self.workers.unwrap_or(1),

@@ -12,6 +12,7 @@ mod changes;
 pub mod clock;
 pub mod door;
 mod graph;
+pub mod intake;
 pub mod issue;
 pub mod moment;
 pub mod publication;

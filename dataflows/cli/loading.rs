@@ -144,8 +144,8 @@ fn position(path: &Path, layouts: &Layouts) -> Result<String, Failure> {
 fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {
     let receipt = engine.accept(vec![Submission::Events(batch)])?;
     loaded.epoch = receipt.epoch;
-    loaded.accepted += receipt.accepted;
-    loaded.refused += receipt.refused;
+    loaded.accepted += receipt.accepted();
+    loaded.refused += receipt.refused();
     Ok(())
 }
 

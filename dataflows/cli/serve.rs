@@ -1,18 +1,22 @@
 //! `trueup serve`: an engine on the machine's clock, its views over Arrow Flight until told to
 //! stop.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use trueup::engine::clock::Clock;
+use trueup::engine::intake::Gatherer;
 use trueup::engine::{Engine, Setup};
+use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::journal::{FileJournal, Settings};
 use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::server::{self, Options, Server};
 
 use super::failure::{Failure, Outcome};
-use super::loading::{EventFiles, load_catalog, load_events};
+use super::loading::{EventFiles, TENANT, load_catalog, load_events};
 use super::remote::block_on;
 use super::signals::told_to_end;
 use super::{ledger, page, words};
@@ -30,7 +34,7 @@ pub struct Arguments {
     config: PathBuf,
     /// Where to listen, whatever the configuration says
     #[arg(long, value_name = "HOST:PORT")]
-    address: Option<std::net::SocketAddr>,
+    address: Option<SocketAddr>,
 }
 
 /// How often to look whether a grain has begun.
@@ -40,20 +44,30 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = Config::read(&arguments.config).map_err(Failure::Input)?;
     config.address = arguments.address.unwrap_or(config.address);
-    let engine = start(&config)?;
+    let engine = Arc::new(start(&config)?);
     load_catalog(&engine, &config.catalog, None)?;
     let loaded = load_events(&engine, &EventFiles { events: config.events, mapping: config.mappings })?;
     block_on(async {
-        let options = Options { address: config.address, token: config.token, ..Options::default() };
+        let options = Options { address: config.address, token: config.token.clone(), ..Options::default() };
         let server = listen(&engine, options).await?;
+        let way_in = match config.http {
+            Some(address) => Some(take_events(&engine, address, config.token).await?),
+            None => None,
+        };
         let quarantined = ledger::quarantined(&engine.newest());
         page::line(format!(
-            "{} events were read; {} so far. Serving on grpc://{}; ctrl-c stops.",
+            "{} events were read; {} so far. Serving on grpc://{}{}; ctrl-c stops.",
             words::count(loaded.accepted),
             words::set_aside(quarantined),
-            server.address()
+            server.address(),
+            way_in
+                .as_ref()
+                .map_or(String::new(), |way_in| format!(", taking events at http://{}/v1/events", way_in.address())),
         ));
         let outcome = until_told(&engine).await;
+        if let Some(way_in) = way_in {
+            way_in.stop().await;
+        }
         server.stop().await;
         outcome
     })?;
@@ -81,13 +95,22 @@ fn start(config: &Config) -> Result<Engine, Failure> {
 /// Serves an engine's views.
 pub async fn listen(engine: &Engine, options: Options) -> Result<Server, Failure> {
     let address = options.address;
-    let server = server::start(engine.published(), options).await.map_err(|error| {
-        Failure::Engine(format!(
-            "nothing can listen at {address} ({error}): give another --address, or port 0 for a free one"
-        ))
-    })?;
+    let server = server::start(engine.published(), options).await.map_err(|error| cannot_listen(address, &error))?;
     tracing::info!(address = %server.address(), "serving");
     Ok(server)
+}
+
+/// Takes events in over HTTP.
+async fn take_events(engine: &Arc<Engine>, address: SocketAddr, token: Option<String>) -> Result<HttpServer, Failure> {
+    let options = http::Options { address, token, tenant: TENANT.to_owned(), ..http::Options::default() };
+    let intake = Arc::new(Gatherer::start(engine.clone()));
+    http::start(intake, options).await.map_err(|error| cannot_listen(address, &error))
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::Engine(format!(
+        "nothing can listen at {address} ({error}): give another address, or port 0 for a free one"
+    ))
 }
 
 /// Lets time pass until the process is told to end: periods begin and end by it, always on the

@@ -88,14 +88,33 @@ pub enum DoorError {
 }
 
 /// What became of an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Its number.
     pub epoch: Epoch,
+    /// What became of each submission, in their order.
+    pub parts: Vec<Part>,
+}
+
+/// What became of a submission.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
     /// How many events were accepted.
     pub accepted: u64,
-    /// How many inputs were set aside at the door.
-    pub refused: u64,
+    /// What was set aside, as it was read or at the door.
+    pub refused: Vec<Arc<Refused>>,
+}
+
+impl Receipt {
+    /// How many events were accepted.
+    pub fn accepted(&self) -> u64 {
+        self.parts.iter().map(|part| part.accepted).sum()
+    }
+
+    /// How many inputs were set aside.
+    pub fn refused(&self) -> u64 {
+        self.parts.iter().map(|part| part.refused.len() as u64).sum()
+    }
 }
 
 /// For how long back and ahead of the clock an event may have happened.
@@ -142,6 +161,7 @@ struct Draft {
     issued: Vec<((Group, Grain), Billed)>,
     rows: u64,
     catalog_changed: bool,
+    parts: Vec<Part>,
 }
 
 impl Draft {
@@ -220,9 +240,11 @@ impl Door {
             Ok((epoch, draft))
         });
         match accepted {
-            Ok((epoch, draft)) => {
+            Ok((epoch, mut draft)) => {
                 self.journal.sync()?;
-                self.dispatch(epoch, draft)
+                let parts = std::mem::take(&mut draft.parts);
+                self.dispatch(epoch, draft)?;
+                Ok(Receipt { epoch, parts })
             }
             Err(error) => {
                 // Nothing of it was accepted, so its names have no ids.
@@ -259,8 +281,7 @@ impl Door {
                 Fact::Issued(document) => take_document(&mut draft, document.clone())?,
             }
         }
-        self.dispatch(entry.epoch, draft)?;
-        Ok(())
+        self.dispatch(entry.epoch, draft)
     }
 
     /// Checks submissions and makes an epoch of them.
@@ -268,7 +289,10 @@ impl Door {
         let mut draft = self.begin();
         draft.books.clock = self.clock.now(draft.books.clock);
         for submission in submissions {
+            let (rows, refused) = (draft.rows, draft.refused.len());
             self.take(&mut draft, submission)?;
+            let refused = draft.refused[refused..].to_vec();
+            draft.parts.push(Part { accepted: draft.rows - rows, refused });
         }
         Ok(draft)
     }
@@ -287,6 +311,7 @@ impl Door {
             issued: Vec::new(),
             rows: self.rows,
             catalog_changed: false,
+            parts: Vec::new(),
         }
     }
 
@@ -394,7 +419,7 @@ impl Door {
     }
 
     /// Hands an accepted epoch to the workers.
-    fn dispatch(&mut self, epoch: Epoch, mut draft: Draft) -> Result<Receipt, DoorError> {
+    fn dispatch(&mut self, epoch: Epoch, mut draft: Draft) -> Result<(), DoorError> {
         let mut intake = Vec::new();
         if draft.catalog_changed {
             draft.books.catalog = Arc::new(draft.catalog);
@@ -407,14 +432,13 @@ impl Door {
         self.rows = draft.rows;
         self.offsets.extend(draft.offsets);
         let turn = Arc::new(Turn { books: self.books.clone(), touched: draft.touched, invoices: draft.invoices });
-        let refused = draft.refused.len() as u64;
         let oldest = self.past.pass(epoch, accepted);
         let input = Arc::new(EpochInput { epoch, oldest, intake, turn, refused: draft.refused, issued: draft.issued });
         for worker in &self.workers {
             worker.send(input.clone()).map_err(|_| DoorError::Stopped)?;
         }
         self.dispatched = epoch;
-        Ok(Receipt { epoch, accepted, refused })
+        Ok(())
     }
 
     /// The metering from here on, if it is another.
@@ -565,7 +589,7 @@ mod tests {
                 r#"{{"specversion":"1.0","id":"{after}","source":"/test","type":"call","subject":"s","time":"{time}","data":{{}}}}"#
             );
             reader.read_line(event.as_bytes(), "here", &mut batch);
-            engine.accept(vec![Submission::Events(batch.finish())]).expect("events are read").refused
+            engine.accept(vec![Submission::Events(batch.finish())]).expect("events are read").refused()
         };
         assert_eq!([-101, -100, 10, 11].map(refused_at), [1, 0, 0, 1]);
     }

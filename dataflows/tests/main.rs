@@ -5,6 +5,7 @@ mod examples;
 mod follower;
 mod histories;
 mod history;
+mod intake;
 mod laws;
 mod planted;
 mod scenarios;

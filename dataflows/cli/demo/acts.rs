@@ -7,7 +7,7 @@ use trueup::engine::moment::Moment;
 use trueup::engine::view_rows::Cell;
 use trueup_model::catalog::{CatalogChange, PriceVersion};
 use trueup_model::decimal;
-use trueup_model::fact::Document;
+use trueup_model::fact::{Document, DocumentLine};
 use trueup_model::grain::Micros;
 use trueup_model::money::PLACES;
 use trueup_model::price::Price;
@@ -139,7 +139,25 @@ fn the_invoices(stage: &mut Stage, narrator: Narrator) -> Result<Vec<Document>, 
         words::instant(now),
         words::counted(begun.len(), "draft")
     ));
+    explain(&moment, &issued[0], narrator);
     Ok(issued)
+}
+
+/// Shows a document line by line, and how to ask for the tiers behind a line.
+fn explain(moment: &Moment, document: &Document, narrator: Narrator) {
+    let catalog = &moment.books().catalog;
+    let plan = catalog.subscriptions.named(&document.subscription).map(|subscription| subscription.plan.clone());
+    let is_used = |line: &&DocumentLine| catalog.features.named(&line.feature).is_some_and(|sold| sold.meter.is_some());
+    let used = document.lines.iter().filter(is_used);
+    let usage: Vec<String> =
+        used.map(|line| format!("--usage {}={}", line.feature, decimal::show(line.quantity, PLACES))).collect();
+    narrator.line(format!("\nThe invoice of {}, line by line:", document.customer));
+    narrator.table(&tables::lines(document));
+    narrator.line(format!(
+        "Tier by tier: trueup quote --catalog examples/llm_vendor/catalog --plan {} {}",
+        plan.unwrap_or_default(),
+        usage.join(" ")
+    ));
 }
 
 fn late_events(stage: &mut Stage, narrator: Narrator, late: &[Delivery], issued: &[Document]) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use trueup::engine::moment::Moment;
 use trueup::engine::view_rows::{Cell, Row};
+use trueup_model::fact::Document;
 use trueup_model::money::Amount;
 use trueup_sinks::view::View;
 
@@ -87,6 +88,18 @@ pub fn invoices(invoices: &[Invoice]) -> Table {
             outstanding,
         ]);
     }
+    table
+}
+
+/// A document, line by line, with its sum.
+pub fn lines(document: &Document) -> Table {
+    let mut table = Table::new(&["feature", ">quantity", "", ">amount"]);
+    let amount = |units: Amount| words::amount(units, &document.currency);
+    for line in &document.lines {
+        let quantity = words::quantity(line.quantity);
+        table.row([line.feature.clone(), quantity, document.currency.clone(), amount(line.billed)]);
+    }
+    table.row([document.number.clone(), String::new(), document.currency.clone(), amount(document.total())]);
     table
 }
 

@@ -1,0 +1,96 @@
+//! What a sender is answered.
+
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::BODY_BYTES_MAX;
+use crate::intake::Taken;
+
+/// How many of the events that were set aside an answer names one by one.
+const NAMED_MAX: usize = 1_000;
+
+/// Why a request was not taken; nothing of it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("a token is needed: send the header `authorization: Bearer TOKEN`")]
+    Unknown,
+    #[error(
+        "`content-type` is `{0}`: send application/cloudevents+json, application/cloudevents-batch+json or \
+         application/x-ndjson, or application/json with the attributes as `ce-` headers"
+    )]
+    Kind(String),
+    #[error("`content-encoding` is `{0}`: send gzip, zstd, or no compression")]
+    Encoding(String),
+    #[error("the body cannot be decompressed ({0}): compress it again")]
+    Compression(String),
+    #[error("the header `ce-{0}` is there twice or is no text: send it once, percent-encoded")]
+    Header(&'static str),
+    #[error("the body has more than {BODY_BYTES_MAX} bytes, or would when decompressed: send it in parts")]
+    TooLarge,
+    #[error("the body did not come in time: send it again")]
+    Slow,
+    #[error("the body broke off: send it again")]
+    Broken,
+    #[error("too much is under way: send it again in a second")]
+    Busy,
+    #[error("{0}: send it again when the server is back")]
+    Stopped(String),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Unknown => StatusCode::UNAUTHORIZED,
+            Refusal::Kind(_) | Refusal::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::Compression(_) | Refusal::Header(_) | Refusal::Broken => StatusCode::BAD_REQUEST,
+            Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({"error": self.to_string()}).to_string();
+        let mut response = (self.status(), [(CONTENT_TYPE, "application/json")], body).into_response();
+        let header = match self {
+            Refusal::Unknown => Some((WWW_AUTHENTICATE, "Bearer")),
+            Refusal::Busy | Refusal::Stopped(_) => Some((RETRY_AFTER, "1")),
+            _ => None,
+        };
+        response.headers_mut().extend(header.map(|(name, value)| (name, value.parse().expect("it is a header"))));
+        response
+    }
+}
+
+/// The answer when a request was taken: what was accepted, and what was set aside and why. It is
+/// 422 if nothing was accepted.
+pub(super) fn taken(taken: &Taken) -> Response {
+    let named: Vec<_> = taken
+        .refused
+        .iter()
+        .take(NAMED_MAX)
+        .map(|refused| {
+            json!({
+                "position": refused.position,
+                "source": refused.event_source,
+                "id": refused.event_id,
+                "reason": refused.reason.name(),
+                "detail": refused.detail,
+            })
+        })
+        .collect();
+    let body = json!({
+        "epoch": taken.epoch,
+        "accepted": taken.accepted,
+        "set_aside": taken.refused.len(),
+        "refused": named,
+    });
+    let is_nothing = taken.accepted == 0 && !taken.refused.is_empty();
+    let status = if is_nothing { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,144 @@
+//! In which form a body holds events: as its content type says.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+use trueup_model::layout::Layouts;
+use trueup_model::usage::EventBatch;
+
+use super::answer::Refusal;
+use crate::cloud_events::EventReader;
+
+/// The name of this way in.
+const NAME: &str = "http";
+/// The attributes that the binary mode of CloudEvents carries as headers, behind `ce-`.
+const ATTRIBUTES: [&str; 8] = ["specversion", "id", "source", "type", "subject", "time", "revision", "retract"];
+
+/// In which form a body holds events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One CloudEvent, or a list of them.
+    Whole,
+    /// A CloudEvent, or a list of them, to a line.
+    Lines,
+    /// `data` alone; the attributes, here as members of a JSON object, came as headers.
+    Binary(Map<String, Value>),
+}
+
+impl Form {
+    /// The form that the headers announce.
+    pub fn of(headers: &HeaderMap) -> Result<Form, Refusal> {
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "application/cloudevents+json" | "application/cloudevents-batch+json" => Ok(Form::Whole),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Form::Lines),
+            "application/json" if headers.contains_key("ce-id") => binary(headers).map(Form::Binary),
+            "application/json" => Ok(Form::Whole),
+            "" if headers.contains_key("ce-id") => binary(headers).map(Form::Binary),
+            _ => Err(Refusal::Kind(content_type.to_owned())),
+        }
+    }
+
+    /// Reads the events of a body.
+    pub fn read(&self, layouts: Arc<Layouts>, tenant: &str, body: &[u8]) -> EventBatch {
+        let mut reader = EventReader::new(layouts, tenant, NAME);
+        let mut builder = reader.batch();
+        match self {
+            Form::Whole => reader.read_body(body, "the body", &mut builder),
+            Form::Lines => {
+                let lines = (1..).zip(body.split(|byte| *byte == b'\n'));
+                for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+                    reader.read_line(line, format_args!("line {number}"), &mut builder);
+                }
+            }
+            Form::Binary(attributes) => reader.read_line(&joined(attributes, body), "the request", &mut builder),
+        }
+        builder.finish()
+    }
+}
+
+/// The attributes among the headers.
+fn binary(headers: &HeaderMap) -> Result<Map<String, Value>, Refusal> {
+    let mut attributes = Map::new();
+    for name in ATTRIBUTES {
+        let mut values = headers.get_all(format!("ce-{name}")).iter();
+        let (Some(value), others) = (values.next(), values.next()) else { continue };
+        let text = value.to_str().ok().filter(|_| others.is_none());
+        let decoded = text.map(|text| percent_decode_str(text).decode_utf8());
+        match decoded {
+            Some(Ok(text)) => attributes.insert(name.to_owned(), Value::from(text.into_owned())),
+            _ => return Err(Refusal::Header(name)),
+        };
+    }
+    Ok(attributes)
+}
+
+/// An event as JSON from attributes that came as headers, and `data`.
+fn joined(attributes: &Map<String, Value>, data: &[u8]) -> Vec<u8> {
+    let mut event = Value::from(attributes.clone()).to_string().into_bytes();
+    if data.trim_ascii().is_empty() {
+        return event;
+    }
+    event.pop();
+    if !attributes.is_empty() {
+        event.push(b',');
+    }
+    // Line ends within `data` are only space to JSON, and an event is a line.
+    let data: Cow<'_, [u8]> = data.into();
+    event.extend_from_slice(b"\"data\":");
+    event.extend(data.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+    event.push(b'}');
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().expect("it is a header"));
+        }
+        headers
+    }
+
+    #[test]
+    fn the_content_type_says_the_form() {
+        let form = |kind| Form::of(&headers(&[("content-type", kind)]));
+        assert_eq!(form("application/cloudevents+json; charset=utf-8"), Ok(Form::Whole));
+        assert_eq!(form("Application/JSON"), Ok(Form::Whole));
+        assert_eq!(form("application/x-ndjson"), Ok(Form::Lines));
+        assert_eq!(form("text/csv"), Err(Refusal::Kind("text/csv".to_owned())));
+        assert_eq!(Form::of(&headers(&[])), Err(Refusal::Kind(String::new())));
+    }
+
+    #[test]
+    fn headers_become_an_event() {
+        let headers = headers(&[
+            ("content-type", "application/json"),
+            ("ce-id", "call-1"),
+            ("ce-source", "/caf%C3%A9"),
+            ("ce-revision", "2"),
+        ]);
+        let Ok(Form::Binary(attributes)) = Form::of(&headers) else { panic!("it is binary mode") };
+        let event = joined(&attributes, b"{\"tokens\":\n12}");
+        assert_eq!(
+            String::from_utf8(event).unwrap(),
+            r#"{"id":"call-1","revision":"2","source":"/café","data":{"tokens": 12}}"#
+        );
+        let without = joined(&attributes, b" ");
+        assert_eq!(String::from_utf8(without).unwrap(), r#"{"id":"call-1","revision":"2","source":"/café"}"#);
+    }
+
+    #[test]
+    fn a_header_that_comes_twice_is_refused() {
+        let headers = headers(&[("ce-id", "1"), ("ce-id", "2")]);
+        assert_eq!(Form::of(&headers), Err(Refusal::Header("id")));
+    }
+}

@@ -1,0 +1,40 @@
+//! Where events go that come in over the network: the seam between senders and the engine.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use trueup_model::fact::Epoch;
+use trueup_model::layout::Layouts;
+use trueup_model::usage::{EventBatch, Refused};
+
+/// Takes events in.
+pub trait Intake: Send + Sync + 'static {
+    /// By which layouts events are to be read now.
+    fn layouts(&self) -> Arc<Layouts>;
+
+    /// Hands events in. The answer comes when they are in the journal: what it counts outlives a
+    /// crash. Batches that wait together may enter as one epoch.
+    fn hand_in(&self, batch: EventBatch) -> BoxFuture<'_, Result<Taken, HandInError>>;
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The epoch at which it came in, by which the views can be read.
+    pub epoch: Epoch,
+    /// How many events were accepted.
+    pub accepted: u64,
+    /// What was set aside at once. Contradictions are found later, and stand in the quarantine.
+    pub refused: Vec<Arc<Refused>>,
+}
+
+/// Why a batch was not taken; nothing of it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandInError {
+    /// The catalog changed since it was read.
+    #[error("the catalog changed while these events were read: read them again")]
+    Stale,
+    /// The engine is gone.
+    #[error("the engine takes nothing any more: {0}")]
+    Stopped(String),
+}

@@ -1,0 +1,216 @@
+//! Events over HTTP, as a sender sees it: what is taken, what is not, and what is answered.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, start};
+use trueup_connectors::intake::{HandInError, Intake, Taken};
+use trueup_model::layout::{EventLayout, Layouts, NumberColumn};
+use trueup_model::usage::EventBatch;
+
+/// Takes everything, and remembers it.
+#[derive(Default)]
+struct Fake {
+    taken: Mutex<Vec<EventBatch>>,
+    /// How often it says that the catalog has changed.
+    stale: AtomicU64,
+    has_stopped: bool,
+}
+
+impl Intake for Fake {
+    fn layouts(&self) -> Arc<Layouts> {
+        let numbers = vec![NumberColumn { property: "tokens".into(), scale: 0 }];
+        let layout = EventLayout { event_type: "call".into(), numbers, texts: vec![], dimensions: vec![] };
+        Arc::new(Layouts { generation: 1, by_type: [("call".to_owned(), Arc::new(layout))].into() })
+    }
+
+    fn hand_in(&self, batch: EventBatch) -> BoxFuture<'_, Result<Taken, HandInError>> {
+        async move {
+            if self.has_stopped {
+                return Err(HandInError::Stopped("the disk is full".to_owned()));
+            }
+            if self.stale.load(Ordering::Relaxed) > 0 {
+                self.stale.fetch_sub(1, Ordering::Relaxed);
+                return Err(HandInError::Stale);
+            }
+            let refused = batch.refused.iter().cloned().map(Arc::new).collect();
+            let accepted = batch.rows.len() as u64;
+            self.taken.lock().unwrap().push(batch);
+            Ok(Taken { epoch: 7, accepted, refused })
+        }
+        .boxed()
+    }
+}
+
+/// A server, for as long as it is held.
+struct Running {
+    runtime: tokio::runtime::Runtime,
+    server: Option<HttpServer>,
+    fake: Arc<Fake>,
+}
+
+impl Running {
+    fn new(fake: Fake, token: Option<&str>) -> Running {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let fake = Arc::new(fake);
+        let options = Options { token: token.map(str::to_owned), ..Options::default() };
+        let server = runtime.block_on(start(fake.clone(), options)).unwrap();
+        Running { runtime, server: Some(server), fake }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().address()
+    }
+
+    fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
+        let length = body.len().to_string();
+        post(self.address(), &[headers, &[("content-length", &length)]].concat(), body)
+    }
+
+    /// The status, how many events were taken, and how many were set aside.
+    fn outcome(&self, headers: &[(&str, &str)], body: &[u8]) -> (u16, u64, u64) {
+        let (status, answer) = self.post(headers, body);
+        let number = |key: &str| answer[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {answer}"));
+        (status, number("accepted"), number("set_aside"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.server.take().unwrap().stop());
+    }
+}
+
+/// Sends a request as it is, and reads the answer.
+fn post(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("POST /v1/events HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{lines}\r\n");
+    // A server that has answered need not read on.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let promised = headers.iter().find(|(name, _)| *name == "content-length").map(|(_, length)| length.parse());
+    if promised != Some(Ok(body.len())) {
+        // Nothing more will come of what was promised.
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {body}")))
+}
+
+const ONE: (&str, &str) = ("content-type", "application/cloudevents+json");
+const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
+
+fn event(id: &str, tokens: &str) -> String {
+    format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"/a","type":"call","subject":"acme","time":"2026-06-01T00:00:00Z","data":{{"tokens":{tokens}}}}}"#
+    )
+}
+
+#[test]
+fn events_come_in_every_form() {
+    let running = Running::new(Fake::default(), None);
+    assert_eq!(running.outcome(&[ONE], event("1", "1").as_bytes()), (200, 1, 0));
+    let batch = format!("[{},{}]", event("2", "1"), event("3", "1"));
+    let kind = ("content-type", "application/cloudevents-batch+json; charset=utf-8");
+    assert_eq!(running.outcome(&[kind], batch.as_bytes()), (200, 2, 0));
+    let lines = format!("{}\r\n\n{}\n", event("4", "1"), event("5", "1"));
+    assert_eq!(running.outcome(&[LINES], lines.as_bytes()), (200, 2, 0));
+    let binary = [
+        ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "6"),
+        ("ce-source", "/caf%C3%A9"),
+        ("ce-type", "call"),
+        ("ce-subject", "acme"),
+        ("ce-time", "2026-06-01T00:00:00Z"),
+        ("ce-revision", "3"),
+    ];
+    assert_eq!(running.outcome(&binary, b"{\"tokens\":\n 6}"), (200, 1, 0));
+    let taken = running.fake.taken.lock().unwrap();
+    let last = taken.last().unwrap();
+    assert_eq!((last.rows[0].value, last.rows[0].revision), (6, 3));
+    assert_eq!(last.ids.get(0), Some(("/café", "6")));
+}
+
+#[test]
+fn what_is_set_aside_is_named_with_its_reason() {
+    let running = Running::new(Fake::default(), None);
+    let lines = format!("{}\nno json\n{}", event("1", "1"), event("2", "1.5"));
+    let (status, answer) = running.post(&[LINES], lines.as_bytes());
+    assert_eq!((status, &answer["accepted"], &answer["set_aside"]), (200, &1.into(), &2.into()));
+    assert_eq!(answer["refused"][0]["position"], "line 2");
+    assert_eq!(answer["refused"][0]["reason"], "unreadable");
+    assert_eq!(answer["refused"][1]["id"], "2");
+    assert_eq!(answer["refused"][1]["reason"], "out_of_range");
+    assert_eq!(running.outcome(&[ONE], b"no json"), (422, 0, 1));
+    assert_eq!(running.outcome(&[ONE], b""), (422, 0, 1));
+}
+
+#[test]
+fn compressed_bodies_are_taken_within_bounds() {
+    let running = Running::new(Fake::default(), None);
+    let gzip = |plain: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |plain: &[u8]| zstd::encode_all(plain, 3).unwrap();
+    let good = event("1", "1").into_bytes();
+    let bomb = vec![b' '; BODY_BYTES_MAX + 1];
+    assert_eq!(running.outcome(&[ONE, ("content-encoding", "gzip")], &gzip(&good)), (200, 1, 0));
+    assert_eq!(running.outcome(&[ONE, ("content-encoding", "zstd")], &zstd(&good)), (200, 1, 0));
+    assert_eq!(running.post(&[ONE, ("content-encoding", "gzip")], &gzip(&bomb)).0, 413);
+    assert_eq!(running.post(&[ONE, ("content-encoding", "zstd")], &zstd(&bomb)).0, 413);
+    assert_eq!(running.post(&[ONE, ("content-encoding", "gzip")], &good).0, 400);
+    assert_eq!(running.post(&[ONE, ("content-encoding", "zstd")], &good).0, 400);
+    assert_eq!(running.post(&[ONE, ("content-encoding", "br")], &good).0, 415);
+    assert_eq!(running.fake.taken.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_taken_is_told_so() {
+    let running = Running::new(Fake::default(), None);
+    let body = event("1", "1");
+    assert_eq!(running.post(&[("content-type", "application/x-www-form-urlencoded")], body.as_bytes()).0, 415);
+    assert_eq!(running.post(&[], body.as_bytes()).0, 415);
+    let too_long = (BODY_BYTES_MAX + 1).to_string();
+    assert_eq!(post(running.address(), &[ONE, ("content-length", &too_long)], b"").0, 413);
+    assert_eq!(post(running.address(), &[ONE, ("content-length", "100")], b"{").0, 400);
+    assert!(running.fake.taken.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_token_is_asked_for() {
+    let running = Running::new(Fake::default(), Some("s3cret"));
+    let body = event("1", "1");
+    for (value, status) in [("Bearer s3cret", 200), ("bearer s3cret", 200), ("Bearer s3cre", 401), ("s3cret", 401)] {
+        assert_eq!(running.post(&[ONE, ("authorization", value)], body.as_bytes()).0, status, "{value}");
+    }
+    assert_eq!(running.post(&[ONE], body.as_bytes()).0, 401);
+}
+
+#[test]
+fn events_are_read_again_when_the_catalog_changes() {
+    let running = Running::new(Fake { stale: AtomicU64::new(2), ..Fake::default() }, None);
+    assert_eq!(running.outcome(&[ONE], event("1", "1").as_bytes()), (200, 1, 0));
+    let running = Running::new(Fake { stale: AtomicU64::new(1000), ..Fake::default() }, None);
+    assert_eq!(running.post(&[ONE], event("1", "1").as_bytes()).0, 429);
+}
+
+#[test]
+fn an_engine_that_stopped_says_so() {
+    let running = Running::new(Fake { has_stopped: true, ..Fake::default() }, None);
+    let (status, answer) = running.post(&[ONE], event("1", "1").as_bytes());
+    assert_eq!((status, &answer["error"]), (503, &"the disk is full: send it again when the server is back".into()));
+}

@@ -1,0 +1,111 @@
+//! Gathers what many senders hand in at once into one epoch.
+//!
+//! Law: whoever is answered with an epoch has all its events in the journal, in that epoch; whoever
+//! is answered otherwise, none of them. While one epoch is written and synced, what comes waits and
+//! makes the next one, so that a thousand senders of one event each cost a few syncs, not a
+//! thousand.
+
+use std::sync::Arc;
+use std::thread;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use trueup_connectors::intake::{HandInError, Intake, Taken};
+use trueup_model::layout::Layouts;
+use trueup_model::usage::EventBatch;
+
+use super::Engine;
+use super::door::{DoorError, Part, Submission};
+
+/// Batches that wait while an epoch is written. Senders beyond them wait at the queue.
+const WAITING_MAX: usize = 4_096;
+/// From how many events on an epoch is large enough.
+const EPOCH_EVENTS: usize = 100_000;
+
+/// A way into an engine, for as many senders as there are.
+pub struct Gatherer {
+    engine: Arc<Engine>,
+    queue: mpsc::Sender<HandedIn>,
+}
+
+/// A batch that waits, and where its sender waits.
+struct HandedIn {
+    batch: EventBatch,
+    answer: oneshot::Sender<Result<Taken, HandInError>>,
+}
+
+impl Gatherer {
+    /// A way into `engine`; ends when it is dropped.
+    pub fn start(engine: Arc<Engine>) -> Gatherer {
+        let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let gathering = engine.clone();
+        let thread = thread::Builder::new().name("intake".to_owned());
+        thread.spawn(move || gather(&gathering, waiting)).expect("a thread can be started");
+        Gatherer { engine, queue }
+    }
+}
+
+impl Intake for Gatherer {
+    fn layouts(&self) -> Arc<Layouts> {
+        self.engine.layouts()
+    }
+
+    fn hand_in(&self, batch: EventBatch) -> BoxFuture<'_, Result<Taken, HandInError>> {
+        async move {
+            let gone = || HandInError::Stopped("the engine has stopped".to_owned());
+            let (answer, answered) = oneshot::channel();
+            self.queue.send(HandedIn { batch, answer }).await.map_err(|_| gone())?;
+            answered.await.map_err(|_| gone())?
+        }
+        .boxed()
+    }
+}
+
+/// Makes an epoch of whatever waits, again and again.
+fn gather(engine: &Engine, mut waiting: mpsc::Receiver<HandedIn>) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut events = first.batch.rows.len();
+        let mut together = vec![first];
+        while events < EPOCH_EVENTS
+            && let Ok(next) = waiting.try_recv()
+        {
+            events += next.batch.rows.len();
+            together.push(next);
+        }
+        accept(engine, together);
+    }
+}
+
+/// Accepts batches as one epoch, and answers each.
+fn accept(engine: &Engine, together: Vec<HandedIn>) {
+    let generation = engine.layouts().generation;
+    // One that is out of date would keep the others out too.
+    let is_stale = |handed_in: &HandedIn| !handed_in.batch.rows.is_empty() && handed_in.batch.generation != generation;
+    let (stale, good): (Vec<_>, Vec<_>) = together.into_iter().partition(is_stale);
+    stale.into_iter().for_each(|handed_in| tell(handed_in.answer, Err(HandInError::Stale)));
+    if good.is_empty() {
+        return;
+    }
+    let (submissions, answers): (Vec<_>, Vec<_>) =
+        good.into_iter().map(|HandedIn { batch, answer }| (Submission::Events(batch), answer)).unzip();
+    match engine.accept(submissions) {
+        Ok(receipt) => {
+            let epoch = receipt.epoch;
+            let outcome = |Part { accepted, refused }| Ok(Taken { epoch, accepted, refused });
+            answers.into_iter().zip(receipt.parts).for_each(|(answer, part)| tell(answer, outcome(part)));
+        }
+        Err(error) => {
+            let why = match error {
+                DoorError::StaleLayouts => HandInError::Stale,
+                error => HandInError::Stopped(error.to_string()),
+            };
+            answers.into_iter().for_each(|answer| tell(answer, Err(why.clone())));
+        }
+    }
+}
+
+/// Answers; a sender that has gone sends the same again, and it counts once.
+fn tell(answer: oneshot::Sender<Result<Taken, HandInError>>, outcome: Result<Taken, HandInError>) {
+    let _ = answer.send(outcome);
+}

@@ -10,7 +10,9 @@ mod failure;
 mod ingest;
 mod ledger;
 mod loading;
+mod narrator;
 mod page;
+mod proof;
 mod quote;
 mod remote;
 mod replay;
@@ -19,6 +21,7 @@ mod shown;
 mod signals;
 mod sql;
 mod table;
+mod verify;
 mod watch;
 mod words;
 
@@ -65,6 +68,8 @@ enum Command {
     Quote(quote::Arguments),
     /// Check a catalog and tell what it defines
     Check(check::Arguments),
+    /// Check every view against a plain computation over a journal
+    Verify(verify::Arguments),
 }
 
 /// Does what the arguments of this process ask for.
@@ -91,6 +96,7 @@ fn answer(cli: Cli) -> Outcome {
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::Quote(arguments) => quote::run(&arguments, json),
         Command::Check(arguments) => check::run(&arguments, json),
+        Command::Verify(arguments) => verify::run(&arguments, json),
     }
 }
 

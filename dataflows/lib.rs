@@ -6,3 +6,4 @@ pub mod invoicing;
 pub mod metering;
 pub mod oracle;
 pub mod rating;
+pub mod retelling;

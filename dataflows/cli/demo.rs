@@ -12,8 +12,6 @@ mod acts;
 mod calls;
 mod dice;
 mod invoices;
-mod narrator;
-mod proof;
 mod stage;
 mod stream;
 mod tables;
@@ -21,14 +19,16 @@ mod tables;
 use std::net::SocketAddr;
 
 use serde_json::json;
+use trueup::engine::WORKERS_MAX;
 use trueup_sinks::server::Options;
 
 use super::failure::{Failure, Outcome};
+use super::narrator::Narrator;
 use super::page::{self, Ink, ink};
+use super::proof::{self, Proof};
 use super::remote::{ADDRESS, block_on};
 use super::serve::listen;
 use super::signals::told_to_end;
-use proof::Proof;
 use stage::Stage;
 
 /// Bill an hour of recorded LLM calls, with everything going wrong that does in practice.
@@ -48,16 +48,16 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<SocketAddr>,
     /// How many threads compute
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    workers: usize,
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=WORKERS_MAX as u64))]
+    workers: u64,
 }
 
 /// Plays.
 pub fn run(arguments: &Arguments, json: bool) -> Outcome {
-    let mut stage = Stage::open(arguments.workers);
+    let mut stage = Stage::open(arguments.workers as usize);
     let quiet = json;
     acts::play(&mut stage, arguments.seed, quiet)?;
-    let proof = proof::check(&stage, quiet);
+    let proof = proof::check(&stage.engine().newest(), stage.told(), Narrator::new(quiet));
     match json {
         true => print_json(&stage, &proof, arguments.seed),
         false => proof.print(),

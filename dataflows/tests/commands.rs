@@ -64,6 +64,12 @@ fn what_cannot_be_used_is_told_from_what_failed() {
 }
 
 #[test]
+fn there_must_be_a_journal_to_verify() {
+    assert_eq!(ended("no_journal", &[GOOD], &["verify", "--journal", "nowhere"]).0, Some(2));
+    assert_eq!(ended("empty_journal", &[GOOD], &["verify", "--journal", "catalog"]).0, Some(2));
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn an_answer_that_cannot_be_written_is_a_failure() {
     let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it"));

@@ -14,10 +14,11 @@ use trueup::engine::issue::Request;
 use trueup::engine::retention::Retention;
 use trueup::engine::worker::Pace;
 use trueup::engine::{Engine, Setup};
-use trueup::oracle::Cell;
+use trueup::oracle::{Cell, Oracle, VIEWS};
+use trueup::retelling::{Retelling, Told};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
-use trueup_connectors::journal::{FileJournal, Settings};
+use trueup_connectors::journal::{FileJournal, Journal, Settings};
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::dictionary::Dictionary;
 use trueup_model::event::UsageEvent;
@@ -103,11 +104,22 @@ impl EngineSubject {
         let disk = Arc::new(mortality.disk.clone());
         let (journal, opened) = FileJournal::open_on(disk, settings).expect("what was written can be read");
         assert_eq!((opened.last, opened.cut), (self.epoch, None), "what was acknowledged is there, and nothing else");
+        let mut retelling = Retelling::default();
+        let mut oracle = Oracle::new();
+        for entry in journal.entries(0) {
+            let Told { epoch, clock, statements } = retelling.retell(&*entry.expect("what was written can be read"));
+            oracle.accept(epoch, clock, statements);
+        }
         let workers = 1 + ((mortality.seed + mortality.deaths) % 4) as usize;
         let (setup, schedule) = setup(workers, mortality.seed + mortality.deaths);
         let setup = Setup { journal: Box::new(journal), ..setup };
         self.engine = Engine::resume(setup, |_| {}).expect("an engine resumes");
         self.schedule = schedule;
+        if self.epoch > 0 {
+            for view in VIEWS {
+                assert_eq!(self.rows(view), oracle.rows(view), "{view}, as the journal tells it");
+            }
+        }
     }
 
     fn kill_in_time(&mut self) {

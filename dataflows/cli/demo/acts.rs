@@ -14,11 +14,11 @@ use trueup_model::price::Price;
 use trueup_sinks::view::View;
 
 use super::invoices::{self, Invoice};
-use super::narrator::Narrator;
 use super::stage::Stage;
 use super::stream::{Delivery, Stream};
 use super::{calls, stream, tables};
 use crate::cli::failure::Failure;
+use crate::cli::narrator::Narrator;
 use crate::cli::page::{Ink, ink};
 use crate::cli::words;
 

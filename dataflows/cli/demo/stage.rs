@@ -10,25 +10,15 @@ use trueup::engine::issue::Request;
 use trueup::engine::moment::Moment;
 use trueup::engine::{Engine, Setup};
 use trueup::oracle::Statement;
+use trueup::retelling::Told;
 use trueup_connectors::{EventReader, usage_event};
 use trueup_model::catalog::CatalogChange;
-use trueup_model::fact::{Document, Epoch};
+use trueup_model::fact::Document;
 use trueup_model::grain::Micros;
 
 use super::stream::Delivery;
 use crate::cli::failure::Failure;
 use crate::cli::loading::TENANT;
-
-/// What was accepted at one epoch.
-#[derive(Debug)]
-pub struct Told {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The billing clock then.
-    pub clock: Micros,
-    /// The facts.
-    pub statements: Vec<Statement>,
-}
 
 /// An engine, and what it was told.
 pub struct Stage {

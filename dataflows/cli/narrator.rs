@@ -1,9 +1,9 @@
-//! Tells the story, or keeps quiet for programs.
+//! Tells people how a long command goes, or keeps quiet for programs.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::page::{self, Ink, ink};
-use crate::cli::table::Table;
+use super::page::{self, Ink, ink};
+use super::table::Table;
 
 /// Who tells.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,96 @@
+//! Tells what the journal holds to the oracle, in the words in which it was said.
+//!
+//! The journal keeps events as rows: what meters read of them, with ids for names. Here they are
+//! events again, each property written as a text, so that the oracle reads them by itself. What no
+//! meter read when they came is not in the journal, and no view depends on it.
+
+use std::collections::BTreeMap;
+
+use trueup_model::decimal;
+use trueup_model::dictionary::{Dictionary, Properties};
+use trueup_model::event::UsageEvent;
+use trueup_model::fact::{Entry, Epoch, Fact};
+use trueup_model::grain::Micros;
+use trueup_model::usage::{UsageBatch, UsageRow};
+
+use crate::oracle::Statement;
+
+/// What was accepted at one epoch.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The billing clock then.
+    pub clock: Micros,
+    /// The facts.
+    pub statements: Vec<Statement>,
+}
+
+/// Retells entries, from the first on.
+#[derive(Debug, Default)]
+pub struct Retelling {
+    dictionary: Dictionary,
+}
+
+impl Retelling {
+    /// The next entry.
+    pub fn retell(&mut self, entry: &Entry) -> Told {
+        self.dictionary.learn(&entry.names);
+        let statements = entry.facts.iter().flat_map(|fact| self.statements(fact)).collect();
+        Told { epoch: entry.epoch, clock: entry.clock, statements }
+    }
+
+    fn statements(&self, fact: &Fact) -> Vec<Statement> {
+        match fact {
+            Fact::Usage(batch) => batch
+                .rows
+                .iter()
+                .enumerate()
+                .map(|(place, row)| Statement::Event(self.event(batch, place, row)))
+                .collect(),
+            Fact::Refused(refused) => refused.iter().map(|refused| Statement::Refused(refused.reason)).collect(),
+            Fact::Catalog(change) => vec![Statement::Catalog(change.clone())],
+            Fact::Issued(document) => vec![Statement::Issued(document.clone())],
+        }
+    }
+
+    fn event(&self, batch: &UsageBatch, place: usize, row: &UsageRow) -> UsageEvent {
+        let names = self.dictionary.names();
+        let properties = names.properties(row.properties);
+        // Without its names an event is known by its identity alone.
+        let (source, id) = match batch.ids.get(place) {
+            Some((source, id)) => (source.to_owned(), id.to_owned()),
+            None => (String::new(), format!("{:?}", row.identity)),
+        };
+        UsageEvent {
+            source,
+            id,
+            event_type: properties.layout.event_type.clone(),
+            subject: names.subject(row.subject).to_owned(),
+            occurred_at: row.occurred_at,
+            revision: row.revision,
+            retract: row.retract,
+            data: if row.retract { BTreeMap::new() } else { self.data(batch, row, properties) },
+        }
+    }
+
+    /// The properties that were read, as texts.
+    fn data(&self, batch: &UsageBatch, row: &UsageRow, properties: &Properties) -> BTreeMap<String, String> {
+        let Properties { layout, dimensions } = properties;
+        let numbers = layout
+            .numbers
+            .iter()
+            .zip(0..)
+            .map(|(column, place)| (column.property.clone(), decimal::show(batch.value(row, place), column.scale)));
+        let texts = layout.texts.iter().zip(layout.numbers.len()..).map(|(property, place)| {
+            let text = u32::try_from(batch.value(row, place)).expect("a text is kept as its id");
+            (property.clone(), self.dictionary.names().text(text).to_owned())
+        });
+        let dimensions = layout
+            .dimensions
+            .iter()
+            .zip(dimensions)
+            .filter_map(|(property, value)| Some((property.clone(), value.as_deref()?.to_owned())));
+        numbers.chain(texts).chain(dimensions).collect()
+    }
+}

@@ -16,7 +16,7 @@ use trueup_model::usage::{EventBatchBuilder, Head};
 
 use crate::columns::{Columns, RowBuffers, emptied};
 use crate::fault::{Fault, Sender};
-use crate::limits::{BATCH_BYTES_MAX, check_event, shown};
+use crate::limits::{BATCH_BYTES_MAX, REFUSED_MAX, check_event, shown};
 use crate::value::Value;
 
 pub(crate) mod attributes;
@@ -112,6 +112,10 @@ impl EventReader {
         for (number, event) in (1..).zip(events) {
             let position = format_args!("{position}, event {number}");
             self.read_event_within_limits(event.get(), &position, builder);
+            if builder.refused().len() > REFUSED_MAX {
+                // Whoever reads bodies takes none of it.
+                return;
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! Takes usage events over HTTP: `POST /v1/events`.
 //!
-//! Law: an answer in the 200s means that every event it counts is in the journal, each once; any
-//! other answer means that nothing was taken, or, for 422, that all was set aside. So whoever has
-//! no answer sends the same again, and nothing counts twice.
+//! Law: an answer in the 200s means that every event it counts is in the journal; 422 means that
+//! all was set aside. After any other answer, or none, a sender sends the same again: whatever was
+//! taken nonetheless counts once.
 //!
 //! ```text
 //!   request ── token ── room ── body ── decompress ── read ── hand in ── answer
@@ -47,7 +47,7 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests under way have when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// How often a request is read anew because the catalog changed meanwhile.
+/// How often a request is read, as the catalog may change meanwhile.
 const READINGS_MAX: usize = 5;
 /// Room is counted in pieces of so many bytes.
 const PIECE_BYTES: usize = 1 << 10;
@@ -138,7 +138,7 @@ impl Desk {
         let (head, body) = request.into_parts();
         let bytes = timeout(BODY_PATIENCE, to_bytes(body, BODY_BYTES_MAX)).await;
         let bytes = bytes.map_err(|_| Refusal::Slow)?.map_err(|error| body::failed(&error))?;
-        let bytes = body::plain(&head.headers, bytes)?;
+        let bytes = if body::is_compressed(&head.headers) { inflated(head.headers, bytes).await? } else { bytes };
         self.hand_in(form, bytes).await
     }
 
@@ -166,20 +166,26 @@ impl Desk {
     /// Reads the events and hands them in; reads them again if the catalog changed meanwhile.
     async fn hand_in(&self, form: Form, bytes: Bytes) -> Result<Taken, Refusal> {
         for _ in 0..READINGS_MAX {
-            let batch = self.read(form.clone(), bytes.clone()).await;
+            let batch = self.read(form.clone(), bytes.clone()).await?;
             match self.intake.hand_in(batch).await {
                 Ok(taken) => return Ok(taken),
                 Err(HandInError::Stale) => {}
+                Err(HandInError::Unable(why)) => return Err(Refusal::Unable(why)),
                 Err(HandInError::Stopped(why)) => return Err(Refusal::Stopped(why)),
             }
         }
-        Err(Refusal::Busy)
+        Err(Refusal::Changing)
     }
 
-    async fn read(&self, form: Form, bytes: Bytes) -> EventBatch {
+    async fn read(&self, form: Form, bytes: Bytes) -> Result<EventBatch, Refusal> {
         let (layouts, tenant) = (self.intake.layouts(), self.tenant.clone());
         let is_small = bytes.len() <= SMALL_BYTES_MAX;
         let read = move || form.read(layouts, &tenant, &bytes);
         if is_small { read() } else { spawn_blocking(read).await.expect("reading events never panics") }
     }
+}
+
+/// Decompresses a body beside the threads that answer: it takes as long as it becomes large.
+async fn inflated(headers: HeaderMap, bytes: Bytes) -> Result<Bytes, Refusal> {
+    spawn_blocking(move || body::plain(&headers, bytes)).await.expect("decompressing never panics")
 }

@@ -22,19 +22,22 @@ pub trait Intake: Send + Sync + 'static {
 pub struct Taken {
     /// The epoch at which it came in, by which the views can be read.
     pub epoch: Epoch,
-    /// How many events were accepted.
-    pub accepted: u64,
+    /// How many events passed; each counts once, however often it is sent.
+    pub events: u64,
     /// What was set aside at once. Contradictions are found later, and stand in the quarantine.
     pub refused: Vec<Arc<Refused>>,
 }
 
-/// Why a batch was not taken; nothing of it was.
+/// Why a batch was not taken. It is safe to hand the same in again: nothing counts twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandInError {
     /// The catalog changed since it was read.
     #[error("the catalog changed while these events were read: read them again")]
     Stale,
+    /// There is no room for it.
+    #[error("{0}")]
+    Unable(String),
     /// The engine is gone.
-    #[error("the engine takes nothing any more: {0}")]
+    #[error("{0}")]
     Stopped(String),
 }

@@ -7,6 +7,9 @@ use crate::fault::Fault;
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 /// The most bytes of one CloudEvents batch that comes as a whole.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most events of one body that may be set aside, each with its reason; a line cannot hold so
+/// many.
+pub const REFUSED_MAX: usize = 40_000;
 /// The most bytes of an event's `id` and of its `subject`.
 pub const ID_BYTES_MAX: usize = 128;
 /// The most bytes of an event's `source`.

@@ -8,6 +8,8 @@ mod check;
 mod demo;
 mod failure;
 mod ingest;
+mod issue;
+mod issuing;
 mod ledger;
 mod loading;
 mod narrator;
@@ -64,6 +66,8 @@ enum Command {
     Watch(watch::Arguments),
     /// Run events through an engine to the end and write every view into a folder
     Replay(replay::Arguments),
+    /// Issue the invoices of a period, from what a server's journal holds
+    Issue(issue::Arguments),
     /// Price usage by a plan, tier by tier
     Quote(quote::Arguments),
     /// Check a catalog and tell what it defines
@@ -94,6 +98,7 @@ fn answer(cli: Cli) -> Outcome {
         Command::Sql(arguments) => sql::run(&arguments, json),
         Command::Watch(arguments) => watch::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
+        Command::Issue(arguments) => issue::run(&arguments, json),
         Command::Quote(arguments) => quote::run(&arguments, json),
         Command::Check(arguments) => check::run(&arguments, json),
         Command::Verify(arguments) => verify::run(&arguments, json),

@@ -31,7 +31,7 @@ use trueup_model::fact::{Document, Epoch};
 use trueup_model::layout::Layouts;
 
 use clock::Clock;
-use door::{Acceptance, Door, DoorError, Receipt, Submission};
+use door::{Acceptance, Accepted, Door, DoorError, Receipt, Submission};
 use graph::EpochInput;
 use moment::Moment;
 use publication::{Published, Stopped};
@@ -73,6 +73,8 @@ impl Default for Setup {
 /// A running engine.
 pub struct Engine {
     door: Mutex<Door>,
+    /// The books of the last accepted epoch: whoever asks for them need not wait at the door.
+    accepted: Accepted,
     published: Arc<Published>,
     runtime: Mutex<Option<JoinHandle<()>>>,
 }
@@ -84,7 +86,7 @@ impl Engine {
         let engine = Engine::start(setup);
         engine.door().replay(told)?;
         let last = engine.door().last();
-        engine.wait(last).map_err(|_| DoorError::Stopped)?;
+        engine.wait(last)?;
         Ok(engine)
     }
 
@@ -102,8 +104,9 @@ impl Engine {
             stopped.stop(outcome.as_ref().err().map_or("it was told to", String::as_str));
         });
         let runtime = runtime.expect("a thread can be started");
-        let door = Door::new(setup.journal, senders, setup.clock, setup.acceptance, setup.retention);
-        Engine { door: Mutex::new(door), published, runtime: Mutex::new(Some(runtime)) }
+        let accepted = Accepted::default();
+        let door = Door::new(setup.journal, senders, setup.clock, setup.acceptance, setup.retention, accepted.clone());
+        Engine { door: Mutex::new(door), accepted, published, runtime: Mutex::new(Some(runtime)) }
     }
 
     /// Accepts submissions as one epoch, all or none. Returns when they are in the journal and
@@ -115,19 +118,20 @@ impl Engine {
 
     /// Accepts an epoch; without its journal the engine stops, and says why to whoever waits.
     fn accept_at(&self, door: &mut Door, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
-        door.accept(submissions).inspect_err(|error| {
-            if let DoorError::Journal(error) = error
-                && error.is_final()
-            {
+        door.accept(submissions).map_err(|error| match error {
+            DoorError::Journal(error) if error.is_final() => {
                 self.published.stop(&error.to_string());
                 door.close();
+                error.into()
             }
+            DoorError::Stopped(stopped) => self.published.stopped().unwrap_or(stopped).into(),
+            error => error,
         })
     }
 
     /// By which layouts events are to be read now.
     pub fn layouts(&self) -> Arc<Layouts> {
-        self.door().books().catalog.layouts().clone()
+        self.books().catalog.layouts().clone()
     }
 
     /// How far a source has been read, in its own words.
@@ -135,9 +139,9 @@ impl Engine {
         self.door().offsets().get(source).cloned()
     }
 
-    /// The books as they stand at the door: as of the last accepted epoch.
+    /// The books as of the last accepted epoch. Does not wait for one that is being accepted.
     pub fn books(&self) -> Arc<Books> {
-        self.door().books().clone()
+        self.accepted.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Issues what stands on an invoice now: the invoice itself, or, if it was issued before, a

@@ -64,11 +64,6 @@ impl Rows {
         let (batch, place) = self.find(number);
         &batch.rows[place]
     }
-
-    /// All batches, in order.
-    pub fn batches(&self) -> &[Arc<UsageBatch>] {
-        &self.batches
-    }
 }
 
 const SHARDS: usize = 256;

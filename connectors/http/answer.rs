@@ -7,14 +7,15 @@ use serde_json::json;
 
 use super::BODY_BYTES_MAX;
 use crate::intake::Taken;
+use crate::limits::{BATCH_BYTES_MAX, REFUSED_MAX};
 
 /// How many of the events that were set aside an answer names one by one.
 const NAMED_MAX: usize = 1_000;
 
-/// Why a request was not taken; nothing of it was.
+/// Why a request was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("a token is needed: send the header `authorization: Bearer TOKEN`")]
+    #[error("the token is missing or wrong: send the header `authorization: Bearer TOKEN`")]
     Unknown,
     #[error(
         "`content-type` is `{0}`: send application/cloudevents+json, application/cloudevents-batch+json or \
@@ -29,12 +30,22 @@ pub(super) enum Refusal {
     Header(&'static str),
     #[error("the body has more than {BODY_BYTES_MAX} bytes, or would when decompressed: send it in parts")]
     TooLarge,
-    #[error("the body did not come in time: send it again")]
+    #[error("a list of events has at most {BATCH_BYTES_MAX} bytes: send it in parts, or an event to a line")]
+    ListTooLarge,
+    #[error("there is no event in the body: send at least one")]
+    Empty,
+    #[error("more than {REFUSED_MAX} events cannot be read, so none was taken; the first of them: {0}")]
+    Unreadable(String),
+    #[error("the body did not come in time: send it in parts")]
     Slow,
     #[error("the body broke off: send it again")]
     Broken,
     #[error("too much is under way: send it again in a second")]
     Busy,
+    #[error("the catalog is being changed: send it again in a second")]
+    Changing,
+    #[error("{0}")]
+    Unable(String),
     #[error("{0}: send it again when the server is back")]
     Stopped(String),
 }
@@ -44,11 +55,15 @@ impl Refusal {
         match self {
             Refusal::Unknown => StatusCode::UNAUTHORIZED,
             Refusal::Kind(_) | Refusal::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Refusal::Compression(_) | Refusal::Header(_) | Refusal::Broken => StatusCode::BAD_REQUEST,
-            Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Compression(_)
+            | Refusal::Header(_)
+            | Refusal::Empty
+            | Refusal::Unreadable(_)
+            | Refusal::Broken => StatusCode::BAD_REQUEST,
+            Refusal::TooLarge | Refusal::ListTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Changing | Refusal::Unable(_) | Refusal::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -59,7 +74,7 @@ impl IntoResponse for Refusal {
         let mut response = (self.status(), [(CONTENT_TYPE, "application/json")], body).into_response();
         let header = match self {
             Refusal::Unknown => Some((WWW_AUTHENTICATE, "Bearer")),
-            Refusal::Busy | Refusal::Stopped(_) => Some((RETRY_AFTER, "1")),
+            Refusal::Busy | Refusal::Changing | Refusal::Unable(_) | Refusal::Stopped(_) => Some((RETRY_AFTER, "1")),
             _ => None,
         };
         response.headers_mut().extend(header.map(|(name, value)| (name, value.parse().expect("it is a header"))));
@@ -67,8 +82,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The answer when a request was taken: what was accepted, and what was set aside and why. It is
-/// 422 if nothing was accepted.
+/// The answer when a request was taken: how many events passed, and what was set aside and why. It
+/// is 422 if none passed.
 pub(super) fn taken(taken: &Taken) -> Response {
     let named: Vec<_> = taken
         .refused
@@ -86,11 +101,11 @@ pub(super) fn taken(taken: &Taken) -> Response {
         .collect();
     let body = json!({
         "epoch": taken.epoch,
-        "accepted": taken.accepted,
+        "taken": taken.events,
         "set_aside": taken.refused.len(),
         "refused": named,
     });
-    let is_nothing = taken.accepted == 0 && !taken.refused.is_empty();
+    let is_nothing = taken.events == 0 && !taken.refused.is_empty();
     let status = if is_nothing { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

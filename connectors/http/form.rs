@@ -12,6 +12,7 @@ use trueup_model::usage::EventBatch;
 
 use super::answer::Refusal;
 use crate::cloud_events::EventReader;
+use crate::limits::{BATCH_BYTES_MAX, REFUSED_MAX};
 
 /// The name of this way in.
 const NAME: &str = "http";
@@ -44,21 +45,31 @@ impl Form {
         }
     }
 
-    /// Reads the events of a body.
-    pub fn read(&self, layouts: Arc<Layouts>, tenant: &str, body: &[u8]) -> EventBatch {
+    /// Reads the events of a body; none are taken of one with too many that cannot be read, as each
+    /// of them is kept with its reason.
+    pub fn read(&self, layouts: Arc<Layouts>, tenant: &str, body: &[u8]) -> Result<EventBatch, Refusal> {
         let mut reader = EventReader::new(layouts, tenant, NAME);
         let mut builder = reader.batch();
         match self {
+            Form::Whole if body.len() > BATCH_BYTES_MAX => return Err(Refusal::ListTooLarge),
             Form::Whole => reader.read_body(body, "the body", &mut builder),
             Form::Lines => {
                 let lines = (1..).zip(body.split(|byte| *byte == b'\n'));
                 for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
                     reader.read_line(line, format_args!("line {number}"), &mut builder);
+                    if builder.refused().len() > REFUSED_MAX {
+                        break;
+                    }
                 }
             }
             Form::Binary(attributes) => reader.read_line(&joined(attributes, body), "the request", &mut builder),
         }
-        builder.finish()
+        let batch = builder.finish();
+        match batch.refused.first() {
+            Some(first) if batch.refused.len() > REFUSED_MAX => Err(Refusal::Unreadable(first.detail.clone())),
+            None if batch.rows.is_empty() => Err(Refusal::Empty),
+            _ => Ok(batch),
+        }
     }
 }
 

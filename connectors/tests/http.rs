@@ -41,13 +41,16 @@ impl Intake for Fake {
                 return Err(HandInError::Stale);
             }
             let refused = batch.refused.iter().cloned().map(Arc::new).collect();
-            let accepted = batch.rows.len() as u64;
+            let events = batch.rows.len() as u64;
             self.taken.lock().unwrap().push(batch);
-            Ok(Taken { epoch: 7, accepted, refused })
+            Ok(Taken { epoch: 7, events, refused })
         }
         .boxed()
     }
 }
+
+/// For bodies under way.
+const ROOM_BYTES: usize = 2 * BODY_BYTES_MAX;
 
 /// A server, for as long as it is held.
 struct Running {
@@ -60,7 +63,7 @@ impl Running {
     fn new(fake: Fake, token: Option<&str>) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let fake = Arc::new(fake);
-        let options = Options { token: token.map(str::to_owned), ..Options::default() };
+        let options = Options { token: token.map(str::to_owned), bytes_max: ROOM_BYTES, ..Options::default() };
         let server = runtime.block_on(start(fake.clone(), options)).unwrap();
         Running { runtime, server: Some(server), fake }
     }
@@ -78,7 +81,7 @@ impl Running {
     fn outcome(&self, headers: &[(&str, &str)], body: &[u8]) -> (u16, u64, u64) {
         let (status, answer) = self.post(headers, body);
         let number = |key: &str| answer[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {answer}"));
-        (status, number("accepted"), number("set_aside"))
+        (status, number("taken"), number("set_aside"))
     }
 }
 
@@ -148,7 +151,7 @@ fn what_is_set_aside_is_named_with_its_reason() {
     let running = Running::new(Fake::default(), None);
     let lines = format!("{}\nno json\n{}", event("1", "1"), event("2", "1.5"));
     let (status, answer) = running.post(&[LINES], lines.as_bytes());
-    assert_eq!((status, &answer["accepted"], &answer["set_aside"]), (200, &1.into(), &2.into()));
+    assert_eq!((status, &answer["taken"], &answer["set_aside"]), (200, &1.into(), &2.into()));
     assert_eq!(answer["refused"][0]["position"], "line 2");
     assert_eq!(answer["refused"][0]["reason"], "unreadable");
     assert_eq!(answer["refused"][1]["id"], "2");
@@ -205,7 +208,7 @@ fn events_are_read_again_when_the_catalog_changes() {
     let running = Running::new(Fake { stale: AtomicU64::new(2), ..Fake::default() }, None);
     assert_eq!(running.outcome(&[ONE], event("1", "1").as_bytes()), (200, 1, 0));
     let running = Running::new(Fake { stale: AtomicU64::new(1000), ..Fake::default() }, None);
-    assert_eq!(running.post(&[ONE], event("1", "1").as_bytes()).0, 429);
+    assert_eq!(running.post(&[ONE], event("1", "1").as_bytes()).0, 503);
 }
 
 #[test]
@@ -213,4 +216,47 @@ fn an_engine_that_stopped_says_so() {
     let running = Running::new(Fake { has_stopped: true, ..Fake::default() }, None);
     let (status, answer) = running.post(&[ONE], event("1", "1").as_bytes());
     assert_eq!((status, &answer["error"]), (503, &"the disk is full: send it again when the server is back".into()));
+}
+
+#[test]
+fn a_body_in_chunks_is_taken() {
+    let running = Running::new(Fake::default(), None);
+    let event = event("1", "1");
+    let (one, other) = event.split_at(40);
+    let chunk = |part: &str| format!("{:x}\r\n{part}\r\n", part.len());
+    let body = [chunk(one), chunk(other), chunk("")].concat();
+    let (status, answer) = post(running.address(), &[ONE, ("transfer-encoding", "chunked")], body.as_bytes());
+    assert_eq!((status, &answer["taken"]), (200, &1.into()));
+}
+
+#[test]
+fn a_sender_without_room_is_told_to_come_later() {
+    let running = Running::new(Fake::default(), None);
+    let mut slow: Vec<TcpStream> = Vec::new();
+    for _ in 0..ROOM_BYTES / BODY_BYTES_MAX {
+        let mut stream = TcpStream::connect(running.address()).unwrap();
+        let head = "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n";
+        stream.write_all(format!("{head}content-length: {BODY_BYTES_MAX}\r\n\r\n[").as_bytes()).unwrap();
+        slow.push(stream);
+    }
+    let answered = (0..100).find_map(|_| {
+        let answer = running.post(&[ONE], event("1", "1").as_bytes());
+        (answer.0 != 200).then_some(answer)
+    });
+    assert_eq!(answered.map(|(status, _)| status), Some(429));
+    drop(slow);
+}
+
+#[test]
+fn a_body_of_nothing_but_mistakes_is_not_kept() {
+    let running = Running::new(Fake::default(), None);
+    let (status, answer) = running.post(&[LINES], "x\n".repeat(2_000_000).as_bytes());
+    assert_eq!(status, 400);
+    assert!(answer["error"].as_str().unwrap().starts_with("more than 40000 events cannot be read"), "{answer}");
+    let (status, answer) = running.post(&[ONE], format!("[{}1]", "1,".repeat(1_000_000)).as_bytes());
+    assert_eq!(status, 400, "{answer}");
+    assert_eq!(running.post(&[LINES], b"\n\n").0, 400);
+    assert!(running.fake.taken.lock().unwrap().is_empty());
+    let (_, answer) = running.post(&[LINES], "x\n".repeat(2_000).as_bytes());
+    assert_eq!((&answer["set_aside"], answer["refused"].as_array().unwrap().len()), (&2_000.into(), 1_000));
 }

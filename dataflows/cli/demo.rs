@@ -18,6 +18,7 @@ mod tables;
 
 use std::net::SocketAddr;
 
+use clap::value_parser;
 use serde_json::json;
 use trueup::engine::WORKERS_MAX;
 use trueup_sinks::server::Options;
@@ -48,7 +49,7 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<SocketAddr>,
     /// How many threads compute
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=WORKERS_MAX as u64))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=WORKERS_MAX as u64))]
     workers: u64,
 }
 

@@ -58,7 +58,7 @@ impl From<DoorError> for Failure {
             | DoorError::Document { .. }
             | DoorError::ClockTooFar { .. }
             | DoorError::WallClock => Failure::input(&error),
-            DoorError::Journal(_) | DoorError::Stopped => Failure::engine(&error),
+            DoorError::Journal(_) | DoorError::Stopped(_) => Failure::engine(&error),
         }
     }
 }

@@ -17,8 +17,8 @@ use super::{ledger, page, words};
 /// Try event files out.
 ///
 /// The events are read into a fresh engine, which then says how many count, repeat, supersede or
-/// wait, and which it set aside and why. Nothing is kept: a running server reads its events from
-/// the files that its configuration names. The exit code is 1 if it set any aside.
+/// wait, and which it set aside and why. Nothing is kept: a running server takes its events over
+/// HTTP and from the files that its configuration names. The exit code is 1 if it set any aside.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Files of events, or folders of them: CloudEvents as JSON lines, or CSV
@@ -27,8 +27,8 @@ pub struct Arguments {
     /// The folder of the catalog
     #[arg(long, value_name = "DIR")]
     catalog: PathBuf,
-    /// How to read CSV: a TOML file for each CSV file in order, or one for all
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    /// How to read CSV: a TOML file for all, or one for each CSV file in order, each with --mapping
+    #[arg(long, value_name = "FILE")]
     mapping: Vec<PathBuf>,
     /// The billing clock, a date or a time; else it is now. Events of the future are set aside
     #[arg(long, value_name = "TIME")]

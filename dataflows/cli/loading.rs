@@ -4,7 +4,7 @@
 //! chunk of a file at a time, each an epoch, so that memory stays bounded however long the files
 //! are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use indicatif::{ProgressBar, ProgressStyle};
 use trueup::engine::Engine;
 use trueup::engine::door::{DoorError, Submission};
-use trueup_connectors::{CsvMapping, EventBatches, EventReader, read_catalog, read_csv, read_ndjson};
-use trueup_model::catalog::{Catalog, CatalogChange};
+use trueup_connectors::{CsvMapping, EventBatches, EventReader, Place, read_catalog, read_csv, read_ndjson};
+use trueup_model::catalog::{Catalog, CatalogChange, Plan};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
@@ -29,7 +29,7 @@ pub const TENANT: &str = "default";
 const READERS: usize = 2;
 
 /// Changes of a catalog, each with where it is written.
-pub type Changes = Vec<(CatalogChange, trueup_connectors::Place)>;
+pub type Changes = Vec<(CatalogChange, Place)>;
 
 /// Files of events, and how to read those in CSV.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -47,8 +47,8 @@ pub struct EventFiles {
 pub struct Loaded {
     /// The last epoch.
     pub epoch: Epoch,
-    /// How many events were accepted.
-    pub accepted: u64,
+    /// How many events passed.
+    pub taken: u64,
     /// How many inputs were set aside as they were read.
     pub refused: u64,
 }
@@ -58,13 +58,16 @@ pub fn read_changes(folder: &Path) -> Result<Changes, Failure> {
     read_catalog(folder, &Catalog::default()).map_err(|problems| Failure::Input(problems.to_string()))
 }
 
-/// Reads a catalog's folder into an engine, as one epoch; the clock is set if it is given.
+/// Reads a catalog's folder into an engine, as one epoch; the clock is set if it is given. What the
+/// engine has already is not told it again.
 pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Result<Epoch, Failure> {
     let books = engine.books();
-    let mut changes = read_changes(folder)?;
-    tell_left_over(&books.catalog, &changes);
-    changes.retain(|(change, _)| !is_known(&books.catalog, change));
-    let (changes, places): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+    let written = read_changes(folder)?;
+    tell_left_over(&books.catalog, &written);
+    let plans = known_plans(&books.catalog, &written);
+    let is_news = |(change, _): &(CatalogChange, Place)| !is_known(&books.catalog, &plans, change);
+    let (changes, places): (Vec<_>, Vec<_>) = written.into_iter().filter(is_news).unzip();
+    tell_redefined(&books.catalog, &changes);
     let submissions = clock.map(Submission::Clock).into_iter().chain([Submission::Catalog(changes)]).collect();
     let receipt = engine.accept(submissions).map_err(|error| match error {
         DoorError::Catalog { index, error } => Failure::Input(format!("{}: {error}", places[index])),
@@ -74,32 +77,65 @@ pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Re
     Ok(receipt.epoch)
 }
 
+/// The plans of which a catalog says already what is written: the plan, and its prices, wherever
+/// they are.
+fn known_plans(catalog: &Catalog, written: &Changes) -> BTreeSet<String> {
+    let mut plans: BTreeMap<&str, Plan> = BTreeMap::new();
+    for (change, _) in written {
+        match change {
+            CatalogChange::Plan(plan) => drop(plans.insert(&plan.name, plan.clone())),
+            CatalogChange::Price { plan, feature, version } => {
+                if !plans.contains_key(plan.as_str()) {
+                    plans.extend(catalog.plans.named(plan).map(|standing| (plan.as_str(), (**standing).clone())));
+                }
+                let plan = plans.get_mut(plan.as_str());
+                plan.map(|plan| plan.set_price(feature, version.clone()));
+            }
+            _ => {}
+        }
+    }
+    plans.values_mut().for_each(Plan::sort_prices);
+    let is_known = |plan: &&Plan| catalog.plans.named(&plan.name).is_some_and(|known| **known == **plan);
+    plans.values().filter(is_known).map(|plan| plan.name.clone()).collect()
+}
+
 /// Says what a catalog has and its folder has no more.
 fn tell_left_over(catalog: &Catalog, changes: &Changes) {
     let written: BTreeSet<(&str, &str)> = changes.iter().map(|(change, _)| change.concerns()).collect();
     for (kind, name) in catalog.names().filter(|thing| !written.contains(thing)) {
-        eprintln!(
-            "trueup: {kind} '{name}' is no longer in the catalog's files and stays as it was: \
-             end a subscription to stop billing it"
-        );
+        let remedy = if kind == "subscription" { ": set its `ends_at` to stop billing it" } else { "" };
+        eprintln!("trueup: {kind} '{name}' is no longer in the catalog's files and stays as it was{remedy}");
+    }
+}
+
+/// Says which definitions are not as they were, since that works the past out anew.
+fn tell_redefined(catalog: &Catalog, changes: &[CatalogChange]) {
+    let names: BTreeSet<(&str, &str)> = catalog.names().collect();
+    let redefined: BTreeSet<(&str, &str)> = changes.iter().map(CatalogChange::concerns).collect();
+    for (kind, name) in redefined.into_iter().filter(|thing| names.contains(thing)) {
+        let past = match kind {
+            "meter" => ": past events are metered anew, by what was read of them",
+            "plan" => ": past usage is priced anew, and what was issued is corrected",
+            _ => "",
+        };
+        eprintln!("trueup: {kind} '{name}' is not as it was{past}");
     }
 }
 
 /// Whether a catalog says already what a change says.
-fn is_known(catalog: &Catalog, change: &CatalogChange) -> bool {
+fn is_known(catalog: &Catalog, plans: &BTreeSet<String>, change: &CatalogChange) -> bool {
     match change {
         CatalogChange::Meter(meter) => catalog.meters.named(&meter.name).is_some_and(|known| **known == *meter),
         CatalogChange::Feature(feature) => {
             catalog.features.named(&feature.name).is_some_and(|known| **known == *feature)
         }
-        CatalogChange::Plan(plan) => catalog.plans.named(&plan.name).is_some_and(|known| **known == *plan),
+        CatalogChange::Plan(Plan { name: plan, .. }) | CatalogChange::Price { plan, .. } => plans.contains(plan),
         CatalogChange::Customer(customer) => {
             catalog.customers.named(&customer.id).is_some_and(|known| **known == *customer)
         }
         CatalogChange::Subscription(subscription) => {
             catalog.subscriptions.named(&subscription.id).is_some_and(|known| **known == *subscription)
         }
-        CatalogChange::Price { .. } => false,
     }
 }
 
@@ -120,13 +156,15 @@ pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failur
             tracing::info!(file = source, "read before");
             continue;
         }
+        let before = loaded;
         for batch in open(engine, path, &mappings)? {
             let batch = batch.map_err(|error| Failure::input(&error))?;
             accept(engine, batch, &mut loaded)?;
-            progress.set_message(format!("{} events, {}", words::count(loaded.accepted), path.display()));
+            progress.set_message(format!("{} events, {}", words::count(loaded.taken), path.display()));
             progress.tick();
         }
-        tracing::info!(file = source, accepted = loaded.accepted, refused = loaded.refused, "read");
+        let (taken, refused) = (loaded.taken - before.taken, loaded.refused - before.refused);
+        tracing::info!(file = source, taken, refused, "read");
         loaded.epoch = engine.accept(vec![Submission::ReadTo { source, position }])?.epoch;
     }
     engine.wait(loaded.epoch)?;
@@ -144,7 +182,7 @@ fn position(path: &Path, layouts: &Layouts) -> Result<String, Failure> {
 fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {
     let receipt = engine.accept(vec![Submission::Events(batch)])?;
     loaded.epoch = receipt.epoch;
-    loaded.accepted += receipt.accepted();
+    loaded.taken += receipt.taken();
     loaded.refused += receipt.refused();
     Ok(())
 }

@@ -6,17 +6,13 @@ use std::sync::Arc;
 use clap::{ValueEnum, value_parser};
 use serde_json::json;
 use trueup::engine::clock::Clock;
-use trueup::engine::door::Receipt;
-use trueup::engine::issue::{IssueError, Request};
 use trueup::engine::moment::Moment;
-use trueup::engine::view_rows::{Cell, Row};
 use trueup::engine::{Engine, Setup, WORKERS_MAX};
-use trueup_model::calendar;
-use trueup_model::fact::Document;
 use trueup_sinks::files::{self, Format};
 use trueup_sinks::view::View;
 
 use super::failure::{Failure, Outcome};
+use super::issuing::issue_all;
 use super::loading::{EventFiles, load_catalog, load_events};
 use super::table::Table;
 use super::{ledger, page, words};
@@ -89,7 +85,13 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     } else {
         print(&moment, written, issued);
     }
-    judge(&moment, arguments.strict)
+    judge(&moment, arguments.strict)?;
+    match &arguments.issue {
+        Some(period) if issued == 0 => Err(Failure::No(format!(
+            "nothing was issued: no invoice has lines and a period that begins in {period} and is over"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn print(moment: &Moment, written: Vec<(View, PathBuf, usize)>, issued: usize) {
@@ -109,67 +111,10 @@ fn print(moment: &Moment, written: Vec<(View, PathBuf, usize)>, issued: usize) {
 /// Says what was set aside; that is a failure if nothing else came in, or if none may be.
 fn judge(moment: &Moment, strict: bool) -> Outcome {
     let inputs = ledger::quarantined(moment);
-    if inputs == 0 {
-        return Ok(());
-    }
     let accepted = ledger::states(moment).get("accepted").copied().unwrap_or_default();
-    let said = format!("{}: the quarantine view says which and why", words::set_aside(inputs));
-    if strict || inputs == accepted {
-        return Err(Failure::No(said));
+    if inputs > 0 && (strict || inputs == accepted) {
+        return Err(Failure::No(format!("{}: the quarantine view says which and why", words::set_aside(inputs))));
     }
-    eprintln!("trueup: {said}");
+    ledger::tell_set_aside(moment);
     Ok(())
-}
-
-/// Issues every invoice whose period begins in `period` and is over, in the order of the view.
-fn issue_all(engine: &Engine, period: &str) -> Result<Vec<Document>, Failure> {
-    check_period(period)?;
-    let moment = engine.newest();
-    let due = moment.rows(View::Invoices).into_iter().filter_map(|row| request(engine, row, period));
-    let issued = due.filter_map(|request| match engine.issue(&request) {
-        // One customer's mistake holds up nobody else's invoice.
-        Err(error @ IssueError::TooLarge { .. }) => {
-            tracing::warn!(%error, "not issued");
-            None
-        }
-        issued => Some(issued.map_err(Failure::from)),
-    });
-    let issued = issued.collect::<Result<Vec<_>, Failure>>()?;
-    let (documents, receipts): (Vec<Document>, Vec<Receipt>) = issued.into_iter().unzip();
-    engine.wait(receipts.last().map_or(moment.epoch(), |receipt| receipt.epoch))?;
-    if documents.is_empty() {
-        tracing::warn!(period, "no invoice has a period that begins then and is over");
-    }
-    Ok(documents)
-}
-
-/// A period is a year, a month or a day.
-fn check_period(period: &str) -> Outcome {
-    let is_good = match period.len() {
-        4 => format!("{period}-01-01"),
-        7 => format!("{period}-01"),
-        _ => period.to_owned(),
-    };
-    match is_good.parse::<jiff::civil::Date>() {
-        Ok(_) if matches!(period.len(), 4 | 7 | 10) => Ok(()),
-        _ => Err(Failure::Input(format!(
-            "`--issue {period}` is no period: write a year, a month or a day, such as 2026-07"
-        ))),
-    }
-}
-
-/// The request for an invoice, if it is due.
-fn request(engine: &Engine, row: Row, period: &str) -> Option<Request> {
-    let [Cell::Text(customer), Cell::Text(subscription), Cell::Time(from), Cell::Time(to), ..] = &row[..] else {
-        return None;
-    };
-    let books = engine.books();
-    let zone = &books.catalog.customers.named(customer)?.zone;
-    let begins = calendar::local_date(zone, *from).ok()?.to_string();
-    let is_due = begins.starts_with(period) && *to <= books.clock;
-    is_due.then(|| Request {
-        customer: customer.to_string(),
-        subscription: Some(subscription.to_string()),
-        period: *from,
-    })
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use tokio::task::block_in_place;
 use trueup::engine::clock::Clock;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::{Engine, Setup};
@@ -44,7 +45,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = Config::read(&arguments.config).map_err(Failure::Input)?;
     config.address = arguments.address.unwrap_or(config.address);
-    let engine = Arc::new(start(&config)?);
+    let engine = Arc::new(resume(&config)?);
     load_catalog(&engine, &config.catalog, None)?;
     let loaded = load_events(&engine, &EventFiles { events: config.events, mapping: config.mappings })?;
     block_on(async {
@@ -57,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         let quarantined = ledger::quarantined(&engine.newest());
         page::line(format!(
             "{} events were read; {} so far. Serving on grpc://{}{}; ctrl-c stops.",
-            words::count(loaded.accepted),
+            words::count(loaded.taken),
             words::set_aside(quarantined),
             server.address(),
             way_in
@@ -76,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// Starts an engine on what its journal tells, if it has one.
-fn start(config: &Config) -> Result<Engine, Failure> {
+pub fn resume(config: &Config) -> Result<Engine, Failure> {
     let setup = Setup { workers: config.workers, clock: Clock::Wall, retention: config.retention, ..Setup::default() };
     let Some(folder) = &config.journal else { return Ok(Engine::start(setup)) };
     let (journal, opened) = FileJournal::open(folder, Settings::default()).map_err(|error| Failure::input(&error))?;
@@ -87,7 +88,7 @@ fn start(config: &Config) -> Result<Engine, Failure> {
     let engine = Engine::resume(Setup { journal: Box::new(journal), ..setup }, |epoch| progress.set_position(epoch))?;
     progress.finish_and_clear();
     if opened.last > 0 {
-        page::line(format!("{} epochs were computed again from {}.", words::count(opened.last), folder.display()));
+        eprintln!("trueup: {} epochs were computed again from `{}`", words::count(opened.last), folder.display());
     }
     Ok(engine)
 }
@@ -121,7 +122,7 @@ async fn until_told(engine: &Engine) -> Outcome {
     loop {
         let clock = engine.books().clock;
         if Clock::Wall.now(clock) >= next_edge(clock) {
-            engine.accept(Vec::new())?;
+            block_in_place(|| engine.accept(Vec::new()))?;
         }
         tokio::select! {
             told = &mut end => return told,

@@ -15,7 +15,7 @@ use trueup_sinks::sql::Sql;
 use super::failure::{Failure, Outcome};
 use super::loading::{EventFiles, load_catalog, load_events};
 use super::remote::{Connection, Remote, block_on};
-use super::{shown, words};
+use super::{ledger, shown, words};
 
 /// Ask the views by SQL.
 ///
@@ -68,6 +68,7 @@ async fn over_files(
     let engine = Engine::start(Setup { clock, ..Setup::default() });
     load_catalog(&engine, catalog, as_of)?;
     load_events(&engine, &arguments.files)?;
+    ledger::tell_set_aside(&engine.newest());
     let moment: Arc<dyn Reading> = engine.newest();
     let sql = Sql::new(Limits::default());
     let statement = sql.plan(&arguments.statement).await?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::value_parser;
 use serde_json::json;
 use trueup::engine::clock::Clock;
 use trueup::engine::{Engine, Setup, WORKERS_MAX};
@@ -25,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     journal: PathBuf,
     /// How many threads compute
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=WORKERS_MAX as u64))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=WORKERS_MAX as u64))]
     workers: u64,
 }
 
@@ -75,7 +76,8 @@ fn retell(journal: &FileJournal, narrator: Narrator, last: u64) -> Result<Vec<To
     let mut retelling = Retelling::default();
     let mut told = Vec::new();
     for entry in journal.entries(0) {
-        told.push(retelling.retell(&*entry.map_err(|error| Failure::input(&error))?));
+        let entry = entry.map_err(|error| Failure::input(&error))?;
+        told.push(retelling.retell(&entry));
         bar.inc(1);
     }
     bar.finish_and_clear();

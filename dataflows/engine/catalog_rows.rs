@@ -146,7 +146,7 @@ pub fn price(price: &Price) -> (&'static str, String) {
     match price {
         Price::PerUnit { unit } => ("per_unit", format!("{} each", show(*unit))),
         Price::Graduated { tiers } => ("graduated", tiers_in_words(tiers)),
-        Price::Volume { tiers } => ("volume", tiers_in_words(tiers)),
+        Price::Volume { tiers } => ("volume", format!("all of it at {}", tiers_in_words(tiers))),
         Price::Package { size, price } => ("package", format!("{} for each {}", show(*price), show(*size))),
         Price::Flat { amount } => ("flat", format!("{} a period", show(*amount))),
     }

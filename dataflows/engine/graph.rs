@@ -267,7 +267,7 @@ fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
     );
     let refused = Refused {
         source: "events".to_owned(),
-        position: format!("accepted row {number}"),
+        position: sent.map_or_else(|| format!("accepted row {number}"), |(_, id)| format!("event {id}")),
         event_source: sent.map(|(source, _)| source.to_owned()),
         event_id: sent.map(|(_, id)| id.to_owned()),
         reason: Reason::Conflict,

@@ -1,9 +1,9 @@
 //! Gathers what many senders hand in at once into one epoch.
 //!
 //! Law: whoever is answered with an epoch has all its events in the journal, in that epoch; whoever
-//! is answered otherwise, none of them. While one epoch is written and synced, what comes waits and
-//! makes the next one, so that a thousand senders of one event each cost a few syncs, not a
-//! thousand.
+//! is answered otherwise may hand the same in again, and it counts once. While one epoch is written
+//! and synced, what comes waits and makes the next one, so that a thousand senders of one event
+//! each cost a few syncs, not a thousand.
 
 use std::sync::Arc;
 use std::thread;
@@ -20,8 +20,8 @@ use super::door::{DoorError, Part, Submission};
 
 /// Batches that wait while an epoch is written. Senders beyond them wait at the queue.
 const WAITING_MAX: usize = 4_096;
-/// From how many events on an epoch is large enough.
-const EPOCH_EVENTS: usize = 100_000;
+/// From how many inputs on an epoch is large enough.
+const EPOCH_INPUTS: usize = 100_000;
 
 /// A way into an engine, for as many senders as there are.
 pub struct Gatherer {
@@ -53,7 +53,7 @@ impl Intake for Gatherer {
 
     fn hand_in(&self, batch: EventBatch) -> BoxFuture<'_, Result<Taken, HandInError>> {
         async move {
-            let gone = || HandInError::Stopped("the engine has stopped".to_owned());
+            let gone = || HandInError::Stopped("the engine stopped: nobody takes events in any more".to_owned());
             let (answer, answered) = oneshot::channel();
             self.queue.send(HandedIn { batch, answer }).await.map_err(|_| gone())?;
             answered.await.map_err(|_| gone())?
@@ -65,24 +65,28 @@ impl Intake for Gatherer {
 /// Makes an epoch of whatever waits, again and again.
 fn gather(engine: &Engine, mut waiting: mpsc::Receiver<HandedIn>) {
     while let Some(first) = waiting.blocking_recv() {
-        let mut events = first.batch.rows.len();
+        let mut inputs = inputs_of(&first);
         let mut together = vec![first];
-        while events < EPOCH_EVENTS
+        while inputs < EPOCH_INPUTS
             && let Ok(next) = waiting.try_recv()
         {
-            events += next.batch.rows.len();
+            inputs += inputs_of(&next);
             together.push(next);
         }
         accept(engine, together);
     }
 }
 
+fn inputs_of(handed_in: &HandedIn) -> usize {
+    handed_in.batch.rows.len() + handed_in.batch.refused.len()
+}
+
 /// Accepts batches as one epoch, and answers each.
 fn accept(engine: &Engine, together: Vec<HandedIn>) {
     let generation = engine.layouts().generation;
     // One that is out of date would keep the others out too.
-    let is_stale = |handed_in: &HandedIn| !handed_in.batch.rows.is_empty() && handed_in.batch.generation != generation;
-    let (stale, good): (Vec<_>, Vec<_>) = together.into_iter().partition(is_stale);
+    let (stale, good): (Vec<_>, Vec<_>) =
+        together.into_iter().partition(|handed_in| handed_in.batch.is_stale(generation));
     stale.into_iter().for_each(|handed_in| tell(handed_in.answer, Err(HandInError::Stale)));
     if good.is_empty() {
         return;
@@ -92,12 +96,13 @@ fn accept(engine: &Engine, together: Vec<HandedIn>) {
     match engine.accept(submissions) {
         Ok(receipt) => {
             let epoch = receipt.epoch;
-            let outcome = |Part { accepted, refused }| Ok(Taken { epoch, accepted, refused });
+            let outcome = |Part { taken, refused }| Ok(Taken { epoch, events: taken, refused });
             answers.into_iter().zip(receipt.parts).for_each(|(answer, part)| tell(answer, outcome(part)));
         }
         Err(error) => {
             let why = match error {
                 DoorError::StaleLayouts => HandInError::Stale,
+                DoorError::Journal(error) if !error.is_final() => HandInError::Unable(error.to_string()),
                 error => HandInError::Stopped(error.to_string()),
             };
             answers.into_iter().for_each(|answer| tell(answer, Err(why.clone())));

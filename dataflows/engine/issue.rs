@@ -90,9 +90,9 @@ pub fn draw_up(moment: &Moment, request: &Request) -> Result<Document, IssueErro
         return Err(IssueError::Nothing { customer: request.customer.clone(), why });
     }
     lines.sort_by(|a, b| (&a.feature, a.service_start).cmp(&(&b.feature, b.service_start)));
-    let (period_end, currency) = terms(books, &key, before);
+    let (period_end, currency) = period_end_and_currency(books, &key, before);
     Ok(Document {
-        number: format!("INV-{:06}", books.documents.len() + 1),
+        number: free_number(books),
         corrects: before.map(|issued| issued.number.to_string()),
         customer: request.customer.clone(),
         subscription: books.catalog.subscriptions.get(key.subscription).id.clone(),
@@ -104,8 +104,14 @@ pub fn draw_up(moment: &Moment, request: &Request) -> Result<Document, IssueErro
     })
 }
 
+/// The next number that no document has; somebody else may have given some.
+fn free_number(books: &Books) -> String {
+    let mut numbers = (books.documents.len() + 1..).map(|number| format!("INV-{number:06}"));
+    numbers.find(|number| !books.numbers.contains(number.as_str())).expect("numbers do not end")
+}
+
 /// The end of the period and the currency: a correction keeps those of the invoice.
-fn terms(books: &Books, key: &InvoiceKey, before: Option<&Issued>) -> (Grain, String) {
+fn period_end_and_currency(books: &Books, key: &InvoiceKey, before: Option<&Issued>) -> (Grain, String) {
     if let Some(issued) = before {
         return (issued.period_end, issued.currency.to_string());
     }

@@ -83,6 +83,12 @@ impl Published {
         self.changed.notify_all();
     }
 
+    /// Why nothing will be published any more, if that is so.
+    pub fn stopped(&self) -> Option<Stopped> {
+        let gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        gathering.stopped.clone().map(Stopped)
+    }
+
     /// Whether nothing will be published any more.
     pub fn has_stopped(&self) -> bool {
         self.has_stopped.load(Ordering::Relaxed)

@@ -526,7 +526,7 @@ fn alarm_row(books: &Arc<Books>, posting: &Posting, _: &Billed) -> Option<Row> {
     });
     let detail = format!(
         "the amount for '{feature}' of customer '{customer}' is larger than can be kept: \
-         correct the quantity or the price; nothing is charged for it, and nothing issued, until then"
+         correct the quantity or the price; until then what was issued of it stands, and nothing is issued"
     );
     Some(vec![
         Cell::Integer(0),

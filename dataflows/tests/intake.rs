@@ -1,8 +1,14 @@
 //! Many senders at once: each event is in one epoch, and each sender is told which.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::Poll;
 
+use futures::future::join_all;
+use futures::join;
+use tokio::task::unconstrained;
+use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::view_rows::Cell;
@@ -10,7 +16,9 @@ use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::catalog_files::read_catalog_texts;
 use trueup_connectors::intake::{HandInError, Intake, Taken};
+use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
 use trueup_model::catalog::Catalog;
+use trueup_model::fact::{Entry, Fact};
 use trueup_sinks::view::View;
 
 fn catalog(text: &str) -> Submission {
@@ -22,9 +30,75 @@ const CALLS: &str = "[[meter]]\nname = 'calls'\nevent_type = 'call'\naggregation
 const TOKENS: &str =
     "[[meter]]\nname = 'tokens'\nevent_type = 'call'\naggregation = 'sum'\nproperty = 'tokens'\nscale = 0\n";
 
-fn engine() -> Arc<Engine> {
-    let engine = Engine::start(Setup { workers: 2, ..Setup::default() });
-    engine.accept(vec![catalog(CALLS)]).expect("the catalog is good");
+/// A journal whose syncs wait while its gate is shut.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    journal: MemoryJournal,
+    is_shut: bool,
+    is_waited_for: bool,
+}
+
+impl Gate {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().expect("nobody panics with it")
+    }
+
+    fn shut(&self) {
+        self.state().is_shut = true;
+    }
+
+    fn open(&self) {
+        self.state().is_shut = false;
+        self.0.1.notify_all();
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.state().is_waited_for
+    }
+
+    /// The ids of the events of an epoch.
+    fn ids(&self, epoch: u64) -> BTreeSet<String> {
+        let state = self.state();
+        let entry = state.journal.entries(epoch).next().expect("the epoch is there").expect("memory can be read");
+        let batches =
+            entry.facts.iter().filter_map(|fact| if let Fact::Usage(batch) = fact { Some(batch) } else { None });
+        let ids =
+            batches.flat_map(|batch| (0..batch.rows.len()).filter_map(|row| Some(batch.ids.get(row)?.1.to_owned())));
+        ids.collect()
+    }
+}
+
+impl Journal for Gate {
+    fn append(&mut self, entry: Arc<Entry>) -> Result<(), JournalError> {
+        self.state().journal.append(entry)
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        let mut state = self.state();
+        state.is_waited_for = state.is_shut;
+        let mut state = self.0.1.wait_while(state, |state| state.is_shut).expect("nobody panics with it");
+        state.journal.sync()
+    }
+
+    fn entries(&self, from: u64) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_> {
+        let entries: Vec<_> = self.state().journal.entries(from).collect();
+        Box::new(entries.into_iter())
+    }
+
+    fn last(&self) -> u64 {
+        self.state().journal.last()
+    }
+}
+
+const NOW: i64 = 1_782_864_000_000_000; // 2026-07-01T00:00:00Z
+
+fn engine(journal: Gate) -> Arc<Engine> {
+    let engine =
+        Engine::start(Setup { workers: 2, clock: Clock::Told, journal: Box::new(journal), ..Setup::default() });
+    engine.accept(vec![Submission::Clock(NOW), catalog(CALLS)]).expect("the catalog is good");
     Arc::new(engine)
 }
 
@@ -59,31 +133,59 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 #[test]
 fn what_waits_together_enters_together_and_once() {
     const SENDERS: usize = 500;
-    let engine = engine();
-    let intake = Arc::new(Gatherer::start(engine.clone()));
-    let taken = block_on(async {
-        let tasks: Vec<_> = (0..SENDERS)
-            .map(|number| {
-                let intake = intake.clone();
-                // Each event is sent twice.
-                tokio::spawn(async move { send(&intake, number / 2).await.expect("it is taken") })
-            })
-            .collect();
-        let mut taken = Vec::new();
-        for task in tasks {
-            taken.push(task.await.expect("no sender panics"));
-        }
-        taken
-    });
-    assert!(taken.iter().all(|taken| taken.accepted == 1 && taken.refused.is_empty()));
+    let gate = Gate::default();
+    let engine = engine(gate.clone());
+    let intake = Gatherer::start(engine.clone());
+    gate.shut();
+    // Each event is sent twice.
+    let mut senders: Vec<_> = (0..SENDERS).map(|number| Box::pin(send(&intake, number / 2))).collect();
+    let taken = block_on(unconstrained(async {
+        // All have handed in when the first sync may end.
+        poll_fn(|context| {
+            let all_wait = senders.iter_mut().all(|sender| sender.as_mut().poll(context).is_pending());
+            assert!(all_wait, "nobody is answered before the sync");
+            Poll::Ready(())
+        })
+        .await;
+        gate.open();
+        join_all(senders).await
+    }));
+    let taken: Vec<Taken> = taken.into_iter().collect::<Result<_, _>>().expect("all are taken");
+    assert!(taken.iter().all(|taken| taken.events == 1 && taken.refused.is_empty()));
     let epochs: BTreeSet<u64> = taken.iter().map(|taken| taken.epoch).collect();
+    assert!(epochs.len() <= 3, "{} syncs for {SENDERS} senders", epochs.len());
+    for (number, taken) in taken.iter().enumerate() {
+        assert!(gate.ids(taken.epoch).contains(&(number / 2).to_string()), "event {} is elsewhere", number / 2);
+    }
     engine.wait(*epochs.last().expect("there are epochs")).expect("the engine runs");
     assert_eq!(ledger(&engine), ["accepted 500", "duplicate 250", "waiting 250"]);
 }
 
 #[test]
+fn nobody_waits_at_the_door_to_ask_for_layouts() {
+    let gate = Gate::default();
+    let engine = engine(gate.clone());
+    let intake = Gatherer::start(engine.clone());
+    gate.shut();
+    block_on(async {
+        let sent = send(&intake, 1);
+        let asked = async {
+            // The sync of the event waits, and what is asked meanwhile is answered.
+            while !gate.is_waited_for() {
+                tokio::task::yield_now().await;
+            }
+            let layouts = intake.layouts();
+            gate.open();
+            layouts
+        };
+        let (sent, layouts) = join!(sent, asked);
+        assert_eq!((sent.expect("it is taken").events, layouts.generation), (1, 1));
+    });
+}
+
+#[test]
 fn what_was_read_by_an_older_catalog_is_not_taken() {
-    let engine = engine();
+    let engine = engine(Gate::default());
     let intake = Gatherer::start(engine.clone());
     let mut reader = EventReader::new(intake.layouts(), "default", "test");
     let mut batch = reader.batch();
@@ -92,13 +194,13 @@ fn what_was_read_by_an_older_catalog_is_not_taken() {
     engine.accept(vec![catalog(TOKENS)]).expect("the catalog is good");
     assert_eq!(block_on(intake.hand_in(batch.finish())), Err(HandInError::Stale));
     let taken = block_on(send(&intake, 1)).expect("it is set aside");
-    assert_eq!((taken.accepted, taken.refused.len()), (0, 1));
+    assert_eq!((taken.events, taken.refused.len()), (0, 1));
 }
 
 #[test]
 fn nobody_waits_for_an_engine_that_stopped() {
-    let engine = engine();
+    let engine = engine(Gate::default());
     let intake = Gatherer::start(engine.clone());
     engine.stop();
-    assert_eq!(block_on(send(&intake, 1)), Err(HandInError::Stopped("the engine has stopped".to_owned())));
+    assert_eq!(block_on(send(&intake, 1)), Err(HandInError::Stopped("the engine stopped: it was told to".to_owned())));
 }

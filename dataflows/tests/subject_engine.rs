@@ -61,7 +61,7 @@ fn setup(workers: usize, seed: u64) -> (Setup, Arc<Schedule>) {
         workers,
         clock: Clock::Told,
         // What lies out of time is for the door's own tests.
-        acceptance: Acceptance { past: i64::MAX, future: i64::MAX },
+        acceptance: Acceptance { past: i64::MAX, future: i64::MAX, ..Acceptance::default() },
         pace: Some(schedule.clone()),
         // From none at all on, so that times are merged as soon as they may be.
         retention: Retention { epochs: seed % 5, events: if seed.is_multiple_of(2) { 6 } else { u64::MAX } },
@@ -107,7 +107,7 @@ impl EngineSubject {
         let mut retelling = Retelling::default();
         let mut oracle = Oracle::new();
         for entry in journal.entries(0) {
-            let Told { epoch, clock, statements } = retelling.retell(&*entry.expect("what was written can be read"));
+            let Told { epoch, clock, statements } = retelling.retell(&entry.expect("what was written can be read"));
             oracle.accept(epoch, clock, statements);
         }
         let workers = 1 + ((mortality.seed + mortality.deaths) % 4) as usize;

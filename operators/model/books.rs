@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
+use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::catalog::{Catalog, FeatureId, PlanId, RateCard, Touched};
 use crate::charge::InvoiceKey;
@@ -29,6 +29,8 @@ pub struct Issued {
     pub period_end: Grain,
     /// The currency, as it was issued.
     pub currency: Arc<str>,
+    /// The places of the invoice and its corrections among all documents.
+    pub documents: Vector<usize>,
 }
 
 /// The books as of one epoch.
@@ -42,6 +44,8 @@ pub struct Books {
     pub issued: OrdMap<InvoiceKey, Issued>,
     /// What was issued, document by document.
     pub documents: Vector<Arc<Document>>,
+    /// The numbers of the documents.
+    pub numbers: OrdSet<Arc<str>>,
     /// The billing clock.
     pub clock: Micros,
 }
@@ -64,13 +68,10 @@ impl Books {
         tenure.calendar.period_containing(key.period)
     }
 
-    /// The documents of an invoice: itself, and its corrections. Looks at all documents.
+    /// The documents of an invoice: itself, and its corrections.
     pub fn documents_of(&self, key: &InvoiceKey) -> impl Iterator<Item = &Arc<Document>> {
-        let number = self.issued.get(key).map(|issued| &issued.number);
-        let is_its = move |document: &&Arc<Document>| {
-            number.is_some_and(|number| *document.number == **number || document.corrects.as_deref() == Some(&**number))
-        };
-        self.documents.iter().filter(is_its)
+        let places = self.issued.get(key).into_iter().flat_map(|issued| issued.documents.iter());
+        places.map(|&place| &self.documents[place])
     }
 
     /// What a plan says of a feature.

@@ -233,14 +233,14 @@ impl Catalog {
 
     fn define_plan(&mut self, mut plan: Plan) -> Result<Touched, CatalogError> {
         let mut seen = BTreeSet::new();
-        for card in &mut plan.rate_cards {
+        for card in &plan.rate_cards {
             let what = || format!("plan '{}', rate card '{}'", plan.name, card.feature);
             if !seen.insert(card.feature.clone()) {
                 return Err(contradiction(what(), "the feature has two rate cards: merge them"));
             }
             self.check_rate_card(card, &what)?;
-            card.prices.sort_by_key(|version| version.effective_from);
         }
+        plan.sort_prices();
         let mut changed = self.clone();
         let name = plan.name.clone();
         let id = changed.plans.put(&name, plan);
@@ -277,16 +277,10 @@ impl Catalog {
     fn set_price(&mut self, plan: &str, feature: &str, version: PriceVersion) -> Result<Touched, CatalogError> {
         let what = || format!("price of '{feature}' in plan '{plan}'");
         let mut changed = (**self.plans.named(plan).ok_or_else(|| unknown(what(), "plan", plan))?).clone();
-        let card = changed
-            .rate_cards
-            .iter_mut()
-            .find(|card| card.feature == feature)
-            .ok_or_else(|| unknown(what(), "rate card", feature))?;
-        let definition = self.features.named(feature).ok_or_else(|| unknown(what(), "feature", feature))?;
-        check_version(definition, &version, &what)?;
-        card.prices.retain(|other| other.effective_from != version.effective_from);
-        card.prices.push(version);
-        card.prices.sort_by_key(|version| version.effective_from);
+        let sold = changed.rate_cards.iter().any(|card| card.feature == feature);
+        let definition = self.features.named(feature).filter(|_| sold);
+        check_version(definition.ok_or_else(|| unknown(what(), "rate card", feature))?, &version, &what)?;
+        changed.set_price(feature, version);
         self.plans.put(plan, changed);
         Ok(Touched { customers: self.subscribers(plan), ..Touched::default() })
     }

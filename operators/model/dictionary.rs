@@ -178,6 +178,11 @@ impl Dictionary {
         intern_text(&mut self.texts, &mut self.names.texts, text)
     }
 
+    /// Whether a property set has an id.
+    pub fn knows(&self, properties: &Properties) -> bool {
+        self.properties.contains_key(properties)
+    }
+
     /// The id of a property set, given now if it is new.
     pub fn property_set(&mut self, properties: Properties) -> PropertySetId {
         if let Some(&id) = self.properties.get(&properties) {

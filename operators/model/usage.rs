@@ -97,6 +97,13 @@ pub struct EventBatch {
     pub refused: Vec<Refused>,
 }
 
+impl EventBatch {
+    /// Whether its events were read by layouts that are not those of now.
+    pub fn is_stale(&self, generation: u64) -> bool {
+        !self.rows.is_empty() && self.generation != generation
+    }
+}
+
 /// Events that have passed the door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageBatch {
@@ -284,6 +291,11 @@ impl EventBatchBuilder {
             retract: head.retract,
             wide,
         });
+    }
+
+    /// What could not be read so far.
+    pub fn refused(&self) -> &[Refused] {
+        &self.batch.refused
     }
 
     /// Adds an input that could not be read.

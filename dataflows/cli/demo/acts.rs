@@ -62,7 +62,8 @@ fn opening(narrator: Narrator, catalog: &[CatalogChange], drawn: &Stream, seed: 
     narrator.line("");
     narrator.line(format!(
         "{} calls to two LLM services, as recorded in Azure, are given {customers} customers in as many time zones\n\
-         on {plans} plans, by a draw with seed {seed}. On their way to the engine the draw has",
+         on {plans} plans, by a draw with seed {seed}. A call that used the cache sends a second event. On their way\n\
+         to the engine the draw has, of both",
         words::count(drawn.calls as i128)
     ));
     let told = [

@@ -67,6 +67,23 @@ pub struct Plan {
     pub rate_cards: Vec<RateCard>,
 }
 
+impl Plan {
+    /// Puts a price on a rate card, in place of one of the same moment; false if no card sells the
+    /// feature.
+    pub fn set_price(&mut self, feature: &str, version: PriceVersion) -> bool {
+        let Some(card) = self.rate_cards.iter_mut().find(|card| card.feature == feature) else { return false };
+        card.prices.retain(|other| other.effective_from != version.effective_from);
+        card.prices.push(version);
+        self.sort_prices();
+        true
+    }
+
+    /// Brings the prices of each card into the order of their moments.
+    pub fn sort_prices(&mut self) {
+        self.rate_cards.iter_mut().for_each(|card| card.prices.sort_by_key(|version| version.effective_from));
+    }
+}
+
 /// Where billing periods begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -73,15 +73,18 @@ fn read<'a>(
     customer: Option<&'a Customer>,
     grain_length: i64,
 ) -> Option<Reading<'a>> {
-    let known = |name: &'a String| Some((name.as_str(), (*heard.texts.get(name)?)?));
+    let known = |name: &'a String| Some((name.as_str(), (*heard.dimensions.get(name)?)?));
     let dimensions: BTreeMap<&str, &str> = meter.dimensions.iter().filter_map(known).collect();
     if !meets(&meter.filter, &dimensions) {
         return None;
     }
     let value = match &meter.property {
         None => Value::Once,
-        Some(property) if meter.aggregation.reads_number() => Value::Number(*heard.numbers.get(property)?),
-        Some(property) => Value::Text((*heard.texts.get(property)?)?),
+        // With other places it means something else.
+        Some(property) if meter.aggregation.reads_number() => {
+            Value::Number(heard.numbers.get(property).filter(|(scale, _)| *scale == meter.scale)?.1)
+        }
+        Some(property) => Value::Text(heard.texts.get(property)?),
     };
     let occurred_at = heard.event.occurred_at;
     Some(Reading {

@@ -31,10 +31,12 @@ pub(super) struct Standing<'a> {
 #[derive(Debug)]
 pub(super) struct Heard<'a> {
     pub event: &'a UsageEvent,
-    /// The properties that some meter read as numbers, in units of 10^-12.
-    pub numbers: BTreeMap<String, i128>,
-    /// The properties that some meter read as texts, and which of them were there.
-    pub texts: BTreeMap<String, Option<&'a str>>,
+    /// The properties that some meter read as numbers: with so many places, in units of 10^-12.
+    pub numbers: BTreeMap<String, (u32, i128)>,
+    /// The properties that some meter read as texts.
+    pub texts: BTreeMap<String, &'a str>,
+    /// The properties that some meter is divided by, and which of them were there.
+    pub dimensions: BTreeMap<String, Option<&'a str>>,
 }
 
 impl<'a> Standing<'a> {
@@ -108,7 +110,8 @@ impl<'a> Heard<'a> {
         if meters.is_empty() {
             return Err(Reason::UnknownType);
         }
-        let mut heard = Heard { event, numbers: BTreeMap::new(), texts: BTreeMap::new() };
+        let (numbers, texts, dimensions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut heard = Heard { event, numbers, texts, dimensions };
         if event.retract {
             return Ok(heard);
         }
@@ -121,22 +124,25 @@ impl<'a> Heard<'a> {
     fn read(&mut self, meter: &Meter) -> Result<(), Reason> {
         let data = &self.event.data;
         for dimension in &meter.dimensions {
-            self.texts.insert(dimension.clone(), data.get(dimension).map(String::as_str));
+            self.dimensions.insert(dimension.clone(), data.get(dimension).map(String::as_str));
         }
         let Some(property) = &meter.property else { return Ok(()) };
         let written = data.get(property).ok_or(Reason::Missing)?;
         if meter.aggregation.reads_number() {
             let units = decimal::parse(written, meter.scale).map_err(|_| Reason::OutOfRange)?;
-            self.numbers.insert(property.clone(), units * 10_i128.pow(12 - meter.scale));
+            self.numbers.insert(property.clone(), (meter.scale, units * 10_i128.pow(12 - meter.scale)));
         } else {
-            self.texts.insert(property.clone(), Some(written));
+            self.texts.insert(property.clone(), written);
         }
         Ok(())
     }
 
-    /// The properties that were read.
-    fn was_read_for(&self) -> BTreeSet<&str> {
-        self.numbers.keys().chain(self.texts.keys()).map(String::as_str).collect()
+    /// The properties that were read, as what, and with how many places.
+    fn was_read_for(&self) -> BTreeSet<(&str, &str, u32)> {
+        let numbers = self.numbers.iter().map(|(name, (scale, _))| (name.as_str(), "number", *scale));
+        let texts = self.texts.keys().map(|name| (name.as_str(), "text", 0));
+        let dimensions = self.dimensions.keys().map(|name| (name.as_str(), "dimension", 0));
+        numbers.chain(texts).chain(dimensions).collect()
     }
 
     /// Whether two assertions agree in all that was read of both.
@@ -145,11 +151,13 @@ impl<'a> Heard<'a> {
         one.subject == two.subject
             && one.event_type == two.event_type
             && one.occurred_at == two.occurred_at
-            && agree(&self.numbers, &other.numbers)
-            && agree(&self.texts, &other.texts)
+            && agree(&self.numbers, &other.numbers, |(_, value)| *value)
+            && agree(&self.texts, &other.texts, |text| *text)
+            && agree(&self.dimensions, &other.dimensions, |value| *value)
     }
 }
 
-fn agree<V: PartialEq>(one: &BTreeMap<String, V>, two: &BTreeMap<String, V>) -> bool {
-    one.iter().all(|(property, value)| two.get(property).is_none_or(|other| other == value))
+/// Whether what was read under the same name is the same, as `value` tells it.
+fn agree<R, V: PartialEq>(one: &BTreeMap<String, R>, two: &BTreeMap<String, R>, value: fn(&R) -> V) -> bool {
+    one.iter().all(|(property, read)| two.get(property).is_none_or(|other| value(other) == value(read)))
 }

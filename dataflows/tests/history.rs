@@ -273,9 +273,24 @@ impl World {
             2..6 => UsageEvent { retract: false, revision: self.other_revision(&id), id, ..self.event() },
             6..8 => UsageEvent { retract: true, ..old },
             8 => UsageEvent { retract: true, revision: old.revision + self.dice.below(3) as u32, ..old },
-            // The same revision says something else, and maybe also comes from another type.
-            _ if self.kind == Kind::Any => UsageEvent { id, revision: old.revision, ..self.event() },
+            _ if self.kind == Kind::Any => self.contradiction(old),
             _ => UsageEvent { retract: true, ..old },
+        }
+    }
+
+    /// The same revision says something else, and maybe also comes from another type; half the time
+    /// it differs in one thing at most.
+    fn contradiction(&mut self, old: UsageEvent) -> UsageEvent {
+        let other = UsageEvent { id: old.id.clone(), revision: old.revision, ..self.event() };
+        match self.dice.below(8) {
+            0 => UsageEvent { subject: other.subject, ..old },
+            1 => UsageEvent { occurred_at: other.occurred_at, ..old },
+            2 => UsageEvent { event_type: other.event_type, ..old },
+            3 => {
+                let (property, value) = self.dice.pick(&Vec::from_iter(other.data));
+                UsageEvent { data: old.data.into_iter().chain([(property, value)]).collect(), ..old }
+            }
+            _ => other,
         }
     }
 

@@ -85,6 +85,11 @@ mod tests {
     }
 
     #[test]
+    fn of_changes_that_cannot_be_made_the_first_is_told() {
+        assert_eq!(outcome(&[customer("acme", "two"), customer("bolt", "one")]).err(), Some(0));
+    }
+
+    #[test]
     fn changes_of_the_same_thing_keep_their_order() {
         let changes = [customer("bolt", "one"), customer("bolt", "five"), customer("acme", "three")];
         let catalog = outcome(&changes).unwrap();

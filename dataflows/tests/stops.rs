@@ -13,6 +13,8 @@ use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{FileJournal, Settings};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::price::Price;
+use trueup_model::usage::EventBatch;
+use trueup_sinks::view::View;
 use trueup_workload::catalog::{Outputs, changes};
 use trueup_workload::events::TYPES;
 
@@ -40,15 +42,20 @@ fn engine(setup: Setup) -> Engine {
     engine
 }
 
-fn use_units(engine: &Engine, id: &str, units: &str) -> Result<u64, DoorError> {
+fn read(engine: &Engine, subject: &str, id: &str, units: &str) -> EventBatch {
     let event = serde_json::json!({
-        "specversion": "1.0", "id": id, "source": "/test", "type": TYPES[0], "subject": "cust-00000",
+        "specversion": "1.0", "id": id, "source": "/test", "type": TYPES[0], "subject": subject,
         "time": "2026-06-10T00:00:00Z", "data": {"quantity": units, "region": "r", "plan": "p", "model": "m"},
     });
     let mut reader = EventReader::new(engine.layouts(), "default", "test");
     let mut batch = reader.batch();
     reader.read_line(event.to_string().as_bytes(), "here", &mut batch);
-    Ok(engine.accept(vec![Submission::Events(batch.finish())])?.epoch)
+    batch.finish()
+}
+
+fn use_units(engine: &Engine, id: &str, units: &str) -> Result<u64, DoorError> {
+    let batch = read(engine, "cust-00000", id, units);
+    Ok(engine.accept(vec![Submission::Events(batch)])?.epoch)
 }
 
 fn issue_june(engine: &Engine) -> Result<String, IssueError> {
@@ -129,6 +136,25 @@ fn what_was_issued_keeps_its_currency() {
         "subscription 'sub-00000': invoice INV-000001 was issued in USD, and plan 'standard' is in EUR: end the \
          subscription, and begin another one on a plan of another name"
     );
+}
+
+#[test]
+fn what_was_refused_leaves_no_names_behind() {
+    let disk = SimulatedDisk::new(1);
+    let open = |disk: SimulatedDisk| {
+        let (journal, _) = FileJournal::open_on(Arc::new(disk), Settings::default()).expect("the disk is well");
+        Setup { clock: Clock::Told, journal: Box::new(journal), ..Setup::default() }
+    };
+    let engine = engine(open(disk.clone()));
+    let events = |subject: &str| Submission::Events(read(&engine, subject, subject, "5"));
+    let beyond = Submission::Clock(i64::MAX);
+    engine.accept(vec![events("nobody"), beyond]).expect_err("no calendar goes so far");
+    let last = engine.accept(vec![events("somebody")]).expect("it is counted").epoch;
+    let usage = |engine: &Engine| engine.wait(last).expect("the engine runs").rows(View::Usage);
+    let told = usage(&engine);
+    engine.stop();
+    let resumed = Engine::resume(open(disk.after_kill()), |_| {}).expect("an engine goes on from its journal");
+    assert_eq!(usage(&resumed), told);
 }
 
 #[test]

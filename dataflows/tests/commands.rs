@@ -1,6 +1,7 @@
 //! What the commands tell whoever calls them: exit codes, and where the words go.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -67,6 +68,56 @@ fn what_cannot_be_used_is_told_from_what_failed() {
 fn there_must_be_a_journal_to_verify() {
     assert_eq!(ended("no_journal", &[GOOD], &["verify", "--journal", "nowhere"]).0, Some(2));
     assert_eq!(ended("empty_journal", &[GOOD], &["verify", "--journal", "catalog"]).0, Some(2));
+}
+
+const SOLD: &str = r#"
+feature = [{ name = "calls", meter = "calls" }]
+customer = [{ id = "acme" }]
+subscription = [{ id = "acme-pro", customer = "acme", plan = "pro", starts_at = 2026-06-01 }]
+
+[[plan]]
+name = "pro"
+currency = "USD"
+cadence = "month"
+rate_card = [{ feature = "calls", price = { model = "per_unit", unit = "0.25" } }]
+"#;
+
+/// Runs a server until it says that it serves, and ends it.
+fn serve_once(folder: &PathBuf) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    let mut server = command.current_dir(folder).arg("serve").stdout(Stdio::piped()).spawn().expect("a server starts");
+    let mut said = String::new();
+    let out = server.stdout.take().expect("it is piped");
+    BufReader::new(out).read_line(&mut said).expect("it says that it serves");
+    assert!(said.contains("Serving on grpc://"), "{said}");
+    // Not gently: what it has said that it has read is in the journal.
+    server.kill().expect("it runs");
+    server.wait().expect("it ends");
+}
+
+#[test]
+fn a_journal_can_be_issued_from_and_verified() {
+    let folder = folder("journal", &[GOOD]);
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");
+    write("catalog/sold.toml", SOLD);
+    write("trueup.toml", "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\naddress = '127.0.0.1:0'");
+    let answer = |arguments: &[&str]| {
+        let output = trueup(&folder, arguments, Stdio::piped());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    serve_once(&folder);
+    let (code, invoice) = answer(&["issue", "2026-06", "--json"]);
+    assert_eq!(code, Some(0));
+    assert!(invoice.contains(r#""amount":"0.25","corrects":null"#), "{invoice}");
+    assert_eq!(answer(&["issue", "2026-06"]).0, Some(1), "nothing has changed since");
+    write("catalog/sold.toml", &SOLD.replace("0.25", "0.20"));
+    serve_once(&folder);
+    let (code, correction) = answer(&["issue", "2026-06", "--json"]);
+    assert_eq!(code, Some(0));
+    assert!(correction.contains(r#""amount":"-0.05","corrects":"INV-000001""#), "{correction}");
+    let (code, verified) = answer(&["verify", "--journal", "kept", "--json"]);
+    assert_eq!(code, Some(0), "{verified}");
+    assert!(verified.contains(r#""holds":true"#), "{verified}");
 }
 
 #[test]

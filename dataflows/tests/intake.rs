@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::Poll;
 
 use futures::future::join_all;
-use futures::join;
+use tokio::join;
 use tokio::task::unconstrained;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;

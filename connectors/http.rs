@@ -5,8 +5,8 @@
 //! taken nonetheless counts once.
 //!
 //! ```text
-//!   request ── token ── room ── body ── decompress ── read ── hand in ── answer
-//!              401      429     408     413 415       batch   503        200, 422
+//!   request ── token ── form ── body, as room allows ── decompress ── read ── hand in ── answer
+//!              401      415     408 413 429             400 413       batch   503        200, 422
 //! ```
 
 use std::io;
@@ -15,15 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use trueup_model::usage::EventBatch;
@@ -31,9 +31,12 @@ use trueup_model::usage::EventBatch;
 mod answer;
 mod body;
 mod form;
+mod listener;
 
 use answer::Refusal;
+use body::Room;
 use form::Form;
+use listener::Bounded;
 
 use crate::intake::{HandInError, Intake, Taken};
 
@@ -41,16 +44,14 @@ use crate::intake::{HandInError, Intake, Taken};
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 /// Bodies of more bytes are read beside the threads that answer.
 const SMALL_BYTES_MAX: usize = 64 << 10;
-/// How long a request waits for room before it is sent away.
-const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the body of a request may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests under way have when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a request is read, as the catalog may change meanwhile.
 const READINGS_MAX: usize = 5;
-/// Room is counted in pieces of so many bytes.
-const PIECE_BYTES: usize = 1 << 10;
+/// How long a connection may say nothing, between requests too.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// How to take events in.
 #[derive(Clone, Debug)]
@@ -63,12 +64,14 @@ pub struct Options {
     pub tenant: String,
     /// How many bytes of bodies may be under way at once; other senders are told to come later.
     pub bytes_max: usize,
+    /// How many connections are taken up at once; others wait. Each costs a file descriptor.
+    pub connections_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Options { address, token: None, tenant: "default".to_owned(), bytes_max: 256 << 20 }
+        Options { address, token: None, tenant: "default".to_owned(), bytes_max: 256 << 20, connections_max: 512 }
     }
 }
 
@@ -83,12 +86,12 @@ pub struct HttpServer {
 pub async fn start(intake: Arc<dyn Intake>, options: Options) -> io::Result<HttpServer> {
     let listener = TcpListener::bind(options.address).await?;
     let address = listener.local_addr()?;
-    let pieces = (options.bytes_max / PIECE_BYTES).max(BODY_BYTES_MAX / PIECE_BYTES);
+    let listener = Bounded::new(listener, options.connections_max, SILENCE_MAX);
     let desk = Desk {
         intake,
         token: options.token.map(|token| Sha256::digest(token).into()),
         tenant: options.tenant,
-        room: Semaphore::new(pieces),
+        room: Room::new(options.bytes_max),
     };
     let router = Router::new().route("/v1/events", post(take)).with_state(Arc::new(desk));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -127,18 +130,22 @@ struct Desk {
     /// The digest of the token: comparing digests tells nothing of how far a guess was right.
     token: Option<[u8; 32]>,
     tenant: String,
-    room: Semaphore,
+    room: Room,
 }
 
 impl Desk {
     async fn take(&self, request: Request) -> Result<Taken, Refusal> {
         self.check_token(request.headers())?;
         let form = Form::of(request.headers())?;
-        let _room = self.room_for(request.headers()).await?;
         let (head, body) = request.into_parts();
-        let bytes = timeout(BODY_PATIENCE, to_bytes(body, BODY_BYTES_MAX)).await;
-        let bytes = bytes.map_err(|_| Refusal::Slow)?.map_err(|error| body::failed(&error))?;
-        let bytes = if body::is_compressed(&head.headers) { inflated(head.headers, bytes).await? } else { bytes };
+        let mut held = self.room.hold();
+        let bytes = timeout(BODY_PATIENCE, body::receive(body, &mut held)).await.map_err(|_| Refusal::Slow)??;
+        let bytes = if body::is_compressed(&head.headers) {
+            held.grow_to(BODY_BYTES_MAX).await?;
+            inflated(head.headers, bytes).await?
+        } else {
+            bytes
+        };
         self.hand_in(form, bytes).await
     }
 
@@ -148,19 +155,6 @@ impl Desk {
         let given = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let is_known = given.is_some_and(|(_, given)| <[u8; 32]>::from(Sha256::digest(given)) == *token);
         if is_known { Ok(()) } else { Err(Refusal::Unknown) }
-    }
-
-    /// Room for the body: what it says to be long, or else the most it may be.
-    async fn room_for(&self, headers: &HeaderMap) -> Result<SemaphorePermit<'_>, Refusal> {
-        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        let is_compressed = body::is_compressed(headers);
-        let bytes = length.filter(|_| !is_compressed).unwrap_or(BODY_BYTES_MAX);
-        if bytes > BODY_BYTES_MAX {
-            return Err(Refusal::TooLarge);
-        }
-        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).expect("a body has fewer pieces");
-        let room = timeout(ROOM_PATIENCE, self.room.acquire_many(pieces)).await;
-        room.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Busy)
     }
 
     /// Reads the events and hands them in; reads them again if the catalog changed meanwhile.

@@ -75,7 +75,12 @@ impl Config {
             return Err(format!("the configuration `{shown}` asks for {workers} workers: give 1 to {WORKERS_MAX}"));
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        let token = std::env::var("TRUEUP_TOKEN").ok().or_else(|| written.token.clone());
+        if written.token.as_deref() == Some("") {
+            return Err(format!("the token in `{shown}` is empty: give one, or leave `token` out to ask for none"));
+        }
+        // An empty variable is none at all, and must not switch off what the file asks for.
+        let token = std::env::var("TRUEUP_TOKEN").ok().filter(|token| !token.is_empty());
+        let token = token.or_else(|| written.token.clone());
         Ok(written.meant(folder, token))
     }
 }

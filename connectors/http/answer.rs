@@ -32,6 +32,8 @@ pub(super) enum Refusal {
     TooLarge,
     #[error("a list of events has at most {BATCH_BYTES_MAX} bytes: send it in parts, or an event to a line")]
     ListTooLarge,
+    #[error("with the attributes as headers the body must be one JSON value, which it is not: {0}")]
+    Data(String),
     #[error("there is no event in the body: send at least one")]
     Empty,
     #[error("more than {REFUSED_MAX} events cannot be read, so none was taken; the first of them: {0}")]
@@ -57,6 +59,7 @@ impl Refusal {
             Refusal::Kind(_) | Refusal::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::Compression(_)
             | Refusal::Header(_)
+            | Refusal::Data(_)
             | Refusal::Empty
             | Refusal::Unreadable(_)
             | Refusal::Broken => StatusCode::BAD_REQUEST,

@@ -1,11 +1,15 @@
 //! Bodies as they come over the wire, decompressed within bounds.
 
 use std::io::Read;
+use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_ENCODING;
 use flate2::read::MultiGzDecoder;
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::BODY_BYTES_MAX;
 use super::answer::Refusal;
@@ -16,12 +20,12 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 /// Whether a body has another length once it is decompressed.
 pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
-    !matches!(encoding(headers), "" | "identity")
+    !matches!(encoding(headers).as_str(), "" | "identity")
 }
 
 /// The body without compression.
 pub(super) fn plain(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes, Refusal> {
-    match encoding(headers) {
+    match encoding(headers).as_str() {
         "" | "identity" => Ok(bytes),
         "gzip" => within_bounds(MultiGzDecoder::new(&bytes[..])),
         "zstd" => {
@@ -34,8 +38,10 @@ pub(super) fn plain(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes, Refusal>
     }
 }
 
-fn encoding(headers: &HeaderMap) -> &str {
-    headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
+/// The name of the compression; of several, all names.
+fn encoding(headers: &HeaderMap) -> String {
+    let names = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?").trim());
+    names.collect::<Vec<_>>().join(", ").to_ascii_lowercase()
 }
 
 /// Reads all there is, but no more than a body may be: a small body may decompress to any size.
@@ -46,14 +52,68 @@ fn within_bounds(decoder: impl Read) -> Result<Bytes, Refusal> {
     if plain.len() > BODY_BYTES_MAX { Err(Refusal::TooLarge) } else { Ok(plain.into()) }
 }
 
-/// Why a body did not come.
-pub(super) fn failed(error: &axum::Error) -> Refusal {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return Refusal::TooLarge;
-        }
-        cause = error.source();
+/// Room is counted in pieces of so many bytes.
+const PIECE_BYTES: usize = 1 << 10;
+/// How long a body waits for more room before it is sent away.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The memory that all bodies under way may take.
+pub(super) struct Room {
+    pieces: Semaphore,
+}
+
+impl Room {
+    /// Room for so many bytes, and for one body at least.
+    pub fn new(bytes_max: usize) -> Room {
+        Room { pieces: Semaphore::new(bytes_max.max(2 * BODY_BYTES_MAX) / PIECE_BYTES) }
     }
-    Refusal::Broken
+
+    /// A place in it that holds nothing yet.
+    pub fn hold(&self) -> Held<'_> {
+        Held { room: self, permit: None, pieces: 0 }
+    }
+}
+
+/// The room that a body has. It grows with what has come, so that a slow sender holds no more than
+/// what it has sent.
+pub(super) struct Held<'r> {
+    room: &'r Room,
+    permit: Option<SemaphorePermit<'r>>,
+    pieces: usize,
+}
+
+impl Held<'_> {
+    /// Makes room for so many bytes in all.
+    pub async fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let more = bytes.div_ceil(PIECE_BYTES).saturating_sub(self.pieces);
+        if more == 0 {
+            return Ok(());
+        }
+        let wanted = u32::try_from(more).expect("a body has fewer pieces");
+        let permit = timeout(ROOM_PATIENCE, self.room.pieces.acquire_many(wanted)).await;
+        let permit = permit.map_err(|_| Refusal::Busy)?.expect("the room is never closed");
+        match &mut self.permit {
+            Some(held) => held.merge(permit),
+            None => self.permit = Some(permit),
+        }
+        self.pieces += more;
+        Ok(())
+    }
+}
+
+/// The bytes of a body, as they come and as there is room.
+pub(super) async fn receive(mut body: Body, held: &mut Held<'_>) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(Refusal::TooLarge);
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
+        if bytes.len() + data.len() > BODY_BYTES_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        held.grow_to(bytes.len() + data.len()).await?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.into())
 }

@@ -1,11 +1,11 @@
 //! In which form a body holds events: as its content type says.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode_str;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
@@ -62,7 +62,7 @@ impl Form {
                     }
                 }
             }
-            Form::Binary(attributes) => reader.read_line(&joined(attributes, body), "the request", &mut builder),
+            Form::Binary(attributes) => reader.read_line(&joined(attributes, body)?, "the request", &mut builder),
         }
         let batch = builder.finish();
         match batch.refused.first() {
@@ -89,22 +89,23 @@ fn binary(headers: &HeaderMap) -> Result<Map<String, Value>, Refusal> {
     Ok(attributes)
 }
 
-/// An event as JSON from attributes that came as headers, and `data`.
-fn joined(attributes: &Map<String, Value>, data: &[u8]) -> Vec<u8> {
+/// An event as JSON from attributes that came as headers, and `data`, which must be one JSON value:
+/// anything else could bring attributes of its own.
+fn joined(attributes: &Map<String, Value>, data: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut event = Value::from(attributes.clone()).to_string().into_bytes();
     if data.trim_ascii().is_empty() {
-        return event;
+        return Ok(event);
     }
+    let data: &RawValue = serde_json::from_slice(data).map_err(|error| Refusal::Data(error.to_string()))?;
     event.pop();
     if !attributes.is_empty() {
         event.push(b',');
     }
-    // Line ends within `data` are only space to JSON, and an event is a line.
-    let data: Cow<'_, [u8]> = data.into();
     event.extend_from_slice(b"\"data\":");
-    event.extend(data.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+    // An event is a line; line ends between the tokens of a value are only space.
+    event.extend(data.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
     event.push(b'}');
-    event
+    Ok(event)
 }
 
 #[cfg(test)]
@@ -138,13 +139,21 @@ mod tests {
             ("ce-revision", "2"),
         ]);
         let Ok(Form::Binary(attributes)) = Form::of(&headers) else { panic!("it is binary mode") };
-        let event = joined(&attributes, b"{\"tokens\":\n12}");
+        let event = joined(&attributes, b" {\"tokens\":\n12}\n").unwrap();
         assert_eq!(
             String::from_utf8(event).unwrap(),
             r#"{"id":"call-1","revision":"2","source":"/café","data":{"tokens": 12}}"#
         );
-        let without = joined(&attributes, b" ");
+        let without = joined(&attributes, b" ").unwrap();
         assert_eq!(String::from_utf8(without).unwrap(), r#"{"id":"call-1","revision":"2","source":"/café"}"#);
+    }
+
+    #[test]
+    fn data_brings_no_attributes() {
+        let attributes = Map::from_iter([("id".to_owned(), Value::from("1"))]);
+        for data in [r#"{"tokens":7},"retract":"true""#, "{} {}", "{", "{\"a\":\"x\ny\"}", "\u{feff}{}"] {
+            assert!(matches!(joined(&attributes, data.as_bytes()), Err(Refusal::Data(_))), "{data}");
+        }
     }
 
     #[test]

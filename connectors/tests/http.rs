@@ -61,9 +61,13 @@ struct Running {
 
 impl Running {
     fn new(fake: Fake, token: Option<&str>) -> Running {
+        let token = token.map(str::to_owned);
+        Running::with(fake, Options { token, bytes_max: ROOM_BYTES, ..Options::default() })
+    }
+
+    fn with(fake: Fake, options: Options) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let fake = Arc::new(fake);
-        let options = Options { token: token.map(str::to_owned), bytes_max: ROOM_BYTES, ..Options::default() };
         let server = runtime.block_on(start(fake.clone(), options)).unwrap();
         Running { runtime, server: Some(server), fake }
     }
@@ -230,21 +234,43 @@ fn a_body_in_chunks_is_taken() {
 }
 
 #[test]
-fn a_sender_without_room_is_told_to_come_later() {
+fn slow_senders_hold_what_they_sent_and_no_more() {
     let running = Running::new(Fake::default(), None);
-    let mut slow: Vec<TcpStream> = Vec::new();
-    for _ in 0..ROOM_BYTES / BODY_BYTES_MAX {
+    let begin = |sent: usize| {
         let mut stream = TcpStream::connect(running.address()).unwrap();
         let head = "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n";
-        stream.write_all(format!("{head}content-length: {BODY_BYTES_MAX}\r\n\r\n[").as_bytes()).unwrap();
-        slow.push(stream);
-    }
-    let answered = (0..100).find_map(|_| {
+        stream.write_all(format!("{head}content-length: {BODY_BYTES_MAX}\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(&vec![b' '; sent]).unwrap();
+        stream
+    };
+    // Many that have sent little are in nobody's way.
+    let slow: Vec<TcpStream> = (0..50).map(|_| begin(1)).collect();
+    assert_eq!(running.post(&[ONE], event("1", "1").as_bytes()).0, 200);
+    drop(slow);
+    // Once the room is full, others are told to come later.
+    let full: Vec<TcpStream> = (0..ROOM_BYTES / BODY_BYTES_MAX).map(|_| begin(BODY_BYTES_MAX - 1)).collect();
+    let answered = (0..1_000).find_map(|_| {
         let answer = running.post(&[ONE], event("1", "1").as_bytes());
         (answer.0 != 200).then_some(answer)
     });
     assert_eq!(answered.map(|(status, _)| status), Some(429));
-    drop(slow);
+    drop(full);
+}
+
+#[test]
+fn connections_beyond_the_bound_wait_and_take_no_descriptor() {
+    let options = Options { connections_max: 2, ..Options::default() };
+    let running = Running::with(Fake::default(), options);
+    let idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(running.address()).unwrap()).collect();
+    let waiting = std::thread::spawn({
+        let address = running.address();
+        move || {
+            let body = event("1", "1");
+            post(address, &[ONE, ("content-length", &body.len().to_string())], body.as_bytes()).0
+        }
+    });
+    drop(idle);
+    assert_eq!(waiting.join().unwrap(), 200);
 }
 
 #[test]

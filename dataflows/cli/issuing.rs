@@ -19,7 +19,7 @@ pub fn issue_all(engine: &Engine, period: &str) -> Result<Vec<Document>, Failure
     let issued = due.filter_map(|request| match engine.issue(&request) {
         // One customer's mistake holds up nobody else's invoice.
         Err(error @ IssueError::TooLarge { .. }) => {
-            tracing::warn!(%error, "not issued");
+            eprintln!("trueup: {error}");
             None
         }
         Err(IssueError::Nothing { .. }) => None,

@@ -212,6 +212,12 @@ fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         // A pipe in a folder would be waited for until somebody writes into it.
         inside.retain(|file| file.is_file());
         inside.sort();
+        if inside.is_empty() {
+            eprintln!(
+                "trueup: `{}` has no event files: name them .ndjson, .jsonl, .json, .csv or .tsv",
+                path.display()
+            );
+        }
         files.extend(inside);
     }
     Ok(files)

@@ -8,6 +8,7 @@ mod cases;
 
 use std::fs;
 
+use trueup_connectors::CsvMapping;
 use trueup_connectors::catalog_files::{read_catalog, read_catalog_texts};
 use trueup_model::catalog::{Catalog, CatalogChange, Customer, Quota};
 use trueup_model::dictionary::Dictionary;
@@ -120,10 +121,16 @@ fn a_folder_is_read_file_by_file() {
     assert!(gone.to_string().contains("the catalog cannot be read: "), "{gone}");
 }
 
+/// The first example of TOML below a heading of the README.
+fn example(heading: &str) -> &'static str {
+    let (_, section) = include_str!("../README.md").split_once(heading).expect("the README has the section");
+    let (_, rest) = section.split_once("```toml\n").expect("the section has an example");
+    rest.split_once("```").expect("the example ends").0
+}
+
 #[test]
-fn the_example_of_the_readme_is_good() {
-    let readme = include_str!("../README.md");
-    let (_, rest) = readme.split_once("```toml\n").expect("the README shows a catalog");
-    let (example, _) = rest.split_once("```").expect("the example ends");
-    assert_eq!(answer(example), "it is good");
+fn the_examples_of_the_readme_are_good() {
+    assert_eq!(answer(example("## The catalog as files")), "it is good");
+    let mapping: CsvMapping = toml::from_str(example("### A CSV file")).expect("the mapping is good");
+    assert_eq!(mapping.data["input_tokens"], "ContextTokens");
 }

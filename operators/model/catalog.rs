@@ -179,6 +179,7 @@ impl Catalog {
             return Err(contradiction(format!("meter '{}'", meter.name), why));
         }
         let is_new = self.meters.id(&meter.name).is_none();
+        self.check_filters(&meter)?;
         let mut changed = self.clone();
         let name = meter.name.clone();
         changed.meters.append(&name, meter);
@@ -186,6 +187,22 @@ impl Catalog {
         *self = changed;
         // No feature can sell a meter that was not there.
         Ok(Touched { all: !is_new, ..Touched::default() })
+    }
+
+    /// Whether a meter has the dimensions by which features filter its usage.
+    fn check_filters(&self, meter: &Meter) -> Result<(), CatalogError> {
+        for (_, _, feature) in self.features.iter().filter(|(.., feature)| feature.meter.as_ref() == Some(&meter.name))
+        {
+            if let Some(stranger) = feature.filter.keys().find(|key| !meter.dimensions.contains(key)) {
+                let why = format!(
+                    "feature '{}' filters by '{stranger}', which would be no dimension of it any more: change the \
+                     feature first",
+                    feature.name
+                );
+                return Err(contradiction(format!("meter '{}'", meter.name), why));
+            }
+        }
+        Ok(())
     }
 
     /// Derives the layouts from the meters that stand.
@@ -227,8 +244,21 @@ impl Catalog {
         }
         let is_new = self.features.id(&feature.name).is_none();
         let name = feature.name.clone();
-        self.features.put(&name, feature);
+        let mut changed = self.clone();
+        changed.features.put(&name, feature);
+        changed.check_plans_that_sell(&name)?;
+        *self = changed;
         Ok(Touched { all: !is_new, ..Touched::default() })
+    }
+
+    /// Whether the plans that sell a feature still fit it.
+    fn check_plans_that_sell(&self, feature: &str) -> Result<(), CatalogError> {
+        for (name, _, plan) in self.plans.iter() {
+            for card in plan.rate_cards.iter().filter(|card| card.feature == feature) {
+                self.check_rate_card(card, &|| format!("plan '{name}', rate card '{feature}'"))?;
+            }
+        }
+        Ok(())
     }
 
     fn define_plan(&mut self, mut plan: Plan) -> Result<Touched, CatalogError> {
@@ -455,4 +485,62 @@ fn add_columns(layout: &mut EventLayout, meter: &Meter) -> Result<(), CatalogErr
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::{Aggregation, Filter};
+    use crate::money::Rounding;
+    use crate::price::Price;
+
+    fn meter(dimensions: &[&str]) -> CatalogChange {
+        CatalogChange::Meter(Meter {
+            name: "calls".to_owned(),
+            event_type: "call".to_owned(),
+            aggregation: Aggregation::Count,
+            property: None,
+            scale: 0,
+            dimensions: dimensions.iter().map(|&dimension| dimension.to_owned()).collect(),
+            filter: Filter::new(),
+        })
+    }
+
+    fn feature(meter: Option<&str>, filter: &[&str]) -> CatalogChange {
+        let filter =
+            filter.iter().map(|&dimension| (dimension.to_owned(), BTreeSet::from(["large".to_owned()]))).collect();
+        CatalogChange::Feature(Feature { name: "calls".to_owned(), meter: meter.map(str::to_owned), filter })
+    }
+
+    fn plan() -> CatalogChange {
+        let prices = vec![PriceVersion { effective_from: None, price: Price::PerUnit { unit: 1 } }];
+        CatalogChange::Plan(Plan {
+            name: "pro".to_owned(),
+            currency: "USD".parse().unwrap(),
+            cadence: Cadence::Month,
+            anchor: AnchorRule::Calendar,
+            rounding: Rounding::default(),
+            rate_cards: vec![RateCard { feature: "calls".to_owned(), prices, quota: None }],
+        })
+    }
+
+    #[test]
+    fn what_others_rest_on_is_not_taken_from_under_them() {
+        let (mut catalog, mut dictionary) = (Catalog::default(), Dictionary::default());
+        let mut apply = |change| catalog.apply(change, &mut dictionary).map_err(|error| error.to_string());
+        for change in [meter(&["model"]), feature(Some("calls"), &["model"]), plan()] {
+            apply(change).unwrap();
+        }
+        assert_eq!(
+            apply(meter(&[])).unwrap_err(),
+            "meter 'calls': feature 'calls' filters by 'model', which would be no dimension of it any more: change the \
+             feature first"
+        );
+        assert_eq!(
+            apply(feature(None, &[])).unwrap_err(),
+            "plan 'pro', rate card 'calls': feature 'calls' has no meter, so only a flat price fits"
+        );
+        apply(feature(Some("calls"), &[])).unwrap();
+        apply(meter(&[])).unwrap();
+    }
 }

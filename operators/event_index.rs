@@ -58,12 +58,6 @@ impl Rows {
         let batch = &self.batches[after - 1];
         (batch, (number - batch.first_row) as usize)
     }
-
-    /// The row with this number.
-    pub fn get(&self, number: u64) -> &UsageRow {
-        let (batch, place) = self.find(number);
-        &batch.rows[place]
-    }
 }
 
 const SHARDS: usize = 256;

@@ -86,4 +86,18 @@ mod tests {
         }
         assert_eq!(together(Aggregation::Sum, [].iter()), None);
     }
+
+    #[test]
+    fn quantities_are_in_units_and_counts_have_no_places() {
+        let cases = [
+            (Some((Aggregation::Sum, 2)), Total::new(2, 250), ONE * 5 / 2),
+            (Some((Aggregation::Average, 1)), Total::new(2, 50), ONE * 5 / 2),
+            (Some((Aggregation::Count, 2)), Total::new(3, 3), ONE * 3),
+            (Some((Aggregation::UniqueCount, 2)), Total::new(4, 4), ONE * 4),
+            (None, Total::new(1, 1), ONE),
+        ];
+        for (meter, total, units) in cases {
+            assert_eq!(quantity(meter, &total), units, "{meter:?}");
+        }
+    }
 }

@@ -248,6 +248,8 @@ mod tests {
         assert_eq!(table.observe(row(1, 2, false, 20)), Outcome::Duplicate);
         assert_eq!(table.observe(row(1, 2, false, 21)), Outcome::Conflict(0));
         assert_eq!(table.observe(row(1, 2, true, 0)), Outcome::Replaced(0));
+        // Whatever else it says, a retraction says what another said.
+        assert_eq!(table.observe(row(1, 2, true, 9)), Outcome::Duplicate);
         assert_eq!(table.observe(row(1, 2, false, 20)), Outcome::Superseded);
         assert_eq!(table.observe(row(1, 3, false, 30)), Outcome::Replaced(4));
     }
@@ -265,5 +267,38 @@ mod tests {
         let mut standing: Vec<u64> = table.index.standing().collect();
         standing.sort_unstable();
         assert!(standing.iter().copied().eq(0..50_000));
+    }
+
+    #[test]
+    fn a_shard_is_as_large_as_its_identities_ask() {
+        let mut table = Table::new();
+        assert!(table.index.is_empty());
+        for id in 0..50_000 {
+            table.observe(row(id, 0, false, 1));
+        }
+        assert!(!table.index.is_empty());
+        for shard in &table.index.shards {
+            // It is full at five sixths, and grows by half.
+            let mut slots = SLOTS_MIN;
+            while shard.used * 6 > slots * 5 {
+                slots += slots / 2;
+            }
+            assert_eq!(shard.slots.len(), slots, "{} are used", shard.used);
+            assert_eq!(shard.slots.iter().filter(|&&slot| slot != EMPTY).count(), shard.used);
+        }
+    }
+
+    #[test]
+    fn identities_are_spread_over_shards_and_slots() {
+        let identities: Vec<Identity> = (0..10_000).map(|id| Identity::of("t", "s", &id.to_string())).collect();
+        let different = |of: &dyn Fn(&Identity) -> usize| {
+            identities.iter().map(of).collect::<std::collections::BTreeSet<usize>>().len()
+        };
+        assert_eq!(different(&shard_of), SHARDS);
+        assert!(different(&|identity| fingerprint(identity) as usize) > 9_990);
+        for slots in [64, 96, 1_093] {
+            assert_eq!(different(&|identity| home(fingerprint(identity), slots)), slots);
+            assert_eq!([0, u32::MAX].map(|fingerprint| home(fingerprint, slots)), [0, slots - 1]);
+        }
     }
 }

@@ -220,4 +220,22 @@ mod tests {
         assert_eq!(reader.next(), Some((&2, &5)));
         assert_eq!(reader.value(&1), None);
     }
+
+    #[test]
+    fn what_is_recent_lies_between_two_epochs() {
+        let runs = vec![
+            (3, run([(1, 5, 1, 2), (2, 5, 3, 1)].into_iter())),
+            (6, run([(1, 5, 4, -2), (3, 5, 6, 1)].into_iter())),
+        ];
+        assert!(!Snapshot::new(runs.clone()).is_empty());
+        assert!(Snapshot::<u32, u32, i64>::new(Vec::new()).is_empty());
+        let snapshot = Snapshot::new(runs);
+        assert_eq!((snapshot.len(), snapshot.updates().count()), (4, 4));
+        for (after, through) in (0..8).flat_map(|after| (0..8).map(move |through| (after, through))) {
+            let recent: Vec<_> = snapshot.recent([after, through]).collect();
+            let between = |update: &&Update<u32, u32, i64>| after < update.1 && update.1 <= through;
+            let expected: Vec<_> = snapshot.updates().filter(between).collect();
+            assert_eq!(recent, expected, "after {after} through {through}");
+        }
+    }
 }

@@ -276,4 +276,29 @@ mod tests {
         assert_eq!(merged(&one, &other, 3), [(1, 3, 1), (2, 3, 2), (2, 4, 1), (4, 5, 7)]);
         assert_eq!(merged(&other, &one, 4), [(1, 4, 1), (2, 4, 3), (4, 5, 7)]);
     }
+
+    #[test]
+    fn a_run_keeps_no_more_room_than_an_eighth() {
+        let room = |length: u32| {
+            let mut updates = Vec::with_capacity(80);
+            updates.extend((0..length).map(|key| ((key, ()), 1, 1_i64)));
+            Run::of(updates).map(|run| run.0.updates.capacity())
+        };
+        assert_eq!(room(69), Some(69));
+        // To copy a run costs more than so little room.
+        assert_eq!(room(70), Some(80));
+        assert_eq!(room(0), None);
+    }
+
+    #[test]
+    fn merging_does_as_much_as_it_is_given() {
+        let runs = [1, 2].map(|epoch| run(&[(1, epoch, 1), (2, epoch, 1), (3, epoch, 1)]).expect("there are updates"));
+        assert_eq!(runs[0].len(), 3);
+        let mut merger = RunMerger::new(&runs[0], &runs[1], Antichain::from_elem(0).borrow());
+        for (given, left, done) in [(2, 0, 2), (0, 0, 2), (3, 0, 5), (7, 6, 6)] {
+            let mut fuel = given;
+            merger.work(&runs[0], &runs[1], &mut fuel);
+            assert_eq!((fuel, merger.done.iter().sum()), (left, done), "of {given}");
+        }
+    }
 }

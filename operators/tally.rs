@@ -52,4 +52,17 @@ mod tests {
         assert_eq!(tally.drain().collect::<Vec<_>>(), [("b", 5)]);
         assert_eq!(tally.drain().count(), 0);
     }
+
+    #[test]
+    fn it_is_full_at_so_many_places_until_they_are_sent() {
+        let mut tally = Tally::default();
+        for place in 0..PLACES_MAX {
+            assert!(!tally.is_full(), "{place} places are not too many");
+            tally.put(place, 1);
+            tally.put(place, 1);
+        }
+        assert!(tally.is_full());
+        assert_eq!(tally.drain().count(), PLACES_MAX);
+        assert!(!tally.is_full());
+    }
 }

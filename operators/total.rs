@@ -120,4 +120,35 @@ mod tests {
             assert!(total.is_zero(), "{sum}");
         }
     }
+
+    /// Checks the laws of a commutative group with these of its elements.
+    fn check_group<T: Abelian + Monoid + Copy + PartialEq + std::fmt::Debug>(elements: &[T]) {
+        let plus = |one: T, other: T| {
+            let mut sum = one;
+            sum.plus_equals(&other);
+            sum
+        };
+        for &one in elements {
+            assert_eq!(one.is_zero(), one == T::zero(), "{one:?}");
+            assert_eq!(plus(one, T::zero()), one);
+            let mut negative = one;
+            negative.negate();
+            assert_eq!(plus(one, negative), T::zero(), "{one:?}");
+            for &other in elements {
+                assert_eq!(plus(one, other), plus(other, one), "{one:?} and {other:?}");
+                assert_eq!(plus(plus(one, other), negative), other, "{one:?} and {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn totals_form_a_group_and_only_nothing_is_zero() {
+        // Each part alone is not nothing, nor is either word of a sum.
+        check_group(
+            &[(0, 0), (1, 0), (-2, 0), (0, 5), (0, -5), (0, 1 << 64), (3, 1 << 70)]
+                .map(|(records, sum)| Total::new(records, sum)),
+        );
+        let billed = |lines, quantity, money| Billed { lines, quantity, money };
+        check_group(&[billed(0, 0, 0), billed(1, 0, 0), billed(0, 2, 0), billed(0, 0, 3), billed(-4, 5, -6)]);
+    }
 }

@@ -132,3 +132,33 @@ impl Lead for (Group, Grain) {
         (Group::first(lead), Grain(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that what is first of a lead comes before all else of it, and after all that leads less.
+    fn check_first<K: Lead>(records: impl Fn(u32) -> K) {
+        for lead in [1, 5, 1_000] {
+            assert_eq!((K::first(lead).lead(), records(lead).lead()), (lead, lead));
+            assert!(K::first(lead) <= records(lead) && records(lead - 1) < K::first(lead), "{lead}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_lead_is_the_least() {
+        let last = u32::MAX;
+        let group = |customer| Group { customer, subscription: last, period: Grain(last), feature: last };
+        check_first(|subject| UsageKey { subject, series: last, grain: Grain(last) });
+        check_first(group);
+        check_first(|customer| (group(customer), Grain(last)));
+        check_first(|customer| (group(customer), Grain(last), last));
+    }
+
+    #[test]
+    fn nobody_is_not_everybody() {
+        assert!(Leads::none().is_empty());
+        assert!(!Leads::All.is_empty());
+        assert!(!Leads::Some(BTreeSet::from([7])).is_empty());
+    }
+}

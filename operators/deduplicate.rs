@@ -271,3 +271,113 @@ fn stand(row: &UsageRow, place: u32, came: &mut Vec<u32>, found: &mut Found) {
 fn state(row: &UsageRow) -> State {
     if row.retract { State::Retracted } else { State::Standing(row.subject) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use trueup_model::identity::Identity;
+    use trueup_model::usage::SentIds;
+
+    /// A statement of one of a few events, by three digits of a number.
+    fn row(number: u64) -> UsageRow {
+        let digit = |place: u32| (number / 7_u64.pow(place)) % 7;
+        let identity = Identity::of("t", "s", &digit(0).to_string());
+        let (revision, value) = (digit(1) as u32 / 2, (digit(2) / 3) as i64);
+        let retract = digit(2) == 0 && (digit(0) + digit(1) / 2).is_multiple_of(2);
+        let (subject, properties) = (digit(0) as u32, digit(0) as u32 % 2);
+        UsageRow { identity, occurred_at: 0, value, subject, properties, revision, retract, wide: 0 }
+    }
+
+    /// Batches of statements in an order that looks random.
+    fn batches() -> Vec<Arc<UsageBatch>> {
+        let rows: Vec<UsageRow> = (0..343).map(|number| row(number * 191 % 343)).collect();
+        let mut batches = Vec::new();
+        for rows in rows.chunks(10) {
+            let first_row = batches.len() as u64 * 10;
+            let ids = SentIds::default();
+            batches.push(Arc::new(UsageBatch { first_row, received_at: 0, rows: rows.to_vec(), wide: vec![], ids }));
+        }
+        batches
+    }
+
+    /// The numbers of the rows that changes put and take away.
+    #[derive(Default)]
+    struct Seen {
+        standing: BTreeMap<u64, i64>,
+        states: BTreeMap<State, i64>,
+        conflicts: usize,
+    }
+
+    impl Seen {
+        fn add(&mut self, found: Found) {
+            if let Some(Change::Standing { batch, came, went, .. }) = found.change {
+                assert!(!came.is_empty() || !went.is_empty(), "a change changes something");
+                came.iter()
+                    .for_each(|&place| *self.standing.entry(batch.first_row + u64::from(place)).or_default() += 1);
+                for (batch, place) in went {
+                    *self.standing.entry(batch.first_row + u64::from(place)).or_default() -= 1;
+                }
+            }
+            found.states.into_iter().for_each(|(state, diff)| *self.states.entry(state).or_default() += diff);
+            self.conflicts += found.conflicts.len();
+            self.standing.retain(|_, count| *count != 0);
+        }
+    }
+
+    #[test]
+    fn what_came_less_what_went_is_what_stands() {
+        for workers in 1..4 {
+            let mut shares: Vec<Standing> = (0..workers).map(|worker| Standing::new(worker, workers)).collect();
+            let (mut seen, mut best) = (Seen::default(), BTreeMap::<Identity, (u32, bool, u64)>::new());
+            let mut rows = 0;
+            for batch in batches() {
+                shares.iter_mut().for_each(|share| seen.add(share.take(Intake::Usage(batch.clone()))));
+                for (number, row) in (batch.first_row..).zip(&batch.rows) {
+                    // The greatest revision, a retraction above all else of it, and of equal ones the first.
+                    let new = (row.revision, row.retract, number);
+                    let stands = best.entry(row.identity).or_insert(new);
+                    if (new.0, new.1) > (stands.0, stands.1) {
+                        *stands = new;
+                    }
+                    rows += 1;
+                }
+                let asserted = best.values().filter(|(_, retract, _)| !retract).map(|&(.., number)| (number, 1));
+                assert_eq!(seen.standing, asserted.collect(), "{workers} workers");
+                assert_eq!(seen.states.values().sum::<i64>(), rows, "each is in exactly one state");
+                let standing = |state: &State| matches!(state, State::Standing(_));
+                let standing: i64 =
+                    seen.states.iter().filter(|(state, _)| standing(state)).map(|(_, count)| count).sum();
+                assert_eq!(standing, seen.standing.len() as i64);
+                let retracted = seen.states.get(&State::Retracted).copied().unwrap_or_default();
+                assert_eq!(standing + retracted, best.len() as i64);
+                assert_eq!(seen.states.get(&State::Quarantined).copied().unwrap_or_default(), seen.conflicts as i64);
+            }
+            assert!(seen.states.values().filter(|count| **count > 0).count() > 5, "every state comes about");
+        }
+    }
+
+    #[test]
+    fn what_is_metered_otherwise_is_what_stands_of_it() {
+        let mut share = Standing::new(0, 1);
+        let mut seen = Seen::default();
+        batches().into_iter().for_each(|batch| seen.add(share.take(Intake::Usage(batch))));
+        let batches = batches();
+        for (properties, subjects) in [(vec![], vec![]), (vec![1], vec![]), (vec![], vec![2]), (vec![0], vec![4, 99])] {
+            let (properties, subjects) = (BTreeSet::from_iter(properties), BTreeSet::from_iter(subjects));
+            let numbers = seen.standing.keys().copied().filter(|&number| {
+                let row = &batches[number as usize / 10].rows[number as usize % 10];
+                properties.contains(&row.properties) || subjects.contains(&row.subject)
+            });
+            let expected: BTreeSet<u64> = numbers.collect();
+            let changes = Arc::new(MeteringChanges { properties, subjects });
+            let found = share.take(Intake::Metering { metering: Arc::default(), changes });
+            let rows = match found.change {
+                Some(Change::Remetered { rows, .. }) => rows,
+                other => Vec::from_iter(other.map(|other| panic!("{other:?}"))),
+            };
+            let rows: BTreeSet<u64> = rows.iter().map(|(batch, place)| batch.first_row + u64::from(*place)).collect();
+            assert_eq!(rows, expected);
+        }
+    }
+}

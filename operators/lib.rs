@@ -7,6 +7,8 @@ pub mod contribute;
 pub mod deduplicate;
 pub mod event_index;
 mod in_order;
+#[cfg(test)]
+mod laws;
 pub mod map_through;
 pub mod read;
 pub mod reduce_through;

@@ -78,11 +78,11 @@ mod tests {
 
     #[test]
     fn parts_are_put_together_by_what_is_measured() {
-        let parts = [Total::new(2, 5), Total::new(1, 9), Total::new(3, 7)];
+        let parts = [Total::new(2, 5), Total::new(1, 9), Total::new(4, 7)];
         for (aggregation, sum) in
             [(Aggregation::Sum, 21), (Aggregation::Min, 5), (Aggregation::Max, 9), (Aggregation::Latest, 7)]
         {
-            assert_eq!(together(aggregation, parts.iter()), Some(Total::new(6, sum)), "{aggregation:?}");
+            assert_eq!(together(aggregation, parts.iter()), Some(Total::new(7, sum)), "{aggregation:?}");
         }
         assert_eq!(together(Aggregation::Sum, [].iter()), None);
     }

@@ -133,3 +133,137 @@ fn group(books: &Books, customer: CustomerId, tenure: &Tenure, period: Grain, ca
     let feature = books.catalog.features.id(&card.feature).expect("a rate card's feature is defined");
     Group { customer, subscription: tenure.subscription, period, feature }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trueup_model::calendar::Cadence;
+    use trueup_model::catalog::{
+        AnchorRule, Catalog, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, Subscription, Touched,
+    };
+    use trueup_model::dictionary::Dictionary;
+    use trueup_model::grain::QUARTER_MICROS;
+    use trueup_model::meter::{Aggregation, Meter};
+    use trueup_model::money::Rounding;
+    use trueup_model::price::Price;
+
+    const HOUR: Micros = 4 * QUARTER_MICROS;
+    /// The hour at which 2026 begins.
+    const NEW_YEAR: Micros = 20_454 * 24;
+
+    fn feature(name: &str, meter: Option<&str>) -> CatalogChange {
+        CatalogChange::Feature(Feature {
+            name: name.to_owned(),
+            meter: meter.map(str::to_owned),
+            filter: BTreeMap::new(),
+        })
+    }
+
+    /// Acme is on a plan with days as its periods, from an hour to an hour. The plan has a fee, a
+    /// limit, something that is had for nothing and without a limit, and calls that have a price.
+    fn catalog(from: Micros, to: Micros) -> Catalog {
+        let card = |feature: &str, price: Option<Price>, is_limited: bool| RateCard {
+            feature: feature.to_owned(),
+            prices: price.map(|price| PriceVersion { effective_from: None, price }).into_iter().collect(),
+            quota: is_limited.then_some(Quota { limit: 2, warning_at: 1 }),
+        };
+        let changes = [
+            CatalogChange::Meter(Meter {
+                name: "calls".to_owned(),
+                event_type: "call".to_owned(),
+                aggregation: Aggregation::Count,
+                property: None,
+                scale: 0,
+                dimensions: Vec::new(),
+                filter: BTreeMap::new(),
+            }),
+            feature("fee", None),
+            feature("nothing", None),
+            feature("limit", Some("calls")),
+            feature("calls", Some("calls")),
+            CatalogChange::Plan(Plan {
+                name: "daily".to_owned(),
+                currency: "EUR".parse().expect("it is a currency"),
+                cadence: Cadence::Day,
+                anchor: AnchorRule::Calendar,
+                rounding: Rounding::default(),
+                rate_cards: vec![
+                    card("fee", Some(Price::Flat { amount: 5 }), false),
+                    card("nothing", None, false),
+                    card("limit", None, true),
+                    card("calls", Some(Price::PerUnit { unit: 5 }), false),
+                ],
+            }),
+            CatalogChange::Customer(Customer {
+                id: "acme".to_owned(),
+                name: "Acme".to_owned(),
+                zone: "UTC".to_owned(),
+                subjects: Vec::new(),
+            }),
+            CatalogChange::Subscription(Subscription {
+                id: "first".to_owned(),
+                customer: "acme".to_owned(),
+                plan: "daily".to_owned(),
+                starts_at: from * HOUR,
+                ends_at: Some(to * HOUR),
+            }),
+        ];
+        let (mut catalog, mut dictionary) = (Catalog::default(), Dictionary::default());
+        for change in changes {
+            catalog.apply(change, &mut dictionary).expect("the catalog makes sense");
+        }
+        catalog
+    }
+
+    /// What is there at an hour: by feature, hour where its billing period begins, and place.
+    fn expected(from: Micros, to: Micros, now: Micros) -> BTreeSet<(&'static str, Micros, Option<Micros>)> {
+        let mut expected = BTreeSet::new();
+        let mut start = from;
+        while start < to && start <= now {
+            let day = start / 24 * 24;
+            let end = (day + 24).min(to);
+            expected.insert(("fee", day, Some(start)));
+            if now < end {
+                expected.insert(("limit", day, None));
+            }
+            start = end;
+        }
+        expected
+    }
+
+    #[test]
+    fn what_time_brings_is_there_from_its_moment_on() {
+        let [from, to, sooner] = [36, 81, 60].map(|hour| NEW_YEAR + hour);
+        // The term ends sooner by the second catalog.
+        let catalogs =
+            [(catalog(from, to), to), (catalog(from, sooner), sooner)].map(|(catalog, to)| (Arc::new(catalog), to));
+        for step in [1, 5, 12, 40] {
+            for changes_at in [30, 50, 70, 90].map(|hour| NEW_YEAR + hour) {
+                let mut agenda = Agenda::default();
+                let mut there: BTreeMap<Target, i64> = BTreeMap::new();
+                let mut last = &Arc::default();
+                for now in (NEW_YEAR..NEW_YEAR + 120).step_by(step) {
+                    let (catalog, to) = &catalogs[usize::from(now >= changes_at)];
+                    let mut touched = Touched::default();
+                    if !Arc::ptr_eq(catalog, last) {
+                        touched.all = now == NEW_YEAR;
+                        touched.customers.extend(catalog.customers.id("acme"));
+                    }
+                    last = catalog;
+                    let books = Books { catalog: catalog.clone(), clock: now * HOUR, ..Books::default() };
+                    let turn = Turn { books: Arc::new(books), touched, ..Turn::default() };
+                    agenda.turn(&turn, |_| false, |_, _| panic!("others are served by others"));
+                    agenda.turn(&turn, |_| true, |target, diff| *there.entry(target).or_default() += diff);
+                    there.retain(|_, count| *count != 0);
+                    let hour = |grain: Grain| Micros::from(grain.0 / 4);
+                    let shown = there.iter().map(|((group, place), count)| {
+                        assert_eq!(*count, 1);
+                        let feature = &catalog.features.get(group.feature).name;
+                        (feature.as_str(), hour(group.period), (*place != RUNNING).then(|| hour(*place)))
+                    });
+                    assert_eq!(shown.collect::<BTreeSet<_>>(), expected(from, *to, now), "at {now}, by {step}");
+                }
+            }
+        }
+    }
+}

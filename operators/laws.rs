@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use differential_dataflow::trace::TraceReader;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Input;
 use timely::dataflow::operators::{Inspect, Probe};
+use timely::progress::Antichain;
 use timely::worker::Worker;
 
 use trueup_model::books::{Books, Turn};
@@ -184,13 +186,17 @@ fn check(operator: Operator, law: Law) {
     }
 }
 
-#[test]
-fn mapping_is_a_function_of_records_and_books() {
+fn mapped<'scope>(records: Arrangement<'scope, Key, i64, i64>, turns: Turns<'scope>) -> Records<'scope, Given, i64> {
     fn map(lookup: &mut Lookup, key: &Key, value: &i64, diff: &i64, tally: &mut Tally<Given, i64>) {
         tally.put((*key, value / 2, worth(lookup.books(), key.0)), *diff);
     }
+    map_through(records, turns, "Map", Leads::subjects, map)
+}
+
+#[test]
+fn mapping_is_a_function_of_records_and_books() {
     let law: Law = |key, worth, values| values.iter().map(|(value, sum)| ((key, value / 2, worth), *sum)).collect();
-    check(|records, turns| map_through(records, turns, "Map", Leads::subjects, map), law);
+    check(mapped, law);
 }
 
 #[test]
@@ -228,4 +234,30 @@ fn the_first_value_is_all_that_a_reduction_of_first_values_sees() {
     let law: Law =
         |key, worth, values| values.iter().take(1).map(|&(value, count)| ((key, value, worth), count)).collect();
     check(|records, turns| reduce_through(records, turns, FIRST), law);
+}
+
+#[test]
+fn what_need_not_be_told_apart_is_merged() {
+    timely::execute_directly(|worker| {
+        let (mut records, mut turns, trace, probe) = worker.dataflow(|scope| {
+            let (records_input, records) = scope.new_input();
+            let (turns_input, turns) = scope.new_input::<(Epoch, Arc<Turn>)>();
+            let arranged = arrange_by_key(records, "Records", |key: &Key| u64::from(key.0));
+            // To look at, without holding anything back.
+            let mut trace = arranged.trace.clone();
+            trace.set_logical_compaction(Antichain::new().borrow());
+            trace.set_physical_compaction(Antichain::new().borrow());
+            (records_input, turns_input, trace, mapped(arranged, turns).probe().0)
+        });
+        for epoch in 1..=300 {
+            records.advance_to(epoch);
+            records.send((((1, 1), 1), epoch, 1_i64));
+            records.advance_to(epoch + 1);
+            turns.advance_to(epoch + 1);
+            step_until(worker, || !probe.less_than(&(epoch + 1)));
+        }
+        let mut updates = 0;
+        trace.map_spans(|span| updates += span.inner.as_ref().map_or(0, |run| run.updates().len()));
+        assert!(updates < 30, "{updates} updates of one record are kept");
+    });
 }

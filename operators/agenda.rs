@@ -242,26 +242,26 @@ mod tests {
                 let mut agenda = Agenda::default();
                 let mut there: BTreeMap<Target, i64> = BTreeMap::new();
                 let mut last = &Arc::default();
-                for now in (NEW_YEAR..NEW_YEAR + 120).step_by(step) {
-                    let (catalog, to) = &catalogs[usize::from(now >= changes_at)];
+                for hour in (NEW_YEAR..NEW_YEAR + 120).step_by(step) {
+                    let (catalog, to) = &catalogs[usize::from(hour >= changes_at)];
                     let mut touched = Touched::default();
                     if !Arc::ptr_eq(catalog, last) {
-                        touched.all = now == NEW_YEAR;
+                        touched.all = hour == NEW_YEAR;
                         touched.customers.extend(catalog.customers.id("acme"));
                     }
                     last = catalog;
-                    let books = Books { catalog: catalog.clone(), clock: now * HOUR, ..Books::default() };
+                    let books = Books { catalog: catalog.clone(), clock: hour * HOUR, ..Books::default() };
                     let turn = Turn { books: Arc::new(books), touched, ..Turn::default() };
                     agenda.turn(&turn, |_| false, |_, _| panic!("others are served by others"));
                     agenda.turn(&turn, |_| true, |target, diff| *there.entry(target).or_default() += diff);
                     there.retain(|_, count| *count != 0);
-                    let hour = |grain: Grain| Micros::from(grain.0 / 4);
+                    let hour_of = |grain: Grain| Micros::from(grain.0 / 4);
                     let shown = there.iter().map(|((group, place), count)| {
                         assert_eq!(*count, 1);
                         let feature = &catalog.features.get(group.feature).name;
-                        (feature.as_str(), hour(group.period), (*place != RUNNING).then(|| hour(*place)))
+                        (feature.as_str(), hour_of(group.period), (*place != RUNNING).then(|| hour_of(*place)))
                     });
-                    assert_eq!(shown.collect::<BTreeSet<_>>(), expected(from, *to, now), "at {now}, by {step}");
+                    assert_eq!(shown.collect::<BTreeSet<_>>(), expected(from, *to, hour), "at {hour}, by {step}");
                 }
             }
         }

@@ -4,7 +4,8 @@
 //! `values` are the key's values with their accumulated differences as of that epoch. A key is
 //! worked out again when its values change, or when the books change and it is touched: minus
 //! what it gave before, plus what it gives now. What it gave before is not kept but computed
-//! again from the arrangement and the books of before. Time is totally ordered.
+//! again from the arrangement and the books of before. Time is totally ordered, and begins at 1:
+//! before it there is nothing.
 //!
 //! A reduction may also tell of the change itself, such as a level that was crossed: such a
 //! record is put out once and never taken back.

@@ -276,3 +276,33 @@ fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
     };
     Quarantined { epoch, place: CONFLICTS_FROM + number, received_at: batch.received_at, refused: Arc::new(refused) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trueup_model::identity::Identity;
+    use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
+
+    #[test]
+    fn a_contradiction_names_the_event_that_was_set_aside() {
+        let row = |value: i64| UsageRow {
+            identity: Identity::of("default", "/s", "same"),
+            occurred_at: 0,
+            value,
+            subject: 0,
+            properties: 0,
+            revision: 3,
+            retract: false,
+            wide: 0,
+        };
+        let mut ids = SentIds::default();
+        [("/s", "first"), ("/s", "other")].iter().for_each(|(source, id)| ids.push(source, id));
+        let (rows, wide) = (vec![row(1), row(2)], Vec::new());
+        let batch = Arc::new(UsageBatch { first_row: 10, received_at: 5, rows, wide, ids });
+        let conflict = Conflict { refused: (batch.clone(), 1), standing: (batch, 0) };
+        let Quarantined { epoch, place, received_at, refused } = contradiction(7, &conflict);
+        assert_eq!((epoch, place, received_at), (7, CONFLICTS_FROM + 11, 5));
+        assert_eq!((refused.position.as_str(), refused.event_id.as_deref()), ("event other", Some("other")));
+        assert!(refused.detail.starts_with("revision 3 of this event"), "{}", refused.detail);
+    }
+}

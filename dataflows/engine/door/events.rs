@@ -206,4 +206,27 @@ mod tests {
         let faults = models.map(|(id, model)| fault(&engine, id, 0, model));
         assert_eq!(faults, [None, None, Some(Reason::TooManyDimensions), None]);
     }
+
+    #[test]
+    fn those_behind_one_that_is_set_aside_keep_their_names() {
+        let identity = trueup_model::identity::Identity::of("default", "/s", "1");
+        let row = |occurred_at: Micros| UsageRow {
+            identity,
+            occurred_at,
+            value: 0,
+            subject: 0,
+            properties: 0,
+            revision: 0,
+            retract: false,
+            wide: 0,
+        };
+        let mut ids = SentIds::default();
+        ["early", "first", "late", "second"].iter().for_each(|id| ids.push("/s", id));
+        let rows = [-1, 5, 50, 6].map(row).to_vec();
+        let mut usage = UsageBatch { first_row: 0, received_at: 0, rows, wide: Vec::new(), ids };
+        let mut refused = Vec::new();
+        set_aside(&mut usage, &Bounds { from: 0, to: 10, property_sets_max: 1 }, "test", &mut refused);
+        assert_eq!([usage.ids.get(0), usage.ids.get(1)], [Some(("/s", "first")), Some(("/s", "second"))]);
+        assert_eq!(refused.iter().filter_map(|one| one.event_id.as_deref()).collect::<Vec<_>>(), ["early", "late"]);
+    }
 }

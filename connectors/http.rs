@@ -161,7 +161,7 @@ impl Desk {
     async fn hand_in(&self, form: Form, bytes: Bytes) -> Result<Taken, Refusal> {
         for _ in 0..READINGS_MAX {
             let batch = self.read(form.clone(), bytes.clone()).await?;
-            match self.intake.hand_in(batch).await {
+            match self.intake.hand_in(batch, Vec::new()).await {
                 Ok(taken) => return Ok(taken),
                 Err(HandInError::Stale) => {}
                 Err(HandInError::Unable(why)) => return Err(Refusal::Unable(why)),

@@ -12,9 +12,22 @@ pub trait Intake: Send + Sync + 'static {
     /// By which layouts events are to be read now.
     fn layouts(&self) -> Arc<Layouts>;
 
-    /// Hands events in. The answer comes when they are in the journal: what it counts outlives a
-    /// crash. Batches that wait together may enter as one epoch.
-    fn hand_in(&self, batch: EventBatch) -> BoxFuture<'_, Result<Taken, HandInError>>;
+    /// How far a source had been read, in its own words, by all that is in the journal now.
+    fn read_to(&self, source: &str) -> Option<String>;
+
+    /// Hands events in, and how far their sources are read with them: both enter in the same
+    /// epoch, or neither does. The answer comes when they are in the journal: what it counts
+    /// outlives a crash. Batches that wait together may enter as one epoch.
+    fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>>;
+}
+
+/// How far a source has been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The source, by its name.
+    pub source: String,
+    /// How far, in its own words.
+    pub at: String,
 }
 
 /// What became of a batch.

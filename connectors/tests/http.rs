@@ -11,7 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, start};
-use trueup_connectors::intake::{HandInError, Intake, Taken};
+use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_model::layout::{EventLayout, Layouts, NumberColumn};
 use trueup_model::usage::EventBatch;
 
@@ -31,7 +31,11 @@ impl Intake for Fake {
         Arc::new(Layouts { generation: 1, by_type: [("call".to_owned(), Arc::new(layout))].into() })
     }
 
-    fn hand_in(&self, batch: EventBatch) -> BoxFuture<'_, Result<Taken, HandInError>> {
+    fn read_to(&self, _source: &str) -> Option<String> {
+        None
+    }
+
+    fn hand_in(&self, batch: EventBatch, _read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
         async move {
             if self.has_stopped {
                 return Err(HandInError::Stopped("the disk is full".to_owned()));

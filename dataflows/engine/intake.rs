@@ -11,7 +11,7 @@ use std::thread;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
-use trueup_connectors::intake::{HandInError, Intake, Taken};
+use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
@@ -32,6 +32,7 @@ pub struct Gatherer {
 /// A batch that waits, and where its sender waits.
 struct HandedIn {
     batch: EventBatch,
+    read_to: Vec<Position>,
     answer: oneshot::Sender<Result<Taken, HandInError>>,
 }
 
@@ -51,11 +52,15 @@ impl Intake for Gatherer {
         self.engine.layouts()
     }
 
-    fn hand_in(&self, batch: EventBatch) -> BoxFuture<'_, Result<Taken, HandInError>> {
+    fn read_to(&self, source: &str) -> Option<String> {
+        self.engine.read_to(source)
+    }
+
+    fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
         async move {
             let gone = || HandInError::Stopped("the engine stopped: nobody takes events in any more".to_owned());
             let (answer, answered) = oneshot::channel();
-            self.queue.send(HandedIn { batch, answer }).await.map_err(|_| gone())?;
+            self.queue.send(HandedIn { batch, read_to, answer }).await.map_err(|_| gone())?;
             answered.await.map_err(|_| gone())?
         }
         .boxed()
@@ -91,8 +96,17 @@ fn accept(engine: &Engine, together: Vec<HandedIn>) {
     if good.is_empty() {
         return;
     }
-    let (submissions, answers): (Vec<_>, Vec<_>) =
-        good.into_iter().map(|HandedIn { batch, answer }| (Submission::Events(batch), answer)).unzip();
+    let mut submissions = Vec::with_capacity(good.len());
+    let mut positions = Vec::new();
+    let mut answers = Vec::with_capacity(good.len());
+    for HandedIn { batch, read_to, answer } in good {
+        submissions.push(Submission::Events(batch));
+        positions
+            .extend(read_to.into_iter().map(|Position { source, at }| Submission::ReadTo { source, position: at }));
+        answers.push(answer);
+    }
+    // Behind the events, so that each answer is about the part in its place.
+    submissions.append(&mut positions);
     match engine.accept(submissions) {
         Ok(receipt) => {
             let epoch = receipt.epoch;

@@ -15,7 +15,7 @@ use trueup::engine::view_rows::Cell;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::catalog_files::read_catalog_texts;
-use trueup_connectors::intake::{HandInError, Intake, Taken};
+use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
 use trueup_model::catalog::Catalog;
 use trueup_model::fact::{Entry, Fact};
@@ -109,7 +109,7 @@ async fn send(intake: &Gatherer, id: usize) -> Result<Taken, HandInError> {
     let event =
         format!(r#"{{"id":"{id}","source":"/s","type":"call","subject":"acme","time":"2026-06-01T00:00:00Z"}}"#);
     reader.read_line(event.as_bytes(), "here", &mut batch);
-    intake.hand_in(batch.finish()).await
+    intake.hand_in(batch.finish(), Vec::new()).await
 }
 
 fn ledger(engine: &Engine) -> Vec<String> {
@@ -192,9 +192,26 @@ fn what_was_read_by_an_older_catalog_is_not_taken() {
     let event = r#"{"id":"1","source":"/s","type":"call","subject":"acme","time":"2026-06-01T00:00:00Z"}"#;
     reader.read_line(event.as_bytes(), "here", &mut batch);
     engine.accept(vec![catalog(TOKENS)]).expect("the catalog is good");
-    assert_eq!(block_on(intake.hand_in(batch.finish())), Err(HandInError::Stale));
+    assert_eq!(block_on(intake.hand_in(batch.finish(), Vec::new())), Err(HandInError::Stale));
     let taken = block_on(send(&intake, 1)).expect("it is set aside");
     assert_eq!((taken.events, taken.refused.len()), (0, 1));
+}
+
+#[test]
+fn a_position_enters_with_its_events_or_not_at_all() {
+    let engine = engine(Gate::default());
+    let intake = Gatherer::start(engine.clone());
+    let at = |at: &str| vec![Position { source: "calls/0".to_owned(), at: at.to_owned() }];
+    let empty = || EventReader::new(intake.layouts(), "default", "test").batch().finish();
+    assert_eq!(intake.read_to("calls/0"), None);
+    block_on(intake.hand_in(empty(), at("17"))).expect("a position alone is taken");
+    assert_eq!(intake.read_to("calls/0").as_deref(), Some("17"));
+    let mut reader = EventReader::new(intake.layouts(), "default", "test");
+    let mut stale = reader.batch();
+    reader.read_line(br#"{"id":"1","source":"/s","type":"call","subject":"acme"}"#, "here", &mut stale);
+    engine.accept(vec![catalog(TOKENS)]).expect("the catalog is good");
+    assert_eq!(block_on(intake.hand_in(stale.finish(), at("18"))), Err(HandInError::Stale));
+    assert_eq!(intake.read_to("calls/0").as_deref(), Some("17"));
 }
 
 #[test]

@@ -7,12 +7,12 @@ use thiserror::Error;
 use trueup_model::fact::{Entry, Epoch};
 use trueup_model::grain::Micros;
 
-mod body;
+pub(crate) mod body;
 pub mod disk;
 mod entries;
 mod file;
 mod generation;
-mod header;
+pub(crate) mod header;
 mod memory;
 mod recovery;
 mod sealed;
@@ -50,6 +50,14 @@ pub trait Journal: Send {
 
     /// The epoch of the last entry; 0 where there is none.
     fn last(&self) -> Epoch;
+
+    /// The seal of an entry, which stands for it and for all before it; none where there is no such
+    /// entry, or entries are not sealed. Costs as much as reading the headers of one segment; that
+    /// of the last entry is at hand.
+    fn seal_of(&self, epoch: Epoch) -> Result<Option<Hash>, JournalError> {
+        let _ = epoch;
+        Ok(None)
+    }
 }
 
 impl JournalError {

@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod catalog_files;
+pub mod checkpoint;
 pub mod cloud_events;
 mod columns;
 pub mod fault;

@@ -7,6 +7,7 @@ use trueup_model::fact::{Entry, Epoch};
 
 use super::JournalError;
 use super::disk::Disk;
+use super::header::Hash;
 use super::segment::{self, Next, Segment, SegmentReader, Trouble};
 
 /// The entries of a journal from an epoch on, up to the last there was when it was asked. Holds
@@ -76,5 +77,20 @@ impl Iterator for Entries {
             (self.reader, self.segments) = (None, VecDeque::new());
         }
         entry.transpose().map(|entry| entry.map(Arc::new))
+    }
+}
+
+/// The seal of an entry, if it is in one of these segments.
+pub(super) fn seal_of(disk: &dyn Disk, segments: &[Segment], epoch: Epoch) -> Result<Option<Hash>, JournalError> {
+    let place = segments.partition_point(|segment| segment.last < epoch);
+    let Some(segment) = segments.get(place) else { return Ok(None) };
+    let mut reader = segment::open(disk, segment).map_err(|source| JournalError::Disk { doing: "read", source })?;
+    loop {
+        match reader.next() {
+            Ok(Next::Entry(header, seal)) if header.epoch == epoch => return Ok(Some(seal)),
+            Ok(Next::Entry(header, seal)) => reader.pass(&header, seal),
+            Ok(Next::End | Next::Nothing) => return Ok(None),
+            Err(trouble) => return Err(reader.error(trouble)),
+        }
     }
 }

@@ -12,7 +12,7 @@ use trueup_model::fact::{Entry, Epoch};
 use trueup_model::grain::Micros;
 
 use super::disk::{Disk, DiskFile, Folder, is_full};
-use super::entries::Entries;
+use super::entries::{self, Entries};
 use super::generation::{Generation, Mark};
 use super::header::{Hash, Header, Kind, LENGTH, SegmentId, digest};
 use super::recovery::{Opened, mend, scan, segment_ids};
@@ -255,6 +255,13 @@ impl Journal for FileJournal {
 
     fn last(&self) -> Epoch {
         self.last
+    }
+
+    fn seal_of(&self, epoch: Epoch) -> Result<Option<Hash>, JournalError> {
+        match epoch == self.last && epoch > 0 {
+            true => Ok(Some(self.seal)),
+            false => entries::seal_of(&*self.disk, &self.segments, epoch),
+        }
     }
 }
 

@@ -168,6 +168,11 @@ impl SimulatedDisk {
         state.names.get(name).map(|&file| state.files[file].seen.clone())
     }
 
+    /// The names of all files, as programs see them.
+    pub fn names(&self) -> Vec<String> {
+        self.state().names.keys().cloned().collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of a simulated disk panics")
     }

@@ -145,7 +145,8 @@ impl UsageBatch {
         hasher.finish()
     }
 
-    fn wide_values(&self, row: &UsageRow) -> &[i128] {
+    /// The values of a row that do not fit into it; none if its value is its value.
+    pub fn wide_values(&self, row: &UsageRow) -> &[i128] {
         if row.wide == 0 {
             return &[];
         }

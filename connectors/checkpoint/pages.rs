@@ -1,0 +1,92 @@
+//! Pages: what a file of derived data is read by, each with a checksum that knows its place.
+//!
+//! Law: a page that is read is the page that was written at that place of that file, or an error.
+
+use std::io::{self, ErrorKind};
+
+use crate::journal::disk::{DiskFile, ReadAt};
+
+/// Bytes of a page on the disk.
+pub const PAGE: usize = 4_096;
+/// How many of them are contents; the rest is the checksum.
+pub const CONTENTS: usize = PAGE - 4;
+
+/// How much is written at once.
+const BUFFER: usize = 256 * PAGE;
+
+/// Writes pages one behind another.
+pub struct PageWriter {
+    file: Box<dyn DiskFile>,
+    /// What the checksums of this file begin with, so that a page of another file is none of it.
+    seed: u32,
+    written: u64,
+    buffer: Vec<u8>,
+}
+
+impl PageWriter {
+    /// Writes from the beginning of a file.
+    pub fn new(file: Box<dyn DiskFile>, seed: u32) -> PageWriter {
+        PageWriter { file, seed, written: 0, buffer: Vec::with_capacity(BUFFER) }
+    }
+
+    /// The number of the next page.
+    pub fn next(&self) -> u64 {
+        (self.written + self.buffer.len() as u64) / PAGE as u64
+    }
+
+    /// Writes a page; what is not given of it is zeros.
+    pub fn put(&mut self, contents: &[u8]) -> io::Result<()> {
+        debug_assert!(contents.len() <= CONTENTS);
+        let page = self.next();
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(contents);
+        self.buffer.resize(start + CONTENTS, 0);
+        let sum = checksum(self.seed, page, &self.buffer[start..]);
+        self.buffer.extend_from_slice(&sum.to_le_bytes());
+        if self.buffer.len() < BUFFER { Ok(()) } else { self.flush() }
+    }
+
+    /// Writes what there is of `bytes` as pages, the last of them filled up.
+    pub fn put_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        bytes.chunks(CONTENTS).try_for_each(|contents| self.put(contents))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_at(self.written, &self.buffer)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Makes all pages durable; the file's name is for the caller to make so.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.flush()?;
+        self.file.sync()
+    }
+}
+
+/// Reads `count` pages from `page` on: their contents, one behind another.
+pub fn read(file: &mut dyn ReadAt, seed: u32, page: u64, count: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; count * PAGE];
+    file.read_at(page * PAGE as u64, &mut bytes)?;
+    for place in 0..count {
+        let (contents, sum) = bytes[place * PAGE..][..PAGE].split_at(CONTENTS);
+        if checksum(seed, page + place as u64, contents).to_le_bytes() != *sum {
+            return Err(damaged(page + place as u64));
+        }
+        bytes.copy_within(place * PAGE..place * PAGE + CONTENTS, place * CONTENTS);
+    }
+    bytes.truncate(count * CONTENTS);
+    Ok(bytes)
+}
+
+fn damaged(page: u64) -> io::Error {
+    let offset = page * PAGE as u64;
+    io::Error::new(ErrorKind::InvalidData, format!("what is there at offset {offset} is not what was written"))
+}
+
+fn checksum(seed: u32, page: u64, contents: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new_with_initial(seed ^ page as u32);
+    sum.update(contents);
+    sum.finalize()
+}

@@ -1,0 +1,149 @@
+//! Records of a kind in a file, one behind another.
+//!
+//! Law: what is read is what was written, all of it, or an error. They are in postcard's form, which
+//! is stable, and in pages, so that what is not whole shows.
+
+use std::io::{self, ErrorKind};
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::pages::{self, CONTENTS, PAGE, PageWriter};
+use crate::journal::disk::{Disk, ReadAt};
+
+/// Pages that are read at once.
+const AT_ONCE: u64 = 64;
+/// What the first page has: how many records there are, and how many bytes of them.
+const HEAD: usize = 16;
+
+/// Writes records. Returns how many there were.
+pub fn write<T: Serialize>(disk: &dyn Disk, name: &str, records: impl Iterator<Item = T>) -> io::Result<u64> {
+    let mut pages = PageWriter::new(disk.create(name)?, seed(name));
+    let (mut bytes, mut count, mut length) = (Vec::with_capacity(2 * PAGE), 0_u64, 0_u64);
+    for record in records {
+        bytes = postcard::to_extend(&record, bytes).map_err(io::Error::other)?;
+        count += 1;
+        while bytes.len() >= CONTENTS {
+            pages.put(&bytes[..CONTENTS])?;
+            bytes.drain(..CONTENTS);
+            length += CONTENTS as u64;
+        }
+    }
+    length += bytes.len() as u64;
+    pages.put_all(&bytes)?;
+    pages.put(&[count.to_le_bytes(), length.to_le_bytes()].concat())?;
+    pages.finish()?;
+    Ok(count)
+}
+
+fn seed(name: &str) -> u32 {
+    crc32fast::hash(name.as_bytes())
+}
+
+/// Reads the records of a file, some pages at a time; ends after the first error.
+pub fn read<T: DeserializeOwned>(disk: &dyn Disk, name: &str) -> io::Result<Records<T>> {
+    let mut file: Box<dyn ReadAt> = disk.open(name)?;
+    let pages = (file.length()? / PAGE as u64).checked_sub(1).ok_or(ErrorKind::UnexpectedEof)?;
+    let end = pages::read(&mut *file, seed(name), pages, 1)?;
+    let word = |at: usize| end[at..HEAD].iter().take(8).rev().fold(0, |word, &byte| (word << 8) | u64::from(byte));
+    let (left, length) = (word(0), word(8));
+    if length.div_ceil(CONTENTS as u64) != pages {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it is shorter or longer than its last page says"));
+    }
+    Ok(Records { file, seed: seed(name), page: 0, pages, bytes: Vec::new(), at: 0, left, record: PhantomData })
+}
+
+/// The records of a file.
+pub struct Records<T> {
+    file: Box<dyn ReadAt>,
+    seed: u32,
+    page: u64,
+    pages: u64,
+    bytes: Vec<u8>,
+    /// Where the next record begins.
+    at: usize,
+    left: u64,
+    record: PhantomData<T>,
+}
+
+impl<T> Records<T> {
+    /// Reads on; false at the end.
+    fn more(&mut self) -> io::Result<bool> {
+        let count = AT_ONCE.min(self.pages - self.page);
+        if count == 0 {
+            return Ok(false);
+        }
+        self.bytes.drain(..self.at);
+        self.at = 0;
+        self.bytes.extend(pages::read(&mut *self.file, self.seed, self.page, count as usize)?);
+        self.page += count;
+        Ok(true)
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for Records<T> {
+    type Item = io::Result<T>;
+
+    fn next(&mut self) -> Option<io::Result<T>> {
+        while self.left > 0 {
+            match postcard::take_from_bytes(&self.bytes[self.at..]) {
+                Ok((record, rest)) => {
+                    self.at = self.bytes.len() - rest.len();
+                    self.left -= 1;
+                    return Some(Ok(record));
+                }
+                Err(error) => match self.more() {
+                    Ok(true) => {}
+                    failed => {
+                        self.left = 0;
+                        return Some(Err(failed.err().unwrap_or_else(|| io::Error::other(error))));
+                    }
+                },
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::simulated_disk::SimulatedDisk;
+
+    type Record = (u32, String, i128, Option<i64>);
+
+    fn records(count: u32) -> Vec<Record> {
+        (0..count).map(|number| (number, "x".repeat(number as usize % 90), -(1 << (number % 120)), None)).collect()
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        for count in [0, 1, 50, 20_000] {
+            let (disk, records) = (SimulatedDisk::new(1), records(count));
+            assert_eq!(write(&disk, "records", records.iter()).expect("the disk is good"), u64::from(count));
+            let found: io::Result<Vec<Record>> = read(&disk, "records").expect("it is there").collect();
+            assert!(found.expect("it is whole") == records, "{count} records");
+        }
+        // One that is longer than a page, and than many.
+        let (disk, long) = (SimulatedDisk::new(1), vec!["y".repeat(1_000_000), "z".repeat(5_000)]);
+        write(&disk, "long", long.iter()).expect("the disk is good");
+        let found: io::Result<Vec<String>> = read(&disk, "long").expect("it is there").collect();
+        assert!(found.expect("it is whole") == long);
+    }
+
+    #[test]
+    fn what_is_not_whole_shows() {
+        let disk = SimulatedDisk::new(1);
+        write(&disk, "records", records(2_000).iter()).expect("the disk is good");
+        let whole = disk.contents("records").expect("it was written");
+        let check = |change: &dyn Fn(&mut Vec<u8>)| {
+            disk.tamper("records", |bytes| change(bytes));
+            let found = read(&disk, "records").and_then(|records| records.collect::<io::Result<Vec<Record>>>());
+            assert!(found.is_err());
+            disk.tamper("records", |bytes| bytes.clone_from(&whole));
+        };
+        (0..whole.len()).step_by(401).for_each(|offset| check(&|bytes| bytes[offset] ^= 1));
+        (0..whole.len() / PAGE).for_each(|pages| check(&|bytes| bytes.truncate(pages * PAGE)));
+    }
+}

@@ -14,7 +14,7 @@ use trueup_model::money::ONE;
 use trueup_model::price::{Price, Tier};
 use trueup_model::pricing;
 use trueup_model::usage::{EventBatch, UsageBatch};
-use trueup_operators::event_index::{EventIndex, Rows};
+use trueup_operators::event_index::EventIndex;
 use trueup_workload::batches::Batches;
 use trueup_workload::catalog::{self, Outputs};
 use trueup_workload::cloud_events;
@@ -45,21 +45,24 @@ fn making_events(criterion: &mut Criterion) {
 
 fn index(criterion: &mut Criterion) {
     let batch = usage(&Events::new(EVENTS), 0);
-    let mut rows = Rows::default();
-    rows.push(batch.clone());
     let metering = Metering::default();
+    let fresh = || {
+        let mut index = EventIndex::default();
+        index.push(batch.clone());
+        index
+    };
     let observe = |index: &mut EventIndex| {
-        for (place, number) in (0..EVENTS).enumerate() {
-            black_box(index.observe(number, &batch, place, &rows, &metering));
+        for place in 0..EVENTS as usize {
+            black_box(index.observe((&batch, place), 0, &metering));
         }
     };
     let mut group = criterion.benchmark_group("event index");
     group.throughput(Throughput::Elements(EVENTS));
     group.bench_function("observe into an empty one", |bench| {
-        bench.iter_batched(EventIndex::default, |mut index| observe(&mut index), BatchSize::LargeInput);
+        bench.iter_batched(fresh, |mut index| observe(&mut index), BatchSize::LargeInput);
     });
     group.bench_function("observe what it knows", |bench| {
-        let mut index = EventIndex::default();
+        let mut index = fresh();
         observe(&mut index);
         bench.iter(|| observe(&mut index));
     });

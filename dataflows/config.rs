@@ -10,12 +10,14 @@
 //! token = "..."                  # what callers must know; better in TRUEUP_TOKEN
 //! workers = 2                    # how many threads compute
 //! journal = "journal"            # the folder that keeps what came in; none: in memory
+//! checkpoint_seconds = 60        # how often what was computed is kept beside the journal
 //! retention_epochs = 1024        # for how long back changes can be followed: so many epochs,
 //! retention_events = 100000      # and no more events than this
 //! ```
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use trueup::engine::WORKERS_MAX;
@@ -39,6 +41,8 @@ pub struct Config {
     pub token: Option<String>,
     /// The folder of the journal; none: what came in is kept in memory.
     pub journal: Option<PathBuf>,
+    /// How often what was computed is kept, so that a restart is short.
+    pub checkpoint_every: Duration,
     /// How many threads compute.
     pub workers: usize,
     /// For how long back changes are told.
@@ -59,6 +63,7 @@ struct Written {
     token: Option<String>,
     journal: Option<PathBuf>,
     workers: Option<usize>,
+    checkpoint_seconds: Option<u64>,
     retention_epochs: Option<Epoch>,
     retention_events: Option<u64>,
 }
@@ -73,6 +78,9 @@ impl Config {
             .map_err(|error| format!("the configuration `{shown}` cannot be used: {}", error.to_string().trim_end()))?;
         if let Some(workers) = written.workers.filter(|workers| !(1..=WORKERS_MAX).contains(workers)) {
             return Err(format!("the configuration `{shown}` asks for {workers} workers: give 1 to {WORKERS_MAX}"));
+        }
+        if written.checkpoint_seconds == Some(0) {
+            return Err(format!("the configuration `{shown}` asks for a checkpoint every 0 seconds: give 1 or more"));
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         if written.token.as_deref() == Some("") {
@@ -97,6 +105,7 @@ impl Written {
             http: self.http,
             token: token.filter(|token| !token.is_empty()),
             journal: self.journal.map(|journal| folder.join(journal)),
+            checkpoint_every: Duration::from_secs(self.checkpoint_seconds.unwrap_or(60)),
             workers: self.workers.unwrap_or(1),
             retention: Retention {
                 epochs: self.retention_epochs.unwrap_or(kept.epochs),

@@ -9,6 +9,7 @@
 
 mod catalog_rows;
 mod changes;
+pub mod checkpoints;
 pub mod clock;
 pub mod door;
 mod graph;
@@ -25,14 +26,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use trueup_connectors::journal::{Journal, MemoryJournal};
+use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
 use trueup_model::books::Books;
 use trueup_model::fact::{Document, Epoch};
 use trueup_model::layout::Layouts;
 
+use checkpoints::{Keeper, Kept, Line, Loaded};
 use clock::Clock;
 use door::{Acceptance, Accepted, Door, DoorError, Receipt, Submission};
-use graph::EpochInput;
+use graph::{EpochInput, Start};
 use moment::Moment;
 use publication::{Published, Stopped};
 use retention::Retention;
@@ -53,6 +55,9 @@ pub struct Setup {
     pub acceptance: Acceptance,
     /// Where accepted facts are kept.
     pub journal: Box<dyn Journal>,
+    /// Where checkpoints are kept; none: everything stays in memory, and is computed again after a
+    /// restart. They are of use only with a journal whose entries are sealed.
+    pub checkpoints: Option<checkpoints::Settings>,
     /// Orders the workers' steps, in tests.
     pub pace: Option<Arc<dyn Pace>>,
 }
@@ -65,6 +70,7 @@ impl Default for Setup {
             retention: Retention::default(),
             acceptance: Acceptance::default(),
             journal: Box::new(MemoryJournal::default()),
+            checkpoints: None,
             pace: None,
         }
     }
@@ -76,14 +82,19 @@ pub struct Engine {
     /// The books of the last accepted epoch: whoever asks for them need not wait at the door.
     accepted: Accepted,
     published: Arc<Published>,
-    runtime: Mutex<Option<JoinHandle<()>>>,
+    /// The workers, and who makes their checkpoints.
+    running: Mutex<Option<(JoinHandle<()>, Option<Keeper>)>>,
 }
 
 impl Engine {
-    /// Starts an engine on the state that its journal tells: computes all of it again, tells of
-    /// each epoch, and returns when the last can be read.
+    /// Starts an engine on the state that its journal tells: takes the newest checkpoint that can be
+    /// used, computes what came after it again, tells of each epoch, and returns when the last can
+    /// be read.
     pub fn resume(setup: Setup, told: impl FnMut(Epoch)) -> Result<Engine, DoorError> {
-        let engine = Engine::start(setup);
+        let workers = setup.workers.max(1);
+        let load = |settings| checkpoints::load(settings, &*setup.journal, workers);
+        let loaded = setup.checkpoints.as_ref().map(load).transpose()?.flatten();
+        let engine = Engine::begin(setup, loaded)?;
         engine.door().replay(told)?;
         let last = engine.door().last();
         engine.wait(last)?;
@@ -91,22 +102,49 @@ impl Engine {
     }
 
     /// Starts an engine with empty books on an empty journal.
+    ///
+    /// # Panics
+    ///
+    /// If checkpoints are to be kept and their disk does not let that begin; `resume` says so instead.
     pub fn start(setup: Setup) -> Engine {
+        Engine::begin(setup, None).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn begin(setup: Setup, loaded: Option<Loaded>) -> Result<Engine, DoorError> {
         let workers = setup.workers.max(1);
-        let published = Arc::new(Published::new(workers));
+        let begin = loaded.as_ref().map_or(0, |loaded| loaded.manifest.epoch);
+        let published = Arc::new(Published::new(workers, begin));
         // One epoch waits while one is computed: enough to keep workers busy, and a full queue
         // holds back whoever submits.
         let (senders, receivers) = (0..workers).map(|_| sync_channel(1)).unzip();
-        let desks = Desks { receivers, published: published.clone(), pace: setup.pace };
+        let accepted = Accepted::default();
+        let mut door =
+            Door::new(setup.journal, senders, setup.clock, setup.acceptance, setup.retention, accepted.clone());
+        let (mut starts, mut kept) = (Vec::new(), Kept::default());
+        if let Some(loaded) = loaded {
+            door.restore(&loaded.manifest, &loaded.outline)?;
+            (starts, kept) = (loaded.starts, loaded.kept);
+        }
+        let keeper = setup.checkpoints.map(|settings| Keeper::start(&settings, workers, kept)).transpose();
+        let keeper = keeper.map_err(|source| JournalError::Disk { doing: "begin the checkpoints of", source })?;
+        keeper.iter().for_each(|keeper| door.keep(keeper.line()));
+        starts.resize_with(workers, Start::default);
+        let (books, metering) = door.state();
+        for (worker, start) in starts.iter_mut().enumerate() {
+            start.books = books.clone();
+            start.metering.known.metering = metering.clone();
+            let archive = keeper.as_ref().map(|keeper| keeper.archive(worker, published.clone()));
+            start.metering.known.archive = archive.map(|archive| Box::new(archive) as _);
+        }
+        let line = keeper.as_ref().map(Keeper::line);
+        let desks = Desks { receivers, starts, published: published.clone(), pace: setup.pace, keeper: line };
         let stopped = published.clone();
         let runtime = std::thread::Builder::new().name("workers".to_owned()).spawn(move || {
             let outcome = desks.run();
             stopped.stop(outcome.as_ref().err().map_or("it was told to", String::as_str));
         });
         let runtime = runtime.expect("a thread can be started");
-        let accepted = Accepted::default();
-        let door = Door::new(setup.journal, senders, setup.clock, setup.acceptance, setup.retention, accepted.clone());
-        Engine { door: Mutex::new(door), accepted, published, runtime: Mutex::new(Some(runtime)) }
+        Ok(Engine { door: Mutex::new(door), accepted, published, running: Mutex::new(Some((runtime, keeper))) })
     }
 
     /// Accepts submissions as one epoch, all or none. Returns when they are in the journal and
@@ -116,9 +154,15 @@ impl Engine {
         self.accept_at(&mut door, submissions)
     }
 
-    /// Accepts an epoch; without its journal the engine stops, and says why to whoever waits.
+    /// Accepts an epoch at the door.
     fn accept_at(&self, door: &mut Door, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
-        door.accept(submissions).map_err(|error| match error {
+        let accepted = door.accept(submissions);
+        self.tell_end(door, accepted)
+    }
+
+    /// Without its journal the engine stops, and says why to whoever waits.
+    fn tell_end<T>(&self, door: &mut Door, outcome: Result<T, DoorError>) -> Result<T, DoorError> {
+        outcome.map_err(|error| match error {
             DoorError::Journal(error) if error.is_final() => {
                 self.published.stop(&error.to_string());
                 door.close();
@@ -127,6 +171,17 @@ impl Engine {
             DoorError::Stopped(stopped) => self.published.stopped().unwrap_or(stopped).into(),
             error => error,
         })
+    }
+
+    /// Orders a checkpoint of an epoch of its own, if anything came since the last and checkpoints are
+    /// kept. It is made while the engine goes on; `stop` waits for it.
+    pub fn checkpoint(&self) -> Result<Option<Epoch>, DoorError> {
+        let mut door = self.door();
+        if !door.has_news_to_keep() {
+            return Ok(None);
+        }
+        let ordered = door.checkpoint();
+        self.tell_end(&mut door, ordered).map(Some)
     }
 
     /// By which layouts events are to be read now.
@@ -172,10 +227,13 @@ impl Engine {
     /// Stops accepting, computes what was accepted, and ends the workers.
     pub fn stop(&self) {
         self.door().close();
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(runtime) = runtime {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((runtime, keeper)) = running {
             // A worker that panicked has said so, and the published end says why.
             let _ = runtime.join();
+            if let Some(keeper) = keeper {
+                keeper.finish();
+            }
         }
     }
 
@@ -193,24 +251,23 @@ impl Drop for Engine {
 /// What the workers are started with.
 struct Desks {
     receivers: Vec<Receiver<Arc<EpochInput>>>,
+    starts: Vec<Start>,
     published: Arc<Published>,
     pace: Option<Arc<dyn Pace>>,
+    keeper: Option<Line>,
 }
 
 impl Desks {
     /// Runs the workers until their epochs end; an error says what went wrong.
     fn run(self) -> Result<(), String> {
         let workers = self.receivers.len();
-        let receivers: Vec<Mutex<Option<_>>> =
-            self.receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
+        let own: Vec<Mutex<Option<_>>> =
+            self.receivers.into_iter().zip(self.starts).map(|own| Mutex::new(Some(own))).collect();
         let guards = timely::execute(timely::Config::process(workers), move |worker| {
-            let receiver = receivers[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
-            let desk = Desk {
-                epochs: receiver.expect("each worker takes its receiver once"),
-                published: self.published.clone(),
-                pace: self.pace.clone(),
-            };
-            worker::run(worker, &desk);
+            let own = own[worker.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (epochs, start) = own.expect("each worker takes its own once");
+            let (published, pace, keeper) = (self.published.clone(), self.pace.clone(), self.keeper.clone());
+            worker::run(worker, &Desk { epochs, published, pace, keeper }, start);
         })?;
         guards.join().into_iter().collect::<Result<Vec<()>, String>>().map(|_| ())
     }

@@ -6,6 +6,7 @@
 //! code for late usage: it changes what the books say.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use differential_dataflow::difference::{IsZero, Semigroup};
 use timely::dataflow::operators::{Concat, Concatenate};
@@ -15,7 +16,7 @@ use trueup_model::charge::{Charge, Group, Posting};
 use trueup_model::grain::Grain;
 use trueup_model::identity::customer_place;
 use trueup_model::lookup::Lookup;
-use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key, arrange_here};
+use trueup_operators::arrange::{Arrangement, Before, Keyed, Records, arrange_by_key, arrange_here};
 use trueup_operators::reduce_through::{BooksOfBoth, Change, Reduction, Which, reduce_through};
 use trueup_operators::total::{Billed, Total};
 use trueup_operators::touched::Leads;
@@ -30,9 +31,15 @@ pub type Totals<'scope> = Arrangement<'scope, Group, Grain, Total>;
 pub fn totals<'scope>(
     targets: Vec<Records<'scope, (Group, Grain), Total>>,
     agenda: Records<'scope, (Group, Grain), Total>,
+    before: Before<Group, Grain, Total>,
 ) -> Totals<'scope> {
     let targets = agenda.scope().concatenate(targets.into_iter().chain([agenda]));
-    arrange_by_key(targets, "Totals: by group", |group: &Group| customer_place(group.customer))
+    arrange_by_key(targets, "Totals: by group", before, total_place)
+}
+
+/// Where the totals of a group live.
+pub fn total_place(group: &Group) -> u64 {
+    customer_place(group.customer)
 }
 
 /// Draws up invoices; `issued` takes off the lines of issued documents, each where its customer
@@ -41,9 +48,11 @@ pub fn invoicing<'scope>(
     totals: Totals<'scope>,
     issued: Keyed<'scope, Posting, (), Billed>,
     turns: Turns<'scope>,
+    books: &Arc<Books>,
+    before: Before<Posting, (), Billed>,
 ) -> Arrangement<'scope, Posting, (), Billed> {
-    let billed = reduce_through(totals, turns, BILL);
-    arrange_here(billed.concat(issued), "Postings: invoices, corrections, crossings")
+    let billed = reduce_through(totals, turns, books, BILL);
+    arrange_here(billed.concat(issued), "Postings: invoices, corrections, crossings", before)
 }
 
 /// The postings of a group.

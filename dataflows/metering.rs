@@ -16,7 +16,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use trueup_model::books::Turn;
+use trueup_model::books::{Books, Turn};
 use trueup_model::charge::Group;
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
@@ -24,9 +24,9 @@ use trueup_model::identity::{customer_place, stable_hash};
 use trueup_model::lookup::{Lookup, Target};
 use trueup_model::metering::UsageKey;
 use trueup_model::terms::Terms;
-use trueup_operators::arrange::{Arrangement, Keyed, Records, arrange_by_key};
+use trueup_operators::arrange::{Arrangement, Before, Keyed, Records, arrange_by_key};
 use trueup_operators::contribute::{Kept, contribute};
-use trueup_operators::deduplicate::{Conflict, Intake, State, deduplicate};
+use trueup_operators::deduplicate::{self, Conflict, Intake, State, deduplicate};
 use trueup_operators::map_through::map_through;
 use trueup_operators::reduce_through::{Reduction, Which, reduce_through};
 use trueup_operators::tally::Tally;
@@ -44,6 +44,10 @@ pub struct Metered<'scope> {
     pub values: Arrangement<'scope, UsageKey, Kept, i64>,
     /// The texts of unique counts, by subject, series and grain.
     pub texts: Arrangement<'scope, UsageKey, u32, i64>,
+    /// The values by what they are charged as.
+    pub values_by_group: Arrangement<'scope, Target, Kept, i64>,
+    /// The texts by what they are charged as.
+    pub texts_by_group: Arrangement<'scope, TextInGroup, (), i64>,
     /// Usage by what it is charged as, a whole for each service period.
     pub targets: Vec<Records<'scope, Target, Total>>,
     /// How many events are in which state.
@@ -52,42 +56,84 @@ pub struct Metered<'scope> {
     pub conflicts: StreamVec<'scope, Epoch, (Epoch, Conflict)>,
 }
 
-/// Meters events; of `workers`, this is `worker`.
+/// What metering begins with.
+#[derive(Default)]
+pub struct Start {
+    /// Which events are known.
+    pub known: deduplicate::Start,
+    /// What it has arranged, in the order of `Metered`.
+    pub usage: Before<UsageKey, (), Total>,
+    /// Likewise.
+    pub values: Before<UsageKey, Kept, i64>,
+    /// Likewise.
+    pub texts: Before<UsageKey, u32, i64>,
+    /// Likewise.
+    pub values_by_group: Before<Target, Kept, i64>,
+    /// Likewise.
+    pub texts_by_group: Before<TextInGroup, (), i64>,
+}
+
+/// Meters events under these books and those that follow; of `workers`, this is `worker`.
 pub fn metering<'scope>(
     intake: StreamVec<'scope, Epoch, (Epoch, Intake)>,
     turns: Turns<'scope>,
+    books: &Arc<Books>,
+    start: Start,
     worker: usize,
     workers: usize,
 ) -> Metered<'scope> {
-    let deduplicated = deduplicate(intake, worker, workers);
+    let deduplicated = deduplicate(intake, start.known, worker, workers);
     let contributions = contribute(deduplicated.changes);
-    let place = |key: &UsageKey| stable_hash(key.subject, key.series);
-    let by_customer = |group: &Group| customer_place(group.customer);
 
-    let usage = arrange_by_key(contributions.totals, "Usage: by subject, series and grain", place);
-    let sums =
-        map_through(usage.clone(), turns.clone(), "Usage: find what it is charged as", Leads::subjects, target_sums);
+    let usage = arrange_by_key(contributions.totals, "Usage: by subject, series and grain", start.usage, usage_place);
+    let sums = map_through(
+        usage.clone(),
+        turns.clone(),
+        books,
+        "Usage: find what it is charged as",
+        Leads::subjects,
+        target_sums,
+    );
 
-    let values = arrange_by_key(contributions.values, "Values: by subject, series and grain", place);
-    let by_group =
-        map_through(values.clone(), turns.clone(), "Values: find their group", Leads::subjects, target_values);
-    let by_group = arrange_by_key(by_group, "Values: by group", move |(group, _): &Target| by_customer(group));
-    let counts = count_values(&by_group);
-    let standing = reduce_through(by_group, turns.clone(), STANDING_IN_GROUP);
+    let values =
+        arrange_by_key(contributions.values, "Values: by subject, series and grain", start.values, usage_place);
+    let groups =
+        map_through(values.clone(), turns.clone(), books, "Values: find their group", Leads::subjects, target_values);
+    let values_by_group = arrange_by_key(groups, "Values: by group", start.values_by_group, target_place);
+    let counts = count_values(&values_by_group);
+    let standing = reduce_through(values_by_group.clone(), turns.clone(), books, STANDING_IN_GROUP);
 
-    let texts = arrange_by_key(contributions.texts, "Texts: by subject, series and grain", place);
-    let by_group = map_through(texts.clone(), turns.clone(), "Texts: find their group", Leads::subjects, target_texts);
-    let by_group = arrange_by_key(by_group, "Texts: by group", move |(group, _, _): &TextInGroup| by_customer(group));
-    let different = reduce_through(by_group, turns, DIFFERENT_IN_GROUP);
+    let texts = arrange_by_key(contributions.texts, "Texts: by subject, series and grain", start.texts, usage_place);
+    let groups =
+        map_through(texts.clone(), turns.clone(), books, "Texts: find their group", Leads::subjects, target_texts);
+    let texts_by_group = arrange_by_key(groups, "Texts: by group", start.texts_by_group, text_place);
+    let different = reduce_through(texts_by_group.clone(), turns, books, DIFFERENT_IN_GROUP);
 
     Metered {
         usage,
         values,
         texts,
+        values_by_group,
+        texts_by_group,
         targets: vec![sums, counts, standing, different],
         states: deduplicated.states,
         conflicts: deduplicated.conflicts,
     }
+}
+
+/// Where usage lives.
+pub fn usage_place(key: &UsageKey) -> u64 {
+    stable_hash(key.subject, key.series)
+}
+
+/// Where what is charged lives.
+pub fn target_place((group, _): &Target) -> u64 {
+    customer_place(group.customer)
+}
+
+/// Where the texts of a group live.
+pub fn text_place((group, _, _): &TextInGroup) -> u64 {
+    customer_place(group.customer)
 }
 
 fn target_sums(lookup: &mut Lookup, key: &UsageKey, (): &(), total: &Total, put: &mut Tally<Target, Total>) {
@@ -141,7 +187,7 @@ const STANDING_IN_GROUP: Reduction<Target, Kept, i64, Target, Total> = Reduction
 };
 
 /// A text in a service period of a group.
-type TextInGroup = (Group, Grain, u32);
+pub type TextInGroup = (Group, Grain, u32);
 
 /// How many different texts each service period of a group has, and from how many events.
 const DIFFERENT_IN_GROUP: Reduction<TextInGroup, (), i64, Target, Total> = Reduction {

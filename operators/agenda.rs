@@ -25,16 +25,17 @@ use crate::total::Total;
 /// Follows the turns of the books and the clock; of `workers`, this is `worker`.
 pub fn agenda<'scope>(
     turns: StreamVec<'scope, Epoch, (Epoch, Arc<Turn>)>,
+    books: &Books,
     worker: usize,
     workers: usize,
 ) -> StreamVec<'scope, Epoch, (Target, Epoch, Total)> {
-    let mut agenda = Agenda::default();
+    let is_mine = move |customer: CustomerId| home(customer, workers) == worker;
+    let mut agenda = Agenda::under(books, is_mine);
     turns.unary(Pipeline, "Agenda: begin periods", move |_, _| {
         move |input, output| {
             input.for_each(|cap, turns| {
                 let mut session = output.session(&cap);
                 for (epoch, turn) in turns.drain(..) {
-                    let is_mine = |customer: CustomerId| home(customer, workers) == worker;
                     agenda.turn(&turn, is_mine, |target, diff| {
                         session.give((target, epoch, Total::new(diff, i128::from(diff))))
                     });
@@ -54,6 +55,18 @@ struct Agenda {
 }
 
 impl Agenda {
+    /// What was put out under these books: it follows from them alone.
+    fn under(books: &Books, is_mine: impl Fn(CustomerId) -> bool) -> Agenda {
+        let mut agenda = Agenda::default();
+        let customers = books.catalog.customers.iter().map(|(_, id, _)| id);
+        for customer in customers.filter(|&customer| is_mine(customer)) {
+            let (entries, next) = entries(books, customer, now(books.clock));
+            agenda.set_due(customer, next);
+            agenda.entries.insert(customer, entries);
+        }
+        agenda
+    }
+
     fn turn(&mut self, turn: &Turn, is_mine: impl Fn(CustomerId) -> bool, mut give: impl FnMut(Target, i64)) {
         let now = now(turn.books.clock);
         for customer in self.concerned(turn, now) {

@@ -19,7 +19,9 @@ use trueup_model::metering::{Metering, MeteringChanges};
 use trueup_model::usage::{UsageBatch, UsageRow};
 
 use crate::arrange::Keyed;
-use crate::event_index::{EventIndex, Outcome, Rows};
+use crate::cold::Archive;
+pub use crate::event_index::RowRef;
+use crate::event_index::{EventIndex, Outcome};
 
 /// What deduplication takes in, in the order of the journal.
 #[derive(Clone, Debug)]
@@ -33,10 +35,18 @@ pub enum Intake {
     },
     /// Events that passed the door.
     Usage(Arc<UsageBatch>),
+    /// All rows in memory are put away, if there is somewhere to put them.
+    PutAway,
 }
 
-/// A row by its batch and its place there.
-pub type RowRef = (Arc<UsageBatch>, u32);
+/// What deduplication begins with.
+#[derive(Default)]
+pub struct Start {
+    /// How events were metered before.
+    pub metering: Arc<Metering>,
+    /// Where rows are put away, and were before; none: all of them stay in memory.
+    pub archive: Option<Box<dyn Archive>>,
+}
 
 /// A change of what stands, or of how it is metered.
 #[derive(Clone, Debug)]
@@ -100,6 +110,7 @@ pub struct Deduplicated<'scope> {
 /// Keeps, of all statements about each event, the one that stands.
 pub fn deduplicate<'scope>(
     intake: StreamVec<'scope, Epoch, (Epoch, Intake)>,
+    start: Start,
     worker: usize,
     workers: usize,
 ) -> Deduplicated<'scope> {
@@ -112,7 +123,7 @@ pub fn deduplicate<'scope>(
     let mut changes_output = OutputBuilder::from(changes_output);
     let mut states_output = OutputBuilder::from(states_output);
     let mut conflicts_output = OutputBuilder::from(conflicts_output);
-    let mut standing = Standing::new(worker, workers);
+    let mut standing = Standing::new(start, worker, workers);
     builder.build(move |_| {
         move |_frontiers| {
             let mut changes = changes_output.activate();
@@ -149,7 +160,6 @@ struct Standing {
     workers: usize,
     metering: Arc<Metering>,
     index: EventIndex,
-    rows: Rows,
 }
 
 /// What one message brought.
@@ -161,30 +171,39 @@ struct Found {
 }
 
 impl Standing {
-    fn new(worker: usize, workers: usize) -> Standing {
-        Standing { worker, workers, metering: Arc::default(), index: EventIndex::default(), rows: Rows::default() }
+    fn new(start: Start, worker: usize, workers: usize) -> Standing {
+        let index = start.archive.map_or_else(EventIndex::default, EventIndex::kept_in);
+        Standing { worker, workers, metering: start.metering, index }
     }
 
     fn take(&mut self, message: Intake) -> Found {
         match message {
             Intake::Metering { metering, changes } => self.remeter(metering, &changes),
             Intake::Usage(batch) => self.observe(batch),
+            Intake::PutAway => {
+                self.index.put_away();
+                Found::default()
+            }
         }
     }
 
     fn observe(&mut self, batch: Arc<UsageBatch>) -> Found {
-        self.rows.push(batch.clone());
+        self.index.push(batch.clone());
         let mut found = Found::default();
         let mut came = Vec::new();
         let mut went = Vec::new();
         let mine: Vec<u32> = self.mine(&batch);
+        let mut identities = Vec::with_capacity(AHEAD);
+        let mut masks = [0; AHEAD];
         for block in mine.chunks(AHEAD) {
-            let warmed = self.index.warm(block.iter().map(|&place| &batch.rows[place as usize].identity));
-            std::hint::black_box(warmed);
-            for &place in block {
-                self.observe_row(&batch, place, &mut came, &mut went, &mut found);
+            identities.clear();
+            identities.extend(block.iter().map(|&place| batch.rows[place as usize].identity));
+            self.index.warm(&identities, &mut masks[..block.len()]);
+            for (&place, &mask) in block.iter().zip(&masks) {
+                self.observe_row((&batch, place), mask, &mut came, &mut went, &mut found);
             }
         }
+        self.index.put_away_if_many();
         if !came.is_empty() || !went.is_empty() {
             found.change = Some(Change::Standing { metering: self.metering.clone(), batch, came, went });
         }
@@ -202,43 +221,29 @@ impl Standing {
 
     fn observe_row(
         &mut self,
-        batch: &Arc<UsageBatch>,
-        place: u32,
+        (batch, place): (&Arc<UsageBatch>, u32),
+        mask: u32,
         came: &mut Vec<u32>,
         went: &mut Vec<RowRef>,
         found: &mut Found,
     ) {
-        let number = batch.first_row + u64::from(place);
         let row = &batch.rows[place as usize];
-        match self.index.observe(number, batch, place as usize, &self.rows, &self.metering) {
+        match self.index.observe((batch, place as usize), mask, &self.metering) {
             Outcome::First => stand(row, place, came, found),
             Outcome::Replaced(old) => {
-                self.step_down(old, State::Superseded, went, found);
+                step_down(old, State::Superseded, went, found);
                 stand(row, place, came, found);
             }
             Outcome::Reread(old) => {
-                self.step_down(old, State::Duplicate, went, found);
+                step_down(old, State::Duplicate, went, found);
                 stand(row, place, came, found);
             }
             Outcome::Duplicate => found.states.push((State::Duplicate, 1)),
             Outcome::Superseded => found.states.push((State::Superseded, 1)),
             Outcome::Conflict(standing) => {
                 found.states.push((State::Quarantined, 1));
-                let (standing_batch, standing_place) = self.rows.find(standing);
-                let standing = (standing_batch.clone(), standing_place as u32);
                 found.conflicts.push(Conflict { refused: (batch.clone(), place), standing });
             }
-        }
-    }
-
-    /// Takes off a row that stood and is in another state from now on.
-    fn step_down(&self, number: u64, to: State, went: &mut Vec<RowRef>, found: &mut Found) {
-        let (batch, place) = self.rows.find(number);
-        let row = &batch.rows[place];
-        found.states.push((state(row), -1));
-        found.states.push((to, 1));
-        if !row.retract {
-            went.push((batch.clone(), place as u32));
         }
     }
 
@@ -250,13 +255,19 @@ impl Standing {
         let differs = |row: &UsageRow| {
             !row.retract && (changes.properties.contains(&row.properties) || changes.subjects.contains(&row.subject))
         };
-        let found = self.index.standing().map(|number| self.rows.find(number));
-        let rows: Vec<RowRef> = found
-            .filter(|(batch, place)| differs(&batch.rows[*place]))
-            .map(|(batch, place)| (batch.clone(), place as u32))
-            .collect();
+        let rows = self.index.standing(differs);
         let change = (!rows.is_empty()).then_some(Change::Remetered { old, new: metering, rows });
         Found { change, ..Found::default() }
+    }
+}
+
+/// Takes off a row that stood and is in another state from now on.
+fn step_down((batch, place): RowRef, to: State, went: &mut Vec<RowRef>, found: &mut Found) {
+    let row = &batch.rows[place as usize];
+    found.states.push((state(row), -1));
+    found.states.push((to, 1));
+    if !row.retract {
+        went.push((batch, place));
     }
 }
 
@@ -328,7 +339,8 @@ mod tests {
     #[test]
     fn what_came_less_what_went_is_what_stands() {
         for workers in 1..4 {
-            let mut shares: Vec<Standing> = (0..workers).map(|worker| Standing::new(worker, workers)).collect();
+            let mut shares: Vec<Standing> =
+                (0..workers).map(|worker| Standing::new(Start::default(), worker, workers)).collect();
             let (mut seen, mut best) = (Seen::default(), BTreeMap::<Identity, (u32, bool, u64)>::new());
             let mut rows = 0;
             for batch in batches() {
@@ -359,7 +371,7 @@ mod tests {
 
     #[test]
     fn what_is_metered_otherwise_is_what_stands_of_it() {
-        let mut share = Standing::new(0, 1);
+        let mut share = Standing::new(Start::default(), 0, 1);
         let mut seen = Seen::default();
         batches().into_iter().for_each(|batch| seen.add(share.take(Intake::Usage(batch))));
         let batches = batches();

@@ -63,16 +63,13 @@ where
     V: ExchangeData,
     R: ExchangeData + Semigroup,
 {
-    /// Follows the arrangement of this trace from its beginning.
-    pub fn new(trace: Trace<K, V, R>) -> InOrder<K, V, R> {
+    /// Follows the arrangement of this trace from here on.
+    pub fn new(mut trace: Trace<K, V, R>) -> InOrder<K, V, R> {
+        let mut upper = Antichain::new();
+        trace.read_upper(&mut upper);
         let start = || Antichain::from_elem(0);
-        InOrder {
-            trace,
-            waiting: BTreeMap::new(),
-            capabilities: CapabilitySet::new(),
-            upper: start(),
-            let_go: (start(), start()),
-        }
+        let let_go = (start(), start());
+        InOrder { trace, waiting: BTreeMap::new(), capabilities: CapabilitySet::new(), upper, let_go }
     }
 
     /// Takes what came on both inputs.

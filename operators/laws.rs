@@ -20,7 +20,7 @@ use trueup_model::catalog::{Catalog, Touched};
 use trueup_model::fact::Epoch;
 use trueup_model::lookup::Lookup;
 
-use crate::arrange::{Arrangement, Records, arrange_by_key};
+use crate::arrange::{Arrangement, Before, Records, arrange_by_key};
 use crate::map_through::map_through;
 use crate::reduce_through::{Reduction, Which, reduce_through};
 use crate::tally::Tally;
@@ -30,7 +30,8 @@ type Key = (u32, u32);
 type Turns<'scope> = StreamVec<'scope, Epoch, (Epoch, Arc<Turn>)>;
 /// A key, something of its values, and what its lead was worth then.
 type Given = (Key, i64, i64);
-type Operator = for<'scope> fn(Arrangement<'scope, Key, i64, i64>, Turns<'scope>) -> Records<'scope, Given, i64>;
+type Operator =
+    for<'scope> fn(Arrangement<'scope, Key, i64, i64>, Turns<'scope>, &Arc<Books>) -> Records<'scope, Given, i64>;
 /// What an operator gives for a key with these values, if its lead is worth so much.
 type Law = fn(Key, i64, &[(i64, i64)]) -> Vec<(Given, i64)>;
 
@@ -111,19 +112,24 @@ fn step_until(worker: &mut Worker, is_done: impl Fn() -> bool) {
     assert!(is_over, "an operator holds back what is complete");
 }
 
-/// What an operator gives, in its order, if it is handed so many epochs at once.
-fn run(operator: Operator, history: Vec<News>, at_once: u64) -> Vec<(Given, Epoch, i64)> {
+/// What an operator gives after an epoch, in its order, if it has what came through that one and is
+/// handed so many of the others at once.
+fn run(operator: Operator, history: Vec<News>, after: Epoch, at_once: u64) -> Vec<(Given, Epoch, i64)> {
     timely::execute_directly(move |worker| {
+        let (old, new) = history.split_at(after as usize);
+        let before = Before::at(after, old.iter().flat_map(|news| news.records.clone()).collect());
+        let books =
+            old.iter().rev().find_map(|news| news.turn.as_ref()).map_or_else(Arc::default, |turn| turn.books.clone());
         let given = Rc::new(RefCell::new(Vec::new()));
         let (mut records, mut turns, probe) = worker.dataflow(|scope| {
             let (records_input, records) = scope.new_input();
             let (turns_input, turns) = scope.new_input();
             let given = given.clone();
-            let arranged = arrange_by_key(records, "Records", |key: &Key| u64::from(key.0));
-            let results = operator(arranged, turns).inspect(move |update| given.borrow_mut().push(*update));
+            let arranged = arrange_by_key(records, "Records", before, |key: &Key| u64::from(key.0));
+            let results = operator(arranged, turns, &books).inspect(move |update| given.borrow_mut().push(*update));
             (records_input, turns_input, results.probe().0)
         });
-        for (epoch, news) in (1..).zip(history) {
+        for (epoch, news) in (after + 1..).zip(new.to_vec()) {
             records.advance_to(epoch);
             turns.advance_to(epoch);
             news.records.into_iter().for_each(|(record, diff)| records.send((record, epoch, diff)));
@@ -172,25 +178,31 @@ fn add(sums: &mut BTreeMap<Given, i64>, updates: impl IntoIterator<Item = (Given
 }
 
 fn check(operator: Operator, law: Law) {
-    for (seed, at_once) in [(1, 1), (2, 1), (3, 2), (4, 7), (5, EPOCHS)] {
+    for (seed, after, at_once) in
+        [(1, 0, 1), (2, 0, 1), (3, 0, 2), (4, 0, 7), (5, 0, EPOCHS), (1, 1, 1), (2, 20, 1), (3, 20, 3), (4, 33, EPOCHS)]
+    {
         let history = history(seed);
         let expected = expected(law, &history);
-        let given = run(operator, history, at_once);
+        let given = run(operator, history, after, at_once);
         assert!(given.is_sorted_by_key(|&(_, epoch, _)| epoch), "epochs are given out in order");
-        let mut sums = BTreeMap::new();
-        for (epoch, expected) in (1..).zip(expected) {
+        let mut sums = after.checked_sub(1).map_or_else(BTreeMap::new, |before| expected[before as usize].clone());
+        for (epoch, expected) in (1..).zip(expected).skip(after as usize) {
             let new = given.iter().filter(|(_, other, _)| *other == epoch);
             add(&mut sums, new.map(|&(record, _, diff)| (record, diff)));
-            assert_eq!(sums, expected, "seed {seed}, {at_once} at once, epoch {epoch}");
+            assert_eq!(sums, expected, "seed {seed}, after {after}, {at_once} at once, epoch {epoch}");
         }
     }
 }
 
-fn mapped<'scope>(records: Arrangement<'scope, Key, i64, i64>, turns: Turns<'scope>) -> Records<'scope, Given, i64> {
+fn mapped<'scope>(
+    records: Arrangement<'scope, Key, i64, i64>,
+    turns: Turns<'scope>,
+    books: &Arc<Books>,
+) -> Records<'scope, Given, i64> {
     fn map(lookup: &mut Lookup, key: &Key, value: &i64, diff: &i64, tally: &mut Tally<Given, i64>) {
         tally.put((*key, value / 2, worth(lookup.books(), key.0)), *diff);
     }
-    map_through(records, turns, "Map", Leads::subjects, map)
+    map_through(records, turns, books, "Map", Leads::subjects, map)
 }
 
 #[test]
@@ -215,7 +227,7 @@ fn reducing_is_a_function_of_keys_values_and_books() {
         let sum = values.iter().map(|(value, count)| (value + 1) * count).sum();
         vec![((key, sum, worth), values.len() as i64)]
     };
-    check(|records, turns| reduce_through(records, turns, SUM), law);
+    check(|records, turns, books| reduce_through(records, turns, books, SUM), law);
 }
 
 #[test]
@@ -233,7 +245,7 @@ fn the_first_value_is_all_that_a_reduction_of_first_values_sees() {
     };
     let law: Law =
         |key, worth, values| values.iter().take(1).map(|&(value, count)| ((key, value, worth), count)).collect();
-    check(|records, turns| reduce_through(records, turns, FIRST), law);
+    check(|records, turns, books| reduce_through(records, turns, books, FIRST), law);
 }
 
 #[test]
@@ -242,12 +254,12 @@ fn what_need_not_be_told_apart_is_merged() {
         let (mut records, mut turns, trace, probe) = worker.dataflow(|scope| {
             let (records_input, records) = scope.new_input();
             let (turns_input, turns) = scope.new_input::<(Epoch, Arc<Turn>)>();
-            let arranged = arrange_by_key(records, "Records", |key: &Key| u64::from(key.0));
+            let arranged = arrange_by_key(records, "Records", Before::default(), |key: &Key| u64::from(key.0));
             // To look at, without holding anything back.
             let mut trace = arranged.trace.clone();
             trace.set_logical_compaction(Antichain::new().borrow());
             trace.set_physical_compaction(Antichain::new().borrow());
-            (records_input, turns_input, trace, mapped(arranged, turns).probe().0)
+            (records_input, turns_input, trace, mapped(arranged, turns, &Arc::default()).probe().0)
         });
         for epoch in 1..=300 {
             records.advance_to(epoch);

@@ -3,6 +3,7 @@
 pub mod agenda;
 pub mod aggregate;
 pub mod arrange;
+pub mod cold;
 pub mod contribute;
 pub mod deduplicate;
 pub mod event_index;

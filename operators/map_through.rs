@@ -14,7 +14,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use trueup_model::books::Turn;
+use trueup_model::books::{Books, Turn};
 use trueup_model::fact::Epoch;
 use trueup_model::lookup::Lookup;
 
@@ -32,6 +32,7 @@ pub type Map<K, V, R, D, R2> = fn(&mut Lookup, &K, &V, &R, &mut Tally<D, R2>);
 pub fn map_through<'scope, K, V, R, D, R2>(
     records: Arrangement<'scope, K, V, R>,
     turns: StreamVec<'scope, Epoch, (Epoch, Arc<Turn>)>,
+    books: &Arc<Books>,
     name: &str,
     leads: fn(&Turn) -> Leads,
     map: Map<K, V, R, D, R2>,
@@ -44,9 +45,9 @@ where
     R2: Semigroup + 'static,
 {
     let trace = records.trace;
+    let mut lookup = Lookup::under(books.clone());
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
         let mut in_order = InOrder::new(trace);
-        let mut lookup = Lookup::default();
         let mut tally = Tally::default();
         move |(records, records_frontier), (turns, turns_frontier), output| {
             in_order.receive(records, turns);

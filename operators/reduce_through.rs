@@ -19,7 +19,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use trueup_model::books::Turn;
+use trueup_model::books::{Books, Turn};
 use trueup_model::fact::Epoch;
 use trueup_model::lookup::Lookup;
 
@@ -68,7 +68,6 @@ pub struct Reduction<K, V, R, D, R2> {
 pub type Compute<K, V, R, D, R2> = fn(&mut Lookup, &K, &[(V, R)], &mut Vec<(D, R2)>);
 
 /// The books before an epoch and those since; mostly they are the same.
-#[derive(Default)]
 pub struct BooksOfBoth {
     /// Those since.
     now: Lookup,
@@ -119,6 +118,7 @@ impl BooksOfBoth {
 pub fn reduce_through<'scope, K, V, R, D, R2>(
     records: Arrangement<'scope, K, V, R>,
     turns: StreamVec<'scope, Epoch, (Epoch, Arc<Turn>)>,
+    books: &Arc<Books>,
     reduction: Reduction<K, V, R, D, R2>,
 ) -> Records<'scope, D, R2>
 where
@@ -129,9 +129,9 @@ where
     R2: Abelian + Clone + 'static,
 {
     let (trace, name) = (records.trace, reduction.name);
+    let mut books = BooksOfBoth { now: Lookup::under(books.clone()), before: None };
     records.stream.binary_frontier(turns, Pipeline, Pipeline, name, move |_, _| {
         let mut in_order = InOrder::new(trace);
-        let mut books = BooksOfBoth::default();
         let (mut results, mut tally) = (Vec::new(), Tally::default());
         let mut values = Values::default();
         move |(records, records_frontier), (turns, turns_frontier), output| {

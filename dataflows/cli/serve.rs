@@ -2,18 +2,20 @@
 //! stop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use tokio::task::block_in_place;
+use tokio::time::{MissedTickBehavior, interval};
+use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::http::{self, HttpServer};
-use trueup_connectors::journal::{FileJournal, Settings};
+use trueup_connectors::journal::{FileJournal, Folder, Settings};
 use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::server::{self, Options, Server};
 
@@ -66,13 +68,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
                 .as_ref()
                 .map_or(String::new(), |way_in| format!(", taking events at http://{}/v1/events", way_in.address())),
         ));
-        let outcome = until_told(&engine).await;
+        let outcome = until_told(&engine, config.checkpoint_every).await;
         if let Some(way_in) = way_in {
             way_in.stop().await;
         }
         server.stop().await;
         outcome
     })?;
+    // So that the next start is short.
+    engine.checkpoint()?;
     engine.stop();
     Ok(())
 }
@@ -85,13 +89,31 @@ pub fn resume(config: &Config) -> Result<Engine, Failure> {
     if let Some(cut) = &opened.cut {
         tracing::warn!(?cut, "what was not whole at the journal's end was cut off");
     }
+    let checkpoints = checkpoints_of(folder, true)?;
     let progress = ProgressBar::new(opened.last);
-    let engine = Engine::resume(Setup { journal: Box::new(journal), ..setup }, |epoch| progress.set_position(epoch))?;
+    let mut again = 0;
+    let engine = Engine::resume(Setup { journal: Box::new(journal), checkpoints, ..setup }, |epoch| {
+        again += 1;
+        progress.set_position(epoch);
+    })?;
     progress.finish_and_clear();
     if opened.last > 0 {
-        eprintln!("trueup: {} epochs were computed again from `{}`", words::count(opened.last), folder.display());
+        let (all, again) = (words::count(opened.last), words::count(again));
+        eprintln!("trueup: {again} of {all} epochs were computed again from `{}`", folder.display());
     }
     Ok(engine)
+}
+
+/// The checkpoints of a journal: in a folder in its own, which is made if it is to be.
+pub fn checkpoints_of(journal: &Path, make: bool) -> Result<Option<checkpoints::Settings>, Failure> {
+    let folder = journal.join("checkpoints");
+    if !make && !folder.is_dir() {
+        return Ok(None);
+    }
+    let disk = Folder::new(&folder).map_err(|error| {
+        Failure::Input(format!("`{}` cannot be used for checkpoints: {error}; check its rights", folder.display()))
+    })?;
+    Ok(Some(checkpoints::Settings::on(Arc::new(disk))))
 }
 
 /// Serves an engine's views.
@@ -116,10 +138,14 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
 }
 
 /// Lets time pass until the process is told to end: periods begin and end by it, always on the
-/// edge of a grain, so that is when it is worth an epoch without facts.
-async fn until_told(engine: &Engine) -> Outcome {
+/// edge of a grain, so that is when it is worth an epoch without facts. Now and then what was
+/// computed is kept.
+async fn until_told(engine: &Engine, checkpoint_every: Duration) -> Outcome {
     let end = told_to_end();
     tokio::pin!(end);
+    // The first is made at once, of what was computed again.
+    let mut checkpoints = interval(checkpoint_every);
+    checkpoints.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let clock = engine.books().clock;
         if Clock::Wall.now(clock) >= next_edge(clock) {
@@ -127,20 +153,25 @@ async fn until_told(engine: &Engine) -> Outcome {
         }
         tokio::select! {
             told = &mut end => return told,
+            _ = checkpoints.tick() => make_epoch(|| engine.checkpoint().map(|_| ()))?,
             () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
 
-/// Lets time pass: an epoch without facts carries the clock alone. Where there is no room for it now,
-/// there may be later.
+/// Lets time pass: an epoch without facts carries the clock alone.
 fn tick(engine: &Engine) -> Outcome {
-    match block_in_place(|| engine.accept(Vec::new())) {
+    make_epoch(|| engine.accept(Vec::new()).map(|_| ()))
+}
+
+/// Makes an epoch without facts. Where there is no room for it now, there may be later.
+fn make_epoch(make: impl FnOnce() -> Result<(), DoorError>) -> Outcome {
+    match block_in_place(make) {
         Err(DoorError::Journal(error)) if !error.is_final() => {
             tracing::error!(%error, "no epoch was made");
             Ok(())
         }
-        ticked => ticked.map(|_| ()).map_err(Failure::from),
+        made => made.map_err(Failure::from),
     }
 }
 

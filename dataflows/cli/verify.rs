@@ -8,17 +8,22 @@ use trueup::engine::clock::Clock;
 use trueup::engine::{Engine, Setup, WORKERS_MAX};
 use trueup::retelling::{Retelling, Told};
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
+use trueup_model::fact::Epoch;
+use trueup_sinks::view::View;
 
 use super::failure::{Failure, Outcome};
 use super::narrator::Narrator;
 use super::page;
 use super::proof;
+use super::serve::checkpoints_of;
+use super::words;
 
 /// Check every view against a plain computation over a journal.
 ///
 /// The journal is read to its end, checksums and all. The engine computes its views from it, as at
 /// a restart; the oracle, which shares nothing with it, works them out anew from all facts; and both
-/// must say the same, row by row. The server of the journal must have stopped; an end that a crash
+/// must say the same, row by row. If there is a checkpoint, an engine that begins with it must show
+/// the same too. The server of the journal must have stopped; an end that a crash
 /// tore off is cut, as at a restart. The exit code is 1 if they differ.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -55,12 +60,27 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     let engine = Engine::resume(setup, |epoch| bar.set_position(epoch))?;
     bar.finish_and_clear();
     let proof = proof::check(&engine.newest(), &told, narrator);
+    let kept = verify_checkpoint(engine, arguments)?;
     match json {
         true => page::line(
-            json!({"epochs": opened.last, "facts": proof.facts(), "rows_compared": proof.rows(), "holds": proof.holds()})
-                .to_string(),
+            json!({
+                "epochs": opened.last, "facts": proof.facts(), "rows_compared": proof.rows(), "holds": proof.holds(),
+                "checkpoint": kept.as_ref().map(|kept| kept.epoch),
+                "checkpoint_holds": kept.as_ref().map(|kept| kept.wrong.is_empty()),
+            })
+            .to_string(),
         ),
-        false => proof.print(),
+        false => {
+            proof.print();
+            kept.iter().for_each(Kept::print);
+        }
+    }
+    if let Some(kept) = kept.filter(|kept| !kept.wrong.is_empty()) {
+        return Err(Failure::No(format!(
+            "with the checkpoint of epoch {} the engine shows something else: this is a bug of trueup, please report it \
+             with the journal; without the folder of the checkpoints everything is computed anew",
+            kept.epoch
+        )));
     }
     if proof.holds() {
         return Ok(());
@@ -68,6 +88,50 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     Err(Failure::No(
         "the engine and the oracle differ: this is a bug of trueup, please report it with the journal".into(),
     ))
+}
+
+/// What became of a checkpoint.
+struct Kept {
+    epoch: Epoch,
+    /// The views that are not as they would be without it.
+    wrong: Vec<&'static str>,
+}
+
+impl Kept {
+    fn print(&self) {
+        let epoch = words::count(self.epoch);
+        match self.wrong.is_empty() {
+            true => page::line(format!("With the checkpoint of epoch {epoch} every view is the same.")),
+            false => {
+                page::line(format!("With the checkpoint of epoch {epoch} these differ: {}.", self.wrong.join(", ")))
+            }
+        }
+    }
+}
+
+/// Starts the engine once more, from the newest checkpoint if there is one, and compares every view.
+fn verify_checkpoint(whole: Engine, arguments: &Arguments) -> Result<Option<Kept>, Failure> {
+    let Some(checkpoints) = checkpoints_of(&arguments.journal, false)? else { return Ok(None) };
+    let expected = whole.newest();
+    let last = expected.epoch();
+    // The journal can be opened again when the engine has let go of it.
+    drop(whole);
+    let (journal, _) =
+        FileJournal::open(&arguments.journal, Settings::default()).map_err(|error| Failure::input(&error))?;
+    let setup = Setup {
+        workers: arguments.workers as usize,
+        clock: Clock::Told,
+        journal: Box::new(journal),
+        checkpoints: Some(checkpoints),
+        ..Setup::default()
+    };
+    let mut first = None;
+    let engine = Engine::resume(setup, |epoch| first = first.or(Some(epoch)))?;
+    let shown = engine.newest();
+    let is_wrong = |view: &View| shown.rows(*view) != expected.rows(*view);
+    let wrong = View::ALL.into_iter().filter(is_wrong).map(View::name).collect();
+    let epoch = first.map_or(last, |first| first - 1);
+    Ok((epoch > 0).then_some(Kept { epoch, wrong }))
 }
 
 /// What the journal holds, in the words of the oracle.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use trueup_connectors::checkpoint::{Manifest, outline};
 use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
 use trueup_model::books::{Books, Turn};
 use trueup_model::calendar::CENTURY;
@@ -22,6 +23,7 @@ use trueup_operators::deduplicate::Intake;
 use trueup_operators::total::Billed;
 
 use super::changes::make_all;
+use super::checkpoints::{Job, Line, Order, hex};
 use super::clock::Clock;
 use super::graph::EpochInput;
 use super::publication::Stopped;
@@ -159,6 +161,16 @@ pub struct Door {
     offsets: BTreeMap<String, String>,
     dispatched: Epoch,
     rows: u64,
+    keeping: Option<Keeping>,
+}
+
+/// What the door does for checkpoints.
+struct Keeping {
+    keeper: Line,
+    /// The outline of what was accepted since the last order.
+    outline: Vec<Entry>,
+    /// The epoch of the last order, or of the checkpoint that was begun with.
+    last: Epoch,
 }
 
 /// What an epoch is made of while it is being checked.
@@ -217,7 +229,29 @@ impl Door {
             offsets: BTreeMap::new(),
             dispatched: 0,
             rows: 0,
+            keeping: None,
         }
+    }
+
+    /// From now on there may be checkpoints.
+    pub fn keep(&mut self, keeper: Line) {
+        self.keeping = Some(Keeping { keeper, outline: Vec::new(), last: self.dispatched });
+    }
+
+    /// Goes on from a checkpoint, by the outline of the journal up to it. To be called once, before
+    /// anything is accepted or replayed.
+    pub fn restore(&mut self, checkpoint: &Manifest, outline: &[Arc<Entry>]) -> Result<(), DoorError> {
+        for entry in outline {
+            let proposal = self.told(entry)?;
+            self.settle(proposal);
+        }
+        (self.dispatched, self.rows) = (checkpoint.epoch, checkpoint.rows);
+        Ok(())
+    }
+
+    /// The books of the last epoch, and how events are metered under them.
+    pub fn state(&self) -> (Arc<Books>, Arc<Metering>) {
+        (self.books.clone(), Arc::new(self.metering.clone()))
     }
 
     /// The last epoch that the workers have.
@@ -233,10 +267,25 @@ impl Door {
     /// Lets the workers finish: no epoch will follow.
     pub fn close(&mut self) {
         self.workers.clear();
+        self.keeping = None;
+    }
+
+    /// Whether a checkpoint now would hold more than the last.
+    pub fn has_news_to_keep(&self) -> bool {
+        self.keeping.as_ref().is_some_and(|keeping| keeping.last < self.dispatched)
     }
 
     /// Accepts submissions as one epoch, all or none.
     pub fn accept(&mut self, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
+        self.accept_and(submissions, false)
+    }
+
+    /// Accepts an epoch without facts and orders a checkpoint of it.
+    pub fn checkpoint(&mut self) -> Result<Epoch, DoorError> {
+        Ok(self.accept_and(Vec::new(), true)?.epoch)
+    }
+
+    fn accept_and(&mut self, submissions: Vec<Submission>, is_kept: bool) -> Result<Receipt, DoorError> {
         if self.workers.is_empty() {
             return Err(Stopped("it takes nothing any more".to_owned()).into());
         }
@@ -246,16 +295,17 @@ impl Door {
             let facts = std::mem::take(&mut proposal.facts);
             let (clock, offsets) = (proposal.books.clock, proposal.offsets.clone());
             let names = self.dictionary.since(mark);
-            self.journal.append(Arc::new(Entry { epoch, clock, offsets, names, facts }))?;
-            Ok((epoch, proposal))
+            let entry = Arc::new(Entry { epoch, clock, offsets, names, facts });
+            self.journal.append(entry.clone())?;
+            Ok((entry, proposal))
         });
         match accepted {
-            Ok((epoch, mut proposal)) => {
+            Ok((entry, mut proposal)) => {
                 self.journal.sync()?;
                 let parts = std::mem::take(&mut proposal.parts);
                 // It is durable and counts, also if the workers are gone: their readers are told.
-                self.dispatch(epoch, proposal);
-                Ok(Receipt { epoch, parts })
+                self.dispatch(&entry, proposal, is_kept)?;
+                Ok(Receipt { epoch: entry.epoch, parts })
             }
             Err(error) => {
                 // Nothing of it was accepted, so its names have no ids.
@@ -265,13 +315,14 @@ impl Door {
         }
     }
 
-    /// Computes again what the journal holds, epoch by epoch as it was accepted; tells of each.
+    /// Computes again what the journal holds after the last epoch, as it was accepted; tells of each.
     /// To be called once, before anything is accepted.
     pub fn replay(&mut self, mut told: impl FnMut(Epoch)) -> Result<(), DoorError> {
         let journal = std::mem::replace(&mut self.journal, Box::new(MemoryJournal::default()));
-        let replayed = journal.entries(0).try_for_each(|entry| {
+        let replayed = journal.entries(self.dispatched + 1).try_for_each(|entry| {
             let entry = entry?;
-            self.replay_entry(&entry)?;
+            let proposal = self.told(&entry)?;
+            self.dispatch(&entry, proposal, false)?;
             told(entry.epoch);
             Ok(())
         });
@@ -279,7 +330,8 @@ impl Door {
         replayed.inspect_err(|_| self.close())
     }
 
-    fn replay_entry(&mut self, entry: &Entry) -> Result<(), DoorError> {
+    /// What an entry of the journal says, as it was proposed.
+    fn told(&mut self, entry: &Entry) -> Result<Proposal, DoorError> {
         self.dictionary.learn(&entry.names);
         let mut proposal = self.begin();
         proposal.books.clock = entry.clock;
@@ -292,8 +344,7 @@ impl Door {
                 Fact::Issued(document) => take_document(&mut proposal, document.clone())?,
             }
         }
-        self.dispatch(entry.epoch, proposal);
-        Ok(())
+        Ok(proposal)
     }
 
     /// Checks submissions and makes an epoch of them.
@@ -361,13 +412,43 @@ impl Door {
     }
 
     /// Hands an accepted epoch to the workers; closes if they are gone.
-    fn dispatch(&mut self, epoch: Epoch, mut proposal: Proposal) {
+    fn dispatch(&mut self, entry: &Entry, proposal: Proposal, is_kept: bool) -> Result<(), DoorError> {
+        let epoch = entry.epoch;
+        let accepted: u64 = proposal.batches.iter().map(|batch| batch.rows.len() as u64).sum();
+        let input = self.settle(proposal);
+        let oldest = self.past.pass(epoch, accepted);
+        let mut input = EpochInput { epoch, oldest, ..input };
+        if self.order(entry, is_kept)? {
+            input.intake.push(Intake::PutAway);
+            input.is_kept = true;
+        }
+        let input = Arc::new(input);
+        if self.workers.iter().any(|worker| worker.send(input.clone()).is_err()) {
+            self.close();
+        }
+        self.dispatched = epoch;
+        Ok(())
+    }
+
+    /// Outlines an entry; if there is to be a checkpoint of it, orders that. Says whether it did.
+    fn order(&mut self, entry: &Entry, is_kept: bool) -> Result<bool, DoorError> {
+        let Some(keeping) = &mut self.keeping else { return Ok(false) };
+        outline::gather(&mut keeping.outline, entry);
+        let seal = if is_kept { self.journal.seal_of(entry.epoch)? } else { None };
+        let Some(seal) = seal else { return Ok(false) };
+        keeping.last = entry.epoch;
+        let outline = std::mem::take(&mut keeping.outline);
+        keeping.keeper.tell(Job::Order(Order { epoch: entry.epoch, seal: hex(&seal), rows: self.rows, outline }));
+        Ok(true)
+    }
+
+    /// Makes a proposal the state of things, and says what workers have to know of it.
+    fn settle(&mut self, mut proposal: Proposal) -> EpochInput {
         let mut intake = Vec::new();
         if proposal.catalog_changed {
             proposal.books.catalog = Arc::new(proposal.catalog);
         }
         intake.extend(self.meter(&proposal.books.catalog, proposal.catalog_changed));
-        let accepted: u64 = proposal.batches.iter().map(|batch| batch.rows.len() as u64).sum();
         intake.extend(proposal.batches.into_iter().map(Intake::Usage));
         proposal.books.names = self.dictionary.names().clone();
         self.books = Arc::new(proposal.books);
@@ -375,13 +456,7 @@ impl Door {
         self.rows = proposal.rows;
         self.offsets.extend(proposal.offsets);
         let turn = Arc::new(Turn { books: self.books.clone(), touched: proposal.touched, invoices: proposal.invoices });
-        let oldest = self.past.pass(epoch, accepted);
-        let input =
-            Arc::new(EpochInput { epoch, oldest, intake, turn, refused: proposal.refused, issued: proposal.issued });
-        if self.workers.iter().any(|worker| worker.send(input.clone()).is_err()) {
-            self.close();
-        }
-        self.dispatched = epoch;
+        EpochInput { intake, turn, refused: proposal.refused, issued: proposal.issued, ..EpochInput::default() }
     }
 
     /// The metering from here on, if it is another.

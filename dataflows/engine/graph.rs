@@ -9,27 +9,29 @@ use std::sync::Arc;
 
 use differential_dataflow::difference::{Abelian, Semigroup};
 use differential_dataflow::trace::TraceReader;
+use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Input, Map};
 use timely::dataflow::{InputHandleVec, Scope};
 use timely::progress::Antichain;
 
-use trueup_model::books::Turn;
+use trueup_model::books::{Books, Turn};
 use trueup_model::charge::{Group, Posting};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::{Grain, Micros};
 use trueup_model::identity::home;
+use trueup_model::lookup::Target;
 use trueup_model::metering::UsageKey;
 use trueup_model::usage::{Reason, Refused};
 use trueup_operators::agenda::agenda;
-use trueup_operators::arrange::{Trace, arrange_here};
+use trueup_operators::arrange::{Before, Trace, arrange_here};
 use trueup_operators::contribute::Kept;
 use trueup_operators::deduplicate::{Conflict, Intake, State};
 use trueup_operators::read::Snapshot;
 use trueup_operators::total::{Billed, Total};
 
 use crate::invoicing::{invoicing, totals};
-use crate::metering::metering;
+use crate::metering::{self, TextInGroup, metering};
 
 /// What a worker is fed at one epoch.
 #[derive(Clone, Debug, Default)]
@@ -46,10 +48,12 @@ pub struct EpochInput {
     pub refused: Vec<Arc<Refused>>,
     /// The lines of documents issued at this epoch.
     pub issued: Vec<((Group, Grain), Billed)>,
+    /// Whether there is to be a checkpoint of it.
+    pub is_kept: bool,
 }
 
 /// A set-aside input, in the order of the quarantine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Quarantined {
     /// The epoch that brought it.
     pub epoch: Epoch,
@@ -105,11 +109,32 @@ impl Inputs {
     }
 }
 
+/// What the dataflow begins with on one worker: all that came of the epochs through one of them.
+#[derive(Default)]
+pub struct Start {
+    /// That epoch; 0: from the beginning.
+    pub epoch: Epoch,
+    /// The books of that epoch.
+    pub books: Arc<Books>,
+    /// What metering begins with.
+    pub metering: metering::Start,
+    /// Totals by group and service period.
+    pub totals: Before<Group, Grain, Total>,
+    /// Invoices, corrections, crossings and alarms.
+    pub postings: Before<Posting, (), Billed>,
+    /// Numbers of events by state.
+    pub states: Before<State, (), i64>,
+    /// The quarantine.
+    pub quarantine: Before<Quarantined, (), i64>,
+}
+
 /// The arrangements that are read, as handles on one worker.
 pub struct Traces {
     usage: Trace<UsageKey, (), Total>,
     values: Trace<UsageKey, Kept, i64>,
     texts: Trace<UsageKey, u32, i64>,
+    values_by_group: Trace<Target, Kept, i64>,
+    texts_by_group: Trace<TextInGroup, (), i64>,
     totals: Trace<Group, Grain, Total>,
     postings: Trace<Posting, (), Billed>,
     states: Trace<State, (), i64>,
@@ -125,6 +150,10 @@ pub struct Snapshots {
     pub values: Snapshot<UsageKey, Kept, i64>,
     /// The texts of unique counts, likewise.
     pub texts: Snapshot<UsageKey, u32, i64>,
+    /// The values by what they are charged as.
+    pub values_by_group: Snapshot<Target, Kept, i64>,
+    /// The texts by what they are charged as.
+    pub texts_by_group: Snapshot<TextInGroup, (), i64>,
     /// Totals by group and service period.
     pub totals: Snapshot<Group, Grain, Total>,
     /// Invoices, corrections, crossings and alarms.
@@ -139,10 +168,13 @@ impl Traces {
     /// Whether an epoch is complete on this worker, in all that is read.
     pub fn have(&mut self, epoch: Epoch) -> bool {
         // Taken apart by name, so that the compiler asks for one that is added.
-        let Traces { usage, values, texts, totals, postings, states, quarantine } = self;
+        let Traces { usage, values, texts, values_by_group, texts_by_group, totals, postings, states, quarantine } =
+            self;
         has(usage, epoch)
             && has(values, epoch)
             && has(texts, epoch)
+            && has(values_by_group, epoch)
+            && has(texts_by_group, epoch)
             && has(totals, epoch)
             && has(postings, epoch)
             && has(states, epoch)
@@ -155,6 +187,8 @@ impl Traces {
             usage: snapshot(&mut self.usage, epoch),
             values: snapshot(&mut self.values, epoch),
             texts: snapshot(&mut self.texts, epoch),
+            values_by_group: snapshot(&mut self.values_by_group, epoch),
+            texts_by_group: snapshot(&mut self.texts_by_group, epoch),
             totals: snapshot(&mut self.totals, epoch),
             postings: snapshot(&mut self.postings, epoch),
             states: snapshot(&mut self.states, epoch),
@@ -165,10 +199,13 @@ impl Traces {
     /// Lets go of the difference between times up to `since`; later snapshots begin after
     /// `epoch`.
     pub fn forget(&mut self, since: Epoch, epoch: Epoch) {
-        let Traces { usage, values, texts, totals, postings, states, quarantine } = self;
+        let Traces { usage, values, texts, values_by_group, texts_by_group, totals, postings, states, quarantine } =
+            self;
         forget(usage, since, epoch);
         forget(values, since, epoch);
         forget(texts, since, epoch);
+        forget(values_by_group, since, epoch);
+        forget(texts_by_group, since, epoch);
         forget(totals, since, epoch);
         forget(postings, since, epoch);
         forget(states, since, epoch);
@@ -214,22 +251,24 @@ where
     trace.set_physical_compaction(Antichain::from_elem(epoch + 1).borrow());
 }
 
-/// Builds the dataflow on one worker.
-pub fn build(scope: Scope<'_, Epoch>, worker: usize, workers: usize) -> (Inputs, Traces) {
+/// Builds the dataflow on one worker. It takes epochs after the one it begins with.
+pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usize) -> (Inputs, Traces) {
     let (intake_input, intake) = scope.new_input();
     let (turns_input, turns) = scope.new_input();
     let (refused_input, refused) = scope.new_input();
     let (issued_input, issued) = scope.new_input();
 
-    let metered = metering(intake, turns.clone(), worker, workers);
-    let totals = totals(metered.targets, agenda(turns.clone(), worker, workers));
-    let postings = invoicing(totals.clone(), issued, turns);
+    let books = &start.books;
+    let metered = metering(intake, turns.clone(), books, start.metering, worker, workers);
+    let totals = totals(metered.targets, agenda(turns.clone(), books, worker, workers), start.totals);
+    let postings = invoicing(totals.clone(), issued, turns, books, start.postings);
     let refused_states = refused.clone().map(|(_, epoch, inputs)| ((State::Quarantined, ()), epoch, inputs));
-    let states = arrange_here(metered.states.concat(refused_states), "Ledger: events by state");
+    let states = metered.states.concat(refused_states);
+    let states = arrange_here(states, "Ledger: events by state", start.states);
     let conflicts = metered.conflicts.map(|(epoch, conflict)| ((contradiction(epoch, &conflict), ()), epoch, 1));
-    let quarantine = arrange_here(refused.concat(conflicts), "Quarantine: what was set aside");
+    let quarantine = arrange_here(refused.concat(conflicts), "Quarantine: what was set aside", start.quarantine);
 
-    let inputs = Inputs {
+    let mut inputs = Inputs {
         worker,
         workers,
         intake: intake_input,
@@ -237,10 +276,13 @@ pub fn build(scope: Scope<'_, Epoch>, worker: usize, workers: usize) -> (Inputs,
         refused: refused_input,
         issued: issued_input,
     };
+    inputs.advance_to(start.epoch + 1);
     let traces = Traces {
         usage: metered.usage.trace,
         values: metered.values.trace,
         texts: metered.texts.trace,
+        values_by_group: metered.values_by_group.trace,
+        texts_by_group: metered.texts_by_group.trace,
         totals: totals.trace,
         postings: postings.trace,
         states: states.trace,

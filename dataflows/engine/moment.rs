@@ -33,9 +33,10 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment before the first epoch: empty books, empty views.
-    pub fn empty() -> Moment {
-        Moment { epoch: 0, oldest: 0, books: Vector::unit(Arc::default()), parts: Arc::default() }
+    /// The moment before the first epoch that is shown: empty books, empty views.
+    pub fn before(begin: Epoch) -> Moment {
+        let epoch = begin.saturating_sub(1);
+        Moment { epoch, oldest: epoch, books: Vector::unit(Arc::default()), parts: Arc::default() }
     }
 
     /// The moment of the epoch that follows `before`; `oldest` is not before its.

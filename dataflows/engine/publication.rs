@@ -39,11 +39,11 @@ struct Gathering {
 pub struct Stopped(pub String);
 
 impl Published {
-    /// Nothing published yet but the empty books.
-    pub fn new(workers: usize) -> Published {
+    /// Nothing published yet but empty books, as of just before `begin`.
+    pub fn new(workers: usize, begin: Epoch) -> Published {
         Published {
             workers,
-            newest: RwLock::new(Arc::new(Moment::empty())),
+            newest: RwLock::new(Arc::new(Moment::before(begin))),
             gathering: Mutex::default(),
             changed: Condvar::new(),
             has_stopped: AtomicBool::new(false),

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use timely::worker::Worker;
 
-use super::graph::{self, EpochInput, Inputs, Traces};
+use super::checkpoints::{Job, Line};
+use super::graph::{self, EpochInput, Inputs, Start, Traces};
 use super::publication::Published;
 
 /// Orders the steps of the workers, so that a run can be repeated exactly.
@@ -32,13 +33,21 @@ pub struct Desk {
     pub published: Arc<Published>,
     /// Orders the steps, in tests.
     pub pace: Option<Arc<dyn Pace>>,
+    /// Who makes checkpoints, if anybody does.
+    pub keeper: Option<Line>,
 }
 
-/// Runs until the epochs end, or a worker fails.
-pub fn run(worker: &mut Worker, desk: &Desk) {
+/// Runs from where it begins until the epochs end, or a worker fails.
+pub fn run(worker: &mut Worker, desk: &Desk, start: Start) {
     let _alarm = Alarm(&desk.published);
     let (index, peers) = (worker.index(), worker.peers());
-    let (mut inputs, mut traces) = worker.dataflow(|scope| graph::build(scope, index, peers));
+    let (begin, books) = (start.epoch, start.books.clone());
+    let (mut inputs, mut traces) = worker.dataflow(|scope| graph::build(scope, start, index, peers));
+    if begin > 0 {
+        let snapshots = traces.snapshots(begin);
+        traces.forget(begin, begin);
+        desk.published.submit(index, begin, begin, &books, snapshots);
+    }
     while let Some(epoch) = next_epoch(worker, desk) {
         if !work(worker, desk, &epoch, &mut inputs, &mut traces) {
             // Its peers wait for what the failed one owes them, and would for ever.
@@ -93,6 +102,10 @@ fn work(worker: &mut Worker, desk: &Desk, input: &EpochInput, inputs: &mut Input
     }
     let snapshots = traces.snapshots(input.epoch);
     traces.forget(input.oldest, input.epoch);
+    if let Some(keeper) = desk.keeper.as_ref().filter(|_| input.is_kept) {
+        let (worker, epoch, snapshots) = (index, input.epoch, Box::new(snapshots.clone()));
+        keeper.tell(Job::Snapshots { worker, epoch, snapshots });
+    }
     desk.published.submit(index, input.epoch, input.oldest, &input.turn.books, snapshots);
     if let Some(pace) = &desk.pace {
         pace.leave(index);

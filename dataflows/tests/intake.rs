@@ -208,7 +208,8 @@ fn a_position_enters_with_its_events_or_not_at_all() {
     assert_eq!(intake.read_to("calls/0").as_deref(), Some("17"));
     let mut reader = EventReader::new(intake.layouts(), "default", "test");
     let mut stale = reader.batch();
-    reader.read_line(br#"{"id":"1","source":"/s","type":"call","subject":"acme"}"#, "here", &mut stale);
+    let event = br#"{"id":"1","source":"/s","type":"call","subject":"acme","time":"2026-06-01T00:00:00Z"}"#;
+    reader.read_line(event, "here", &mut stale);
     engine.accept(vec![catalog(TOKENS)]).expect("the catalog is good");
     assert_eq!(block_on(intake.hand_in(stale.finish(), at("18"))), Err(HandInError::Stale));
     assert_eq!(intake.read_to("calls/0").as_deref(), Some("17"));

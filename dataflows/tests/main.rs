@@ -1,5 +1,6 @@
 //! The tests of the whole: one binary, because each one links the engine.
 
+mod checkpoints;
 mod commands;
 mod examples;
 mod follower;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::json;
+use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::{Acceptance, Submission};
 use trueup::engine::issue::Request;
@@ -17,7 +18,7 @@ use trueup::engine::{Engine, Setup};
 use trueup::oracle::{Cell, Oracle, VIEWS};
 use trueup::retelling::{Retelling, Told};
 use trueup_connectors::EventReader;
-use trueup_connectors::journal::simulated_disk::SimulatedDisk;
+use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::dictionary::Dictionary;
@@ -45,11 +46,12 @@ pub fn engine(workers: usize, seed: u64) -> EngineSubject {
     }
 }
 
-/// The same with a journal on a disk, killed after every so many epochs; another number of
-/// workers then goes on from what the journal tells.
+/// The same with a journal and checkpoints on disks, killed after every so many epochs; another
+/// number of workers then goes on from what they tell.
 pub fn mortal_engine(workers: usize, seed: u64) -> EngineSubject {
     let mut subject = engine(workers, seed);
-    let mortality = Mortality { disk: SimulatedDisk::new(seed), seed, lives_epochs: 3 + seed % 9, deaths: 0 };
+    let [disk, checkpoints] = [seed, seed + 1].map(SimulatedDisk::new);
+    let mortality = Mortality { disk, checkpoints, seed, lives_epochs: 3 + seed % 9, deaths: 0 };
     subject.mortality = Some(mortality);
     subject.revive();
     subject
@@ -73,9 +75,39 @@ fn setup(workers: usize, seed: u64) -> (Setup, Arc<Schedule>) {
 /// What outlives an engine that is killed now and then.
 struct Mortality {
     disk: SimulatedDisk,
+    checkpoints: SimulatedDisk,
     seed: u64,
     lives_epochs: u64,
     deaths: u64,
+}
+
+impl Mortality {
+    /// The process is killed, or the power goes, by turns.
+    fn die(&mut self, engine: &Engine) {
+        let after = |disk: &SimulatedDisk| match self.deaths % 2 {
+            0 => disk.after_kill(),
+            _ => disk.after_power_cut(),
+        };
+        // In the middle of whatever is being written to it.
+        self.checkpoints = after(&self.checkpoints);
+        self.disk = after(&self.disk);
+        self.deaths += 1;
+        engine.stop();
+    }
+
+    /// With so few rows in memory that most are put away.
+    fn checkpoints(&self) -> checkpoints::Settings {
+        let hot_rows_max = 1 + (self.seed + self.deaths) as usize % 9;
+        checkpoints::Settings { disk: Arc::new(self.checkpoints.clone()), hot_rows_max }
+    }
+
+    /// In some lives there is no room for a checkpoint once.
+    fn fail_later(&self) {
+        let luck = self.seed * 31 + self.deaths * 7;
+        if luck % 3 == 1 {
+            self.checkpoints.fail_after(luck % 90, Failure::Full);
+        }
+    }
 }
 
 /// An engine that is told facts one by one.
@@ -96,10 +128,7 @@ impl EngineSubject {
     /// Goes on from what the journal on the disk tells.
     fn revive(&mut self) {
         let Some(mortality) = &mut self.mortality else { return };
-        // By turns the process is killed and the power goes.
-        let is_power_cut = mortality.deaths % 2 == 1;
-        mortality.disk = if is_power_cut { mortality.disk.after_power_cut() } else { mortality.disk.after_kill() };
-        mortality.deaths += 1;
+        mortality.die(&self.engine);
         let settings = Settings { segment_bytes: 4_096, ..Settings::default() };
         let disk = Arc::new(mortality.disk.clone());
         let (journal, opened) = FileJournal::open_on(disk, settings).expect("what was written can be read");
@@ -112,8 +141,9 @@ impl EngineSubject {
         }
         let workers = 1 + ((mortality.seed + mortality.deaths) % 4) as usize;
         let (setup, schedule) = setup(workers, mortality.seed + mortality.deaths);
-        let setup = Setup { journal: Box::new(journal), ..setup };
+        let setup = Setup { journal: Box::new(journal), checkpoints: Some(mortality.checkpoints()), ..setup };
         self.engine = Engine::resume(setup, |_| {}).expect("an engine resumes");
+        mortality.fail_later();
         self.schedule = schedule;
         if self.epoch > 0 {
             for view in VIEWS {
@@ -125,7 +155,6 @@ impl EngineSubject {
     fn kill_in_time(&mut self) {
         let is_time = |mortality: &Mortality| self.epoch.is_multiple_of(mortality.lives_epochs);
         if self.mortality.as_ref().is_some_and(is_time) {
-            self.engine.stop();
             self.revive();
         }
     }
@@ -169,6 +198,9 @@ impl Subject for EngineSubject {
     }
 
     fn commit(&mut self) -> u64 {
+        if self.mortality.is_some() && self.epoch % 5 == 3 {
+            self.engine.checkpoint().expect("the journal is good");
+        }
         let submissions = std::mem::take(&mut self.submissions);
         self.epoch = self.engine.accept(submissions).expect("what was checked is accepted").epoch;
         self.kill_in_time();

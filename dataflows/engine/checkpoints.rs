@@ -1,0 +1,54 @@
+//! Checkpoints: what was computed through an epoch, kept so that a restart need not compute it again.
+//!
+//! Law: an engine that begins with a checkpoint, and is told what the journal holds after it, shows
+//! at each epoch what one shows that is told all of the journal. A checkpoint is derived from the
+//! journal: one that is not whole, or that other code wrote, is passed over, and lost is only time.
+//!
+//! ```text
+//!   workers ── rows that are put away ──┐
+//!           ── snapshots of an epoch ───┼── keeper ── runs, arrangements, outline, and then the manifest
+//!   door ───── outline of the journal ──┘
+//! ```
+//! The keeper is a thread of its own, so nothing waits for a disk but a worker that has more to put
+//! away than the keeper can take. Two checkpoints are kept.
+
+mod archive;
+mod arrangements;
+mod keeper;
+mod loading;
+
+use std::sync::Arc;
+
+use trueup_connectors::journal::disk::Disk;
+
+pub use keeper::{Job, Keeper, Kept, Line, Order};
+pub use loading::{Loaded, hex, load};
+
+/// The form of the files. Whoever changes it, or what is in them, changes this.
+const FORM: &str = "1";
+/// The file of the outline.
+const OUTLINE: &str = "outline";
+/// What the names of all other files begin with, but for manifests.
+const ROWS: &str = "rows-";
+const ARRANGEMENT: &str = "arrangement-";
+
+/// Where checkpoints are kept, and how.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where.
+    pub disk: Arc<dyn Disk>,
+    /// How many rows are in memory before they are put away.
+    pub hot_rows_max: usize,
+}
+
+impl Settings {
+    /// Checkpoints on a disk, with as many rows in memory as are worth it.
+    pub fn on(disk: Arc<dyn Disk>) -> Settings {
+        Settings { disk, hot_rows_max: 2_000_000 }
+    }
+}
+
+/// What a checkpoint's results come from: the form of the files, and the code.
+fn fingerprint() -> String {
+    format!("{FORM}-{}", env!("TRUEUP_FINGERPRINT"))
+}

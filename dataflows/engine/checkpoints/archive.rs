@@ -1,0 +1,151 @@
+//! Where a worker's rows are put away: the keeper writes them, the worker finds them again.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use trueup_connectors::checkpoint::row_run::{KeptRow, RowRun};
+use trueup_model::identity::Identity;
+use trueup_model::usage::{SentIds, UsageBatch};
+use trueup_operators::cold::{Archive, ColdRun, Written};
+use trueup_operators::event_index::{Masks, Table};
+
+use super::keeper::{Job, Line};
+use crate::engine::publication::Published;
+
+/// Rows of a batch when all of a run are read.
+const SCANNED: usize = 8_192;
+
+/// What is written of one worker's rows.
+#[derive(Default)]
+pub struct Shelf {
+    /// How many parts were written since the start.
+    pub parts: u64,
+    /// The runs that hold them and what was there before, newest first.
+    pub runs: Vec<Arc<RowRun>>,
+    /// How often that changed.
+    pub changes: u64,
+}
+
+impl Shelf {
+    /// A part was written.
+    pub fn add(&mut self, run: Arc<RowRun>) {
+        self.runs.insert(0, run);
+        self.parts += 1;
+        self.changes += 1;
+    }
+
+    /// The newest runs, so many, became one.
+    pub fn replace(&mut self, count: usize, merged: Arc<RowRun>) {
+        self.runs.splice(..count, [merged]);
+        self.changes += 1;
+    }
+}
+
+/// A shelf that the keeper fills and a worker reads.
+pub type SharedShelf = Arc<Mutex<Shelf>>;
+
+/// One worker's archive.
+pub struct RowArchive {
+    worker: usize,
+    rows_max: usize,
+    keeper: Line,
+    shelf: SharedShelf,
+    published: Arc<Published>,
+    /// How many parts were put away.
+    put_away: u64,
+    /// Which changes of the shelf were told.
+    told: Option<u64>,
+}
+
+impl RowArchive {
+    /// The archive of a worker.
+    pub fn new(
+        worker: usize,
+        rows_max: usize,
+        keeper: Line,
+        shelf: SharedShelf,
+        published: Arc<Published>,
+    ) -> RowArchive {
+        RowArchive { worker, rows_max, keeper, shelf, published, put_away: 0, told: None }
+    }
+}
+
+impl Archive for RowArchive {
+    fn rows_max(&self) -> usize {
+        self.rows_max
+    }
+
+    fn put_away(&mut self, rows: Arc<Table>) -> u64 {
+        let part = self.put_away;
+        self.put_away += 1;
+        self.keeper.tell(Job::Rows { worker: self.worker, rows });
+        part
+    }
+
+    fn written(&mut self) -> Option<Written> {
+        let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.told.replace(shelf.changes) == Some(shelf.changes) {
+            return None;
+        }
+        let cold = |run: &Arc<RowRun>| -> Arc<dyn ColdRun> {
+            Arc::new(Cold { run: run.clone(), published: self.published.clone() })
+        };
+        Some(Written { parts: shelf.parts, runs: shelf.runs.iter().map(cold).collect() })
+    }
+}
+
+/// A run as operators see it.
+struct Cold {
+    run: Arc<RowRun>,
+    published: Arc<Published>,
+}
+
+impl Cold {
+    /// What was read; or the end of the engine, with a reason that says what to do.
+    fn read<T>(&self, read: io::Result<T>) -> T {
+        read.unwrap_or_else(|error| {
+            let why = format!(
+                "{} of the checkpoints cannot be read: {error}; remove the folder of the checkpoints and start again, \
+                 and they are made anew from the journal",
+                self.run.name()
+            );
+            self.published.stop(&why);
+            panic!("{why}")
+        })
+    }
+}
+
+impl ColdRun for Cold {
+    fn may_hold(&self, identities: &[Identity], bit: u32, masks: &mut Masks) {
+        for (identity, mask) in identities.iter().zip(masks) {
+            *mask |= bit * u32::from(self.run.may_hold(identity));
+        }
+    }
+
+    fn find(&self, identity: &Identity) -> Option<Arc<UsageBatch>> {
+        self.read(self.run.find(identity)).map(KeptRow::alone)
+    }
+
+    fn scan(&self) -> Box<dyn Iterator<Item = Arc<UsageBatch>> + '_> {
+        let mut rows = self.run.scan().map(|kept| self.read(kept)).peekable();
+        Box::new(std::iter::from_fn(move || {
+            rows.peek()?;
+            let mut batch = UsageBatch {
+                first_row: 0,
+                // Of rows that are metered anew nobody asks when they were received.
+                received_at: 0,
+                rows: Vec::with_capacity(SCANNED),
+                wide: Vec::new(),
+                ids: SentIds::default(),
+            };
+            for KeptRow { mut row, wide, .. } in rows.by_ref().take(SCANNED) {
+                if row.wide > 0 {
+                    row.value = batch.wide.len() as i64;
+                    batch.wide.extend(wide);
+                }
+                batch.rows.push(row);
+            }
+            Some(Arc::new(batch))
+        }))
+    }
+}

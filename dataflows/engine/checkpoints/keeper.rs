@@ -1,0 +1,311 @@
+//! The thread that writes checkpoints.
+//!
+//! It does what it is told in order, so when a worker's snapshots of an epoch come, all rows are
+//! written that the worker put away before. If the disk does not take something, it says so in the
+//! log and goes on: rows stay in memory, and the journal has everything.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use trueup_connectors::checkpoint::outline::OutlineFile;
+use trueup_connectors::checkpoint::row_run::{self, KeptRow, RowRun};
+use trueup_connectors::checkpoint::{Manifest, Part, Share};
+use trueup_model::fact::{Entry, Epoch};
+use trueup_operators::cold::RUNS_MAX;
+use trueup_operators::event_index::Table;
+
+use super::archive::{RowArchive, SharedShelf, Shelf};
+use super::{ARRANGEMENT, OUTLINE, ROWS, Settings, arrangements, fingerprint};
+use crate::engine::graph::Snapshots;
+use crate::engine::publication::Published;
+
+/// How much may wait for the keeper before workers wait.
+const WAITING_MAX: usize = 4;
+/// How many checkpoints are kept.
+const KEPT: usize = 2;
+
+/// What the keeper is told.
+pub enum Job {
+    /// A worker's rows are put away.
+    Rows {
+        /// The worker.
+        worker: usize,
+        /// The rows.
+        rows: Arc<Table>,
+    },
+    /// There is to be a checkpoint; the snapshots of its epoch follow.
+    Order(Order),
+    /// A worker's snapshots of the epoch of a checkpoint.
+    Snapshots {
+        /// The worker.
+        worker: usize,
+        /// The epoch.
+        epoch: Epoch,
+        /// What it had.
+        snapshots: Box<Snapshots>,
+    },
+}
+
+/// What the door knows of a checkpoint.
+pub struct Order {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The seal of that epoch's entry.
+    pub seal: String,
+    /// How many usage rows the journal has up to there.
+    pub rows: u64,
+    /// The outline of the entries since the last order.
+    pub outline: Vec<Entry>,
+}
+
+/// What there is already.
+#[derive(Default)]
+pub struct Kept {
+    /// The checkpoints: the one that the engine begins with, and the one before it if it can be used.
+    pub manifests: Vec<Manifest>,
+    /// Each worker's runs, newest first.
+    pub runs: Vec<Vec<Arc<RowRun>>>,
+}
+
+/// Tells the keeper; a keeper that has gone is told nothing, and nothing is wrong but that there
+/// are no more checkpoints.
+#[derive(Clone)]
+pub struct Line(SyncSender<Job>);
+
+impl Line {
+    /// Tells of a job; waits while the keeper has too much to do.
+    pub fn tell(&self, job: Job) {
+        let _ = self.0.send(job);
+    }
+}
+
+/// The keeper, as the engine holds it. It ends when nobody is left who could tell it something.
+pub struct Keeper {
+    line: Line,
+    shelves: Vec<SharedShelf>,
+    rows_max: usize,
+    thread: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Starts a keeper for so many workers.
+    pub fn start(settings: &Settings, workers: usize, mut kept: Kept) -> io::Result<Keeper> {
+        let (jobs, told) = sync_channel(WAITING_MAX);
+        kept.runs.resize_with(workers, Vec::new);
+        let shelf = |runs| Arc::new(Mutex::new(Shelf { runs, ..Shelf::default() }));
+        let shelves: Vec<SharedShelf> = kept.runs.into_iter().map(shelf).collect();
+        let desk = Desk::begin(settings, kept.manifests, shelves.clone())?;
+        let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || desk.work(&told))?;
+        Ok(Keeper { line: Line(jobs), shelves, rows_max: settings.hot_rows_max, thread })
+    }
+
+    /// A line to it.
+    pub fn line(&self) -> Line {
+        self.line.clone()
+    }
+
+    /// The archive of a worker.
+    pub fn archive(&self, worker: usize, published: Arc<Published>) -> RowArchive {
+        RowArchive::new(worker, self.rows_max, self.line(), self.shelves[worker].clone(), published)
+    }
+
+    /// Waits until it has done what it was told; all other lines to it must be gone.
+    pub fn finish(self) {
+        drop(self.line);
+        // If it panicked, it has said so.
+        let _ = self.thread.join();
+    }
+}
+
+/// What the keeper works with.
+struct Desk {
+    settings: Settings,
+    shelves: Vec<SharedShelf>,
+    /// Each worker's rows that are not written.
+    unwritten: Vec<VecDeque<Arc<Table>>>,
+    outline: OutlineFile,
+    /// What is not in the outline's file.
+    outline_unwritten: Vec<Entry>,
+    orders: VecDeque<Order>,
+    /// What is there of checkpoints that are not whole; none: that cannot become whole.
+    shares: BTreeMap<Epoch, Vec<(usize, Option<Share>)>>,
+    /// Newest first.
+    kept: VecDeque<Manifest>,
+    next_run: u64,
+}
+
+impl Desk {
+    fn begin(settings: &Settings, manifests: Vec<Manifest>, shelves: Vec<SharedShelf>) -> io::Result<Desk> {
+        let disk = &*settings.disk;
+        let outline_bytes = manifests.first().map_or(0, |newest| newest.outline_bytes);
+        let outline = OutlineFile::open(disk, OUTLINE, outline_bytes)?;
+        let runs = disk.list()?.into_iter().filter_map(|name| name.strip_prefix(ROWS)?.parse::<u64>().ok());
+        let next_run = runs.max().unwrap_or_default() + 1;
+        let desk = Desk {
+            settings: settings.clone(),
+            unwritten: shelves.iter().map(|_| VecDeque::new()).collect(),
+            shelves,
+            outline,
+            outline_unwritten: Vec::new(),
+            orders: VecDeque::new(),
+            shares: BTreeMap::new(),
+            kept: manifests.into(),
+            next_run,
+        };
+        desk.tidy()?;
+        Ok(desk)
+    }
+
+    fn work(mut self, told: &Receiver<Job>) {
+        for job in told {
+            match job {
+                Job::Rows { worker, rows } => {
+                    self.unwritten[worker].push_back(rows);
+                    self.write_rows(worker);
+                }
+                Job::Order(order) => self.orders.push_back(order),
+                Job::Snapshots { worker, epoch, snapshots } => self.take(worker, epoch, &snapshots),
+            }
+        }
+    }
+
+    fn shelf(&self, worker: usize) -> MutexGuard<'_, Shelf> {
+        self.shelves[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is not written of a worker's rows, as far as the disk takes it.
+    fn write_rows(&mut self, worker: usize) {
+        while let Some(rows) = self.unwritten[worker].front().cloned() {
+            if self.shelf(worker).runs.len() >= RUNS_MAX {
+                return tracing::warn!(worker, "rows stay in memory: there are too many runs that could not be merged");
+            }
+            match self.write_run(rows.len() as u64, sorted(&rows)) {
+                Ok(run) => self.shelf(worker).add(run),
+                Err(error) => return tracing::warn!(worker, %error, "rows stay in memory: they cannot be written"),
+            }
+            self.unwritten[worker].pop_front();
+            if let Err(error) = self.merge(worker) {
+                tracing::warn!(worker, %error, "runs cannot be merged");
+            }
+        }
+    }
+
+    fn write_run(
+        &mut self,
+        rows_about: u64,
+        rows: impl Iterator<Item = io::Result<KeptRow>>,
+    ) -> io::Result<Arc<RowRun>> {
+        let name = format!("{ROWS}{:012}", self.next_run);
+        self.next_run += 1;
+        let disk = &*self.settings.disk;
+        row_run::write(disk, &name, rows_about, rows)?;
+        Ok(Arc::new(RowRun::open(disk, &name)?))
+    }
+
+    /// Merges the newest runs, so that each has at least twice as many rows as the one before it: there
+    /// are few, and a row is written again about as often as the number of rows doubles.
+    fn merge(&mut self, worker: usize) -> io::Result<()> {
+        let runs = self.shelf(worker).runs.clone();
+        let (mut count, mut rows) = (0, 0);
+        for run in &runs {
+            if count > 0 && rows * 2 <= run.rows() {
+                break;
+            }
+            (count, rows) = (count + 1, rows + run.rows());
+        }
+        if count > 1 {
+            let merged = self.write_run(rows, row_run::merged(&runs[..count]))?;
+            self.shelf(worker).replace(count, merged);
+            self.tidy()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a worker's snapshots; makes the checkpoint when those of all workers are there.
+    fn take(&mut self, worker: usize, epoch: Epoch, snapshots: &Snapshots) {
+        let share = self.share(worker, epoch, snapshots);
+        let share = share.inspect_err(|error| tracing::warn!(epoch, %error, "there is no checkpoint")).ok();
+        let shares = self.shares.entry(epoch).or_default();
+        shares.push((worker, share));
+        if shares.len() < self.shelves.len() {
+            return;
+        }
+        let mut shares = self.shares.remove(&epoch).unwrap_or_default();
+        shares.sort_by_key(|(worker, _)| *worker);
+        let shares: Option<Vec<Share>> = shares.into_iter().map(|(_, share)| share).collect();
+        match self.make(epoch, shares) {
+            Ok(Some(rows)) => tracing::info!(epoch, rows, "a checkpoint was made"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(epoch, %error, "there is no checkpoint"),
+        }
+        if let Err(error) = self.tidy() {
+            tracing::warn!(%error, "what is left of old checkpoints cannot be removed");
+        }
+    }
+
+    fn share(&mut self, worker: usize, epoch: Epoch, snapshots: &Snapshots) -> io::Result<Share> {
+        self.write_rows(worker);
+        if !self.unwritten[worker].is_empty() {
+            return Err(io::Error::other("there are rows that could not be written"));
+        }
+        let run = |run: &Arc<RowRun>| Part { file: run.name().to_owned(), records: run.rows() };
+        let runs = self.shelf(worker).runs.iter().map(run).collect();
+        let arrangements = arrangements::write(&*self.settings.disk, worker, epoch, snapshots)?;
+        Ok(Share { arrangements, runs })
+    }
+
+    /// Makes a checkpoint of its shares; says how many rows are in it.
+    fn make(&mut self, epoch: Epoch, shares: Option<Vec<Share>>) -> io::Result<Option<u64>> {
+        let mut last = None;
+        while self.orders.front().is_some_and(|order| order.epoch <= epoch)
+            && let Some(mut order) = self.orders.pop_front()
+        {
+            self.outline_unwritten.append(&mut order.outline);
+            last = Some(order);
+        }
+        let (Some(order), Some(shares)) = (last.filter(|order| order.epoch == epoch), shares) else { return Ok(None) };
+        let outline_bytes = self.outline.append(&self.outline_unwritten)?;
+        self.outline_unwritten.clear();
+        let Order { seal, rows, .. } = order;
+        let manifest = Manifest { fingerprint: fingerprint(), epoch, seal, rows, outline_bytes, shares };
+        manifest.write(&*self.settings.disk)?;
+        self.kept.push_front(manifest);
+        self.kept.truncate(KEPT);
+        Ok(Some(rows))
+    }
+
+    /// Removes the files that nothing needs any more.
+    fn tidy(&self) -> io::Result<()> {
+        let mut needed: BTreeSet<String> = BTreeSet::new();
+        for manifest in &self.kept {
+            needed.insert(manifest.file());
+            needed.extend(manifest.parts().map(str::to_owned));
+        }
+        let shares = self.shares.values().flatten().filter_map(|(_, share)| share.as_ref());
+        needed.extend(shares.flat_map(Share::parts).map(|part| part.file.clone()));
+        for worker in 0..self.shelves.len() {
+            needed.extend(self.shelf(worker).runs.iter().map(|run| run.name().to_owned()));
+        }
+        let disk = &*self.settings.disk;
+        let is_ours = |name: &String| {
+            name.starts_with(ROWS) || name.starts_with(ARRANGEMENT) || name.starts_with(Manifest::PREFIX)
+        };
+        for name in disk.list()?.iter().filter(|name| is_ours(name) && !needed.contains(*name)) {
+            disk.remove(name)?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a table in the order of runs.
+fn sorted(rows: &Table) -> impl Iterator<Item = io::Result<KeptRow>> + '_ {
+    let mut places: Vec<_> = rows
+        .standing()
+        .map(|(batch, place)| (row_run::order(&batch.rows[place as usize].identity), batch, place))
+        .collect();
+    places.sort_unstable_by_key(|(order, _, _)| *order);
+    places.into_iter().map(|(_, batch, place)| Ok(KeptRow::of(batch, place)))
+}

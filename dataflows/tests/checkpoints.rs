@@ -1,0 +1,193 @@
+//! A restart goes on from a checkpoint, and nothing but time tells.
+
+use std::sync::Arc;
+
+use trueup::engine::checkpoints;
+use trueup::engine::clock::Clock;
+use trueup::engine::door::Submission;
+use trueup::engine::issue::Request;
+use trueup::engine::view_rows::Row;
+use trueup::engine::{Engine, Setup};
+use trueup_connectors::EventReader;
+use trueup_connectors::journal::simulated_disk::SimulatedDisk;
+use trueup_connectors::journal::{FileJournal, Settings};
+use trueup_model::catalog::CatalogChange;
+use trueup_model::fact::Epoch;
+use trueup_sinks::view::View;
+use trueup_workload::catalog::{MONTH_END, MONTH_START, Outputs, changes, customer_name};
+use trueup_workload::events::TYPES;
+
+/// Customers that there are.
+const CUSTOMERS: u32 = 7;
+const DAY: i64 = 86_400_000_000;
+
+/// What outlives an engine.
+struct Disks {
+    journal: SimulatedDisk,
+    checkpoints: SimulatedDisk,
+}
+
+/// An engine, and the epochs that it computed again.
+struct Life {
+    engine: Engine,
+    replayed: Vec<Epoch>,
+}
+
+impl Disks {
+    fn new() -> Disks {
+        Disks { journal: SimulatedDisk::new(1), checkpoints: SimulatedDisk::new(2) }
+    }
+
+    /// The power goes, and the engine starts again.
+    fn revive(&mut self, workers: usize, with_checkpoints: bool) -> Life {
+        self.journal = self.journal.after_power_cut();
+        self.checkpoints = self.checkpoints.after_power_cut();
+        let settings = Settings { segment_bytes: 30_000, ..Settings::default() };
+        let (journal, _) = FileJournal::open_on(Arc::new(self.journal.clone()), settings).expect("it is whole");
+        let kept = checkpoints::Settings { disk: Arc::new(self.checkpoints.clone()), hot_rows_max: 20 };
+        let mut replayed = Vec::new();
+        let setup = Setup {
+            workers,
+            clock: Clock::Told,
+            journal: Box::new(journal),
+            checkpoints: with_checkpoints.then_some(kept),
+            ..Setup::default()
+        };
+        let engine = Engine::resume(setup, |epoch| replayed.push(epoch)).expect("it resumes");
+        Life { engine, replayed }
+    }
+}
+
+/// All views, row by row.
+fn shown(engine: &Engine) -> Vec<(&'static str, Vec<Row>)> {
+    let moment = engine.newest();
+    View::ALL.iter().map(|&view| (view.name(), moment.rows(view))).collect()
+}
+
+fn begin(engine: &Engine) {
+    let is_wanted = |id: &str| (0..CUSTOMERS).any(|customer| id == customer_name(customer));
+    let wanted = changes(Outputs::All).into_iter().filter(|change| match change {
+        CatalogChange::Customer(customer) => is_wanted(&customer.id),
+        CatalogChange::Subscription(subscription) => is_wanted(&subscription.customer),
+        CatalogChange::Meter(_) | CatalogChange::Feature(_) | CatalogChange::Plan(_) | CatalogChange::Price { .. } => {
+            true
+        }
+    });
+    engine
+        .accept(vec![Submission::Clock(MONTH_END), Submission::Catalog(wanted.collect())])
+        .expect("the catalog makes sense");
+}
+
+/// Sends events with these ids; all else about one follows from its id, but for its revision.
+fn send(engine: &Engine, ids: std::ops::Range<u32>, revision: u32) {
+    let mut reader = EventReader::new(engine.layouts(), "default", "test");
+    let mut batch = reader.batch();
+    for id in ids {
+        let event = serde_json::json!({
+            "specversion": "1.0", "id": id.to_string(), "source": "/test", "type": TYPES[id as usize % TYPES.len()],
+            "subject": customer_name(id % CUSTOMERS), "time": "2026-06-05T00:00:00Z", "revision": revision,
+            "retract": revision == 3 && id.is_multiple_of(2),
+            "data": { "quantity": (id + revision).to_string(), "region": "r", "plan": "p", "model": format!("m{}", id % 3), "user": format!("u{}", id % 5) },
+        });
+        reader.read_line(event.to_string().as_bytes(), "here", &mut batch);
+    }
+    let position = Submission::ReadTo { source: "test".to_owned(), position: revision.to_string() };
+    engine.accept(vec![Submission::Events(batch.finish()), position]).expect("they are taken");
+}
+
+#[test]
+fn a_restart_computes_only_what_came_after_the_checkpoint() {
+    for (workers, then) in [(1, 1), (2, 2), (1, 3), (3, 2)] {
+        let mut disks = Disks::new();
+        let life = disks.revive(workers, true);
+        begin(&life.engine);
+        (0..6).for_each(|part| send(&life.engine, 20 * part..20 * part + 30, 0));
+        let request = Request { customer: customer_name(3), subscription: None, period: MONTH_START };
+        life.engine.issue(&request).expect("there is something to issue");
+        let kept = life.engine.checkpoint().expect("the journal is good").expect("there is news");
+        send(&life.engine, 0..40, 1);
+        life.engine.stop();
+
+        let life = disks.revive(then, true);
+        assert_eq!(life.replayed, [kept + 1], "{workers} workers, then {then}");
+        assert_eq!(life.engine.read_to("test").as_deref(), Some("1"));
+        // What stood before the checkpoint is found, taken off and counted once.
+        send(&life.engine, 20..90, 0);
+        send(&life.engine, 0..60, 3);
+        let passed = life.engine.accept(vec![Submission::Clock(MONTH_END + 20 * DAY)]).expect("time passes");
+        life.engine.wait(passed.epoch).expect("it runs");
+        let told = shown(&life.engine);
+        life.engine.stop();
+
+        let whole = disks.revive(then, false);
+        assert_eq!(whole.replayed.len() as u64, passed.epoch);
+        assert_eq!(shown(&whole.engine), told, "{workers} workers, then {then}");
+        whole.engine.stop();
+        assert_eq!(shown(&disks.revive(workers, true).engine), told, "{workers} workers, then {then}, then {workers}");
+    }
+}
+
+#[test]
+fn a_checkpoint_is_made_only_of_news() {
+    let mut disks = Disks::new();
+    let life = disks.revive(1, true);
+    assert_eq!(life.engine.checkpoint().expect("the journal is good"), None);
+    begin(&life.engine);
+    assert!(life.engine.checkpoint().expect("the journal is good").is_some());
+    assert_eq!(life.engine.checkpoint().expect("the journal is good"), None);
+    life.engine.stop();
+    let life = disks.revive(1, true);
+    assert_eq!(life.engine.checkpoint().expect("the journal is good"), None, "after a restart too");
+}
+
+#[test]
+fn what_is_damaged_is_passed_over() {
+    let mut disks = Disks::new();
+    let life = disks.revive(1, true);
+    begin(&life.engine);
+    let mut kept = Vec::new();
+    for part in 0..3 {
+        send(&life.engine, 30 * part..30 * part + 30, 0);
+        kept.push(life.engine.checkpoint().expect("the journal is good").expect("there is news"));
+    }
+    life.engine.wait(kept[2]).expect("it runs");
+    life.engine.stop();
+    let expected = shown(&life.engine);
+    let names = disks.checkpoints.names();
+    let newest = format!("{:020}", kept[2]);
+    // Two checkpoints are kept, and the files of both.
+    let manifests = names.iter().filter(|name| name.starts_with("checkpoint-")).count();
+    assert_eq!(manifests, 2, "{names:?}");
+    drop(disks.revive(1, true));
+    assert_eq!(disks.checkpoints.names(), names, "a start leaves them as they are");
+    for name in names.iter().filter(|name| name.contains(&newest)) {
+        let mut copy = Disks { journal: disks.journal.after_kill(), checkpoints: disks.checkpoints.after_kill() };
+        copy.checkpoints.tamper(name, |bytes| bytes[0] ^= 1);
+        let life = copy.revive(1, true);
+        assert_eq!(life.replayed.first(), Some(&(kept[1] + 1)), "{name}");
+        assert_eq!(shown(&life.engine), expected, "{name}");
+    }
+    // Without the outline neither can be used, and the journal has everything.
+    disks.checkpoints.tamper("outline", |bytes| bytes[8] ^= 1);
+    let life = disks.revive(1, true);
+    assert_eq!(life.replayed.first(), Some(&1));
+    assert_eq!(shown(&life.engine), expected);
+}
+
+#[test]
+fn a_checkpoint_of_another_journal_is_passed_over() {
+    let mut disks = Disks::new();
+    let life = disks.revive(1, true);
+    begin(&life.engine);
+    send(&life.engine, 0..30, 0);
+    life.engine.checkpoint().expect("the journal is good");
+    life.engine.stop();
+    disks.journal = SimulatedDisk::new(7);
+    let life = disks.revive(1, true);
+    assert_eq!(life.engine.newest().epoch(), 0);
+    begin(&life.engine);
+    send(&life.engine, 50..60, 0);
+    let ledger = life.engine.wait(2).expect("it runs").rows(View::Ledger);
+    assert!(!ledger.is_empty(), "and what was put away there is not known here");
+    assert_eq!(shown(&life.engine), shown(&disks.revive(1, false).engine));
+}

@@ -1,0 +1,123 @@
+//! Rows that are not in memory any more: where the event index puts them, and finds them again.
+//!
+//! Law: the runs of an archive, newest first, have for each identity that was put away the row that
+//! stood last. Where they are kept, and when they are merged, is not for operators to know, and
+//! cannot be seen in what they give.
+
+use std::sync::Arc;
+
+use trueup_model::identity::Identity;
+use trueup_model::usage::UsageBatch;
+
+use crate::event_index::{Masks, Table};
+
+/// The most runs there may be: a bit of a mask stands for each.
+pub const RUNS_MAX: usize = u32::BITS as usize;
+
+/// Rows by identity, each identity once; they never change.
+///
+/// If they cannot be read, whoever keeps them says why and stops the engine by a panic: without
+/// them nobody knows what counts.
+pub trait ColdRun: Send + Sync {
+    /// Sets `bit` in the mask of each identity that may be here. Costs a look into memory for each;
+    /// of those that are not here, a few in a thousand are marked too.
+    fn may_hold(&self, identities: &[Identity], bit: u32, masks: &mut Masks);
+
+    /// The row of an identity, alone in a batch. Costs a read of some KiB.
+    fn find(&self, identity: &Identity) -> Option<Arc<UsageBatch>>;
+
+    /// All rows, some in each batch.
+    fn scan(&self) -> Box<dyn Iterator<Item = Arc<UsageBatch>> + '_>;
+}
+
+/// Where one worker's rows are put away.
+pub trait Archive: Send {
+    /// How many rows may be in memory before they are put away; rows of other workers count too.
+    fn rows_max(&self) -> usize;
+
+    /// Takes rows; each such part has a number, one more than that of the part before. Waits if too
+    /// many parts are still to be written.
+    fn put_away(&mut self, rows: Arc<Table>) -> u64;
+
+    /// What is written, if that is more than was told before.
+    fn written(&mut self) -> Option<Written>;
+}
+
+/// What an archive has written.
+pub struct Written {
+    /// How many parts: all with a smaller number.
+    pub parts: u64,
+    /// The runs that hold them, newest first.
+    pub runs: Vec<Arc<dyn ColdRun>>,
+}
+
+#[cfg(test)]
+pub(crate) mod memory {
+    //! An archive in memory, that is as late and as untidy as an archive may be.
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    struct Run(BTreeMap<Identity, Arc<UsageBatch>>);
+
+    impl ColdRun for Run {
+        fn may_hold(&self, identities: &[Identity], bit: u32, masks: &mut Masks) {
+            let is_marked = |identity: &Identity| self.0.contains_key(identity) || identity.0[0].is_multiple_of(5);
+            identities.iter().zip(masks).filter(|(identity, _)| is_marked(identity)).for_each(|(_, mask)| *mask |= bit);
+        }
+
+        fn find(&self, identity: &Identity) -> Option<Arc<UsageBatch>> {
+            self.0.get(identity).cloned()
+        }
+
+        fn scan(&self) -> Box<dyn Iterator<Item = Arc<UsageBatch>> + '_> {
+            Box::new(self.0.values().cloned())
+        }
+    }
+
+    /// Writes a part when `late` others have come after it.
+    pub struct MemoryArchive {
+        pub rows_max: usize,
+        pub late: usize,
+        pub parts: Vec<Arc<Table>>,
+        pub told: u64,
+    }
+
+    impl MemoryArchive {
+        pub fn new(rows_max: usize, late: usize) -> MemoryArchive {
+            MemoryArchive { rows_max, late, parts: Vec::new(), told: 0 }
+        }
+
+        fn run(part: &Table) -> Arc<dyn ColdRun> {
+            let alone = |(batch, place): (&Arc<UsageBatch>, u32)| {
+                let row = batch.rows[place as usize];
+                (row.identity, Arc::new(UsageBatch { rows: vec![row], ..(**batch).clone() }))
+            };
+            Arc::new(Run(part.standing().map(alone).collect()))
+        }
+    }
+
+    impl Archive for MemoryArchive {
+        fn rows_max(&self) -> usize {
+            self.rows_max
+        }
+
+        fn put_away(&mut self, rows: Arc<Table>) -> u64 {
+            self.parts.push(rows);
+            self.parts.len() as u64 - 1
+        }
+
+        fn written(&mut self) -> Option<Written> {
+            let parts = self.parts.len().saturating_sub(self.late);
+            if parts as u64 == self.told {
+                return None;
+            }
+            self.told = parts as u64;
+            Some(Written {
+                parts: self.told,
+                runs: self.parts[..parts].iter().rev().map(|part| Self::run(part)).collect(),
+            })
+        }
+    }
+}

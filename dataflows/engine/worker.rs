@@ -50,11 +50,23 @@ pub fn run(worker: &mut Worker, desk: &Desk, start: Start) {
     }
     while let Some(epoch) = next_epoch(worker, desk) {
         if !work(worker, desk, &epoch, &mut inputs, &mut traces) {
-            // Its peers wait for what the failed one owes them, and would for ever.
-            worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
-            return;
+            return leave(worker);
         }
     }
+    drop((inputs, traces));
+    // Timely would wait for peers by itself, but also for one that fails only now.
+    while worker.has_dataflows() {
+        if desk.published.has_stopped() {
+            return leave(worker);
+        }
+        worker.step_or_park(Some(WATCH));
+    }
+}
+
+/// Leaves what cannot be completed: the peers of a worker that failed wait for what it owes them,
+/// and would for ever.
+fn leave(worker: &mut Worker) {
+    worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
 }
 
 /// Says so if a worker fails.

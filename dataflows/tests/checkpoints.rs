@@ -1,11 +1,13 @@
-//! A restart goes on from a checkpoint, and nothing but time tells.
+//! A restart goes on from a checkpoint, and nothing but time tells: also if the power went at any call
+//! to the disk.
 
 use std::sync::Arc;
 
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
+use trueup::engine::door::DoorError;
 use trueup::engine::door::Submission;
-use trueup::engine::issue::Request;
+use trueup::engine::issue::{IssueError, Request};
 use trueup::engine::view_rows::Row;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
@@ -65,6 +67,10 @@ fn shown(engine: &Engine) -> Vec<(&'static str, Vec<Row>)> {
 }
 
 fn begin(engine: &Engine) {
+    try_begin(engine).expect("the catalog makes sense");
+}
+
+fn try_begin(engine: &Engine) -> Result<(), DoorError> {
     let is_wanted = |id: &str| (0..CUSTOMERS).any(|customer| id == customer_name(customer));
     let wanted = changes(Outputs::All).into_iter().filter(|change| match change {
         CatalogChange::Customer(customer) => is_wanted(&customer.id),
@@ -73,13 +79,15 @@ fn begin(engine: &Engine) {
             true
         }
     });
-    engine
-        .accept(vec![Submission::Clock(MONTH_END), Submission::Catalog(wanted.collect())])
-        .expect("the catalog makes sense");
+    engine.accept(vec![Submission::Clock(MONTH_END), Submission::Catalog(wanted.collect())]).map(|_| ())
 }
 
 /// Sends events with these ids; all else about one follows from its id, but for its revision.
 fn send(engine: &Engine, ids: std::ops::Range<u32>, revision: u32) {
+    try_send(engine, ids, revision).expect("they are taken");
+}
+
+fn try_send(engine: &Engine, ids: std::ops::Range<u32>, revision: u32) -> Result<(), DoorError> {
     let mut reader = EventReader::new(engine.layouts(), "default", "test");
     let mut batch = reader.batch();
     for id in ids {
@@ -92,7 +100,7 @@ fn send(engine: &Engine, ids: std::ops::Range<u32>, revision: u32) {
         reader.read_line(event.to_string().as_bytes(), "here", &mut batch);
     }
     let position = Submission::ReadTo { source: "test".to_owned(), position: revision.to_string() };
-    engine.accept(vec![Submission::Events(batch.finish()), position]).expect("they are taken");
+    engine.accept(vec![Submission::Events(batch.finish()), position]).map(|_| ())
 }
 
 #[test]
@@ -190,4 +198,86 @@ fn a_checkpoint_of_another_journal_is_passed_over() {
     let ledger = life.engine.wait(2).expect("it runs").rows(View::Ledger);
     assert!(!ledger.is_empty(), "and what was put away there is not known here");
     assert_eq!(shown(&life.engine), shown(&disks.revive(1, false).engine));
+}
+
+/// What a sender does, step by step; each is done again until it is acknowledged.
+const STEPS: [fn(&Engine) -> Result<(), String>; 10] = [
+    |engine| match engine.books().catalog.plans.named("standard") {
+        // It had come in before the power went.
+        Some(_) => Ok(()),
+        None => try_begin(engine).map_err(|error| error.to_string()),
+    },
+    |engine| try_send(engine, 0..40, 0).map_err(|error| error.to_string()),
+    |engine| engine.checkpoint().map(|_| ()).map_err(|error| error.to_string()),
+    |engine| try_send(engine, 20..60, 1).map_err(|error| error.to_string()),
+    |engine| try_send(engine, 50..90, 0).map_err(|error| error.to_string()),
+    |engine| engine.checkpoint().map(|_| ()).map_err(|error| error.to_string()),
+    |engine| match engine.issue(&Request { customer: customer_name(3), subscription: None, period: MONTH_START }) {
+        Ok(_) | Err(IssueError::Nothing { .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    },
+    |engine| try_send(engine, 0..70, 3).map_err(|error| error.to_string()),
+    |engine| engine.checkpoint().map(|_| ()).map_err(|error| error.to_string()),
+    |engine| try_send(engine, 60..120, 2).map_err(|error| error.to_string()),
+];
+
+/// The views in which nobody sees how often something was sent.
+fn settled(engine: &Engine) -> Vec<(&'static str, Vec<Row>)> {
+    let depends = ["ledger", "quarantine", "quota_crossings"];
+    shown(engine).into_iter().filter(|(view, _)| !depends.contains(view)).collect()
+}
+
+/// Journal and checkpoints on one disk, so that its calls can be counted.
+fn on_one_disk(disk: &SimulatedDisk) -> Result<Engine, String> {
+    let settings = Settings { segment_bytes: 30_000, ..Settings::default() };
+    let (journal, _) = FileJournal::open_on(Arc::new(disk.clone()), settings).map_err(|error| error.to_string())?;
+    let kept = checkpoints::Settings { disk: Arc::new(disk.clone()), hot_rows_max: 25 };
+    let setup = Setup {
+        workers: 2,
+        clock: Clock::Told,
+        journal: Box::new(journal),
+        checkpoints: Some(kept),
+        ..Setup::default()
+    };
+    Engine::resume(setup, |_| {}).map_err(|error| error.to_string())
+}
+
+/// Goes on with the steps; says how many are acknowledged when one is not.
+fn go_on(engine: &Engine, from: usize) -> usize {
+    let failed = (from..STEPS.len()).find(|&step| STEPS[step](engine).is_err());
+    failed.unwrap_or(STEPS.len())
+}
+
+#[test]
+fn the_power_may_go_at_any_call_to_the_disk() {
+    let disk = SimulatedDisk::new(1);
+    let engine = on_one_disk(&disk).expect("the disk is good");
+    assert_eq!(go_on(&engine, 0), STEPS.len());
+    let last = engine.checkpoint().expect("the journal is good").expect("there is news");
+    engine.wait(last).expect("it runs");
+    let expected = settled(&engine);
+    engine.stop();
+    let calls = disk.calls();
+    assert!(calls > 200, "{calls}");
+    for call in 0..calls {
+        eprintln!("call {call} of {calls}");
+        let mut disk = SimulatedDisk::new(call);
+        disk.power_off_after(call);
+        let mut done = 0;
+        if let Ok(engine) = on_one_disk(&disk) {
+            done = go_on(&engine, 0);
+        }
+        disk = if call.is_multiple_of(3) { disk.after_kill() } else { disk.after_power_cut() };
+        // The power goes once more while it recovers.
+        disk.power_off_after(call % 40);
+        if let Ok(engine) = on_one_disk(&disk) {
+            done = go_on(&engine, done);
+        }
+        disk = disk.after_power_cut();
+        let engine = on_one_disk(&disk).unwrap_or_else(|error| panic!("call {call}: {error}"));
+        assert_eq!(go_on(&engine, done), STEPS.len(), "call {call}");
+        let last = engine.accept(Vec::new()).expect("the journal is good").epoch;
+        engine.wait(last).expect("it runs");
+        assert_eq!(settled(&engine), expected, "the power went at call {call}");
+    }
 }

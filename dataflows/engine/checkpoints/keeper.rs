@@ -47,6 +47,8 @@ pub enum Job {
         /// What it had.
         snapshots: Box<Snapshots>,
     },
+    /// There is nothing more to do.
+    End,
 }
 
 /// What the door knows of a checkpoint.
@@ -82,7 +84,7 @@ impl Line {
     }
 }
 
-/// The keeper, as the engine holds it. It ends when nobody is left who could tell it something.
+/// The keeper, as the engine holds it.
 pub struct Keeper {
     line: Line,
     shelves: Vec<SharedShelf>,
@@ -112,9 +114,10 @@ impl Keeper {
         RowArchive::new(worker, self.rows_max, self.line(), self.shelves[worker].clone(), published)
     }
 
-    /// Waits until it has done what it was told; all other lines to it must be gone.
+    /// Waits until it has done what it was told. A worker that failed may have left its line behind,
+    /// so the end is a job like others.
     pub fn finish(self) {
-        drop(self.line);
+        self.line.tell(Job::End);
         // If it panicked, it has said so.
         let _ = self.thread.join();
     }
@@ -168,6 +171,7 @@ impl Desk {
                 }
                 Job::Order(order) => self.orders.push_back(order),
                 Job::Snapshots { worker, epoch, snapshots } => self.take(worker, epoch, &snapshots),
+                Job::End => return,
             }
         }
     }

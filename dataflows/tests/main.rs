@@ -7,6 +7,7 @@ mod follower;
 mod histories;
 mod history;
 mod intake;
+mod kills;
 mod laws;
 mod planted;
 mod scenarios;

@@ -22,6 +22,7 @@ use crate::value::Value;
 pub(crate) mod attributes;
 mod data;
 mod envelope;
+pub(crate) mod form;
 mod plain;
 
 use envelope::Envelope;

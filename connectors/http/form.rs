@@ -5,19 +5,17 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode_str;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
 use super::answer::Refusal;
 use crate::cloud_events::EventReader;
+use crate::cloud_events::form::{ATTRIBUTES, Kind, joined, read_lines};
 use crate::limits::{BATCH_BYTES_MAX, REFUSED_MAX};
 
 /// The name of this way in.
 const NAME: &str = "http";
-/// The attributes that the binary mode of CloudEvents carries as headers, behind `ce-`.
-const ATTRIBUTES: [&str; 8] = ["specversion", "id", "source", "type", "subject", "time", "revision", "retract"];
 
 /// In which form a body holds events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +32,11 @@ impl Form {
     /// The form that the headers announce.
     pub fn of(headers: &HeaderMap) -> Result<Form, Refusal> {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match kind.as_str() {
-            "application/cloudevents+json" | "application/cloudevents-batch+json" => Ok(Form::Whole),
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Form::Lines),
-            "application/json" if headers.contains_key("ce-id") => binary(headers).map(Form::Binary),
-            "application/json" => Ok(Form::Whole),
-            "" if headers.contains_key("ce-id") => binary(headers).map(Form::Binary),
-            _ => Err(Refusal::Kind(content_type.to_owned())),
+        match Kind::of(content_type) {
+            Kind::Json | Kind::Unsaid if headers.contains_key("ce-id") => binary(headers).map(Form::Binary),
+            Kind::Whole | Kind::Json => Ok(Form::Whole),
+            Kind::Lines => Ok(Form::Lines),
+            Kind::Unsaid | Kind::Other => Err(Refusal::Kind(content_type.to_owned())),
         }
     }
 
@@ -53,16 +48,11 @@ impl Form {
         match self {
             Form::Whole if body.len() > BATCH_BYTES_MAX => return Err(Refusal::ListTooLarge),
             Form::Whole => reader.read_body(body, "the body", &mut builder),
-            Form::Lines => {
-                let lines = (1..).zip(body.split(|byte| *byte == b'\n'));
-                for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
-                    reader.read_line(line, format_args!("line {number}"), &mut builder);
-                    if builder.refused().len() > REFUSED_MAX {
-                        break;
-                    }
-                }
+            Form::Lines => read_lines(&mut reader, body, "", &mut builder),
+            Form::Binary(attributes) => {
+                let event = joined(attributes, body).map_err(|error| Refusal::Data(error.to_string()))?;
+                reader.read_line(&event, "the request", &mut builder);
             }
-            Form::Binary(attributes) => reader.read_line(&joined(attributes, body)?, "the request", &mut builder),
         }
         let batch = builder.finish();
         match batch.refused.first() {
@@ -89,25 +79,6 @@ fn binary(headers: &HeaderMap) -> Result<Map<String, Value>, Refusal> {
     Ok(attributes)
 }
 
-/// An event as JSON from attributes that came as headers, and `data`, which must be one JSON value:
-/// anything else could bring attributes of its own.
-fn joined(attributes: &Map<String, Value>, data: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut event = Value::from(attributes.clone()).to_string().into_bytes();
-    if data.trim_ascii().is_empty() {
-        return Ok(event);
-    }
-    let data: &RawValue = serde_json::from_slice(data).map_err(|error| Refusal::Data(error.to_string()))?;
-    event.pop();
-    if !attributes.is_empty() {
-        event.push(b',');
-    }
-    event.extend_from_slice(b"\"data\":");
-    // An event is a line; line ends between the tokens of a value are only space.
-    event.extend(data.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
-    event.push(b'}');
-    Ok(event)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_become_an_event() {
+    fn headers_become_attributes() {
         let headers = headers(&[
             ("content-type", "application/json"),
             ("ce-id", "call-1"),
@@ -139,21 +110,8 @@ mod tests {
             ("ce-revision", "2"),
         ]);
         let Ok(Form::Binary(attributes)) = Form::of(&headers) else { panic!("it is binary mode") };
-        let event = joined(&attributes, b" {\"tokens\":\n12}\n").unwrap();
-        assert_eq!(
-            String::from_utf8(event).unwrap(),
-            r#"{"id":"call-1","revision":"2","source":"/café","data":{"tokens": 12}}"#
-        );
-        let without = joined(&attributes, b" ").unwrap();
-        assert_eq!(String::from_utf8(without).unwrap(), r#"{"id":"call-1","revision":"2","source":"/café"}"#);
-    }
-
-    #[test]
-    fn data_brings_no_attributes() {
-        let attributes = Map::from_iter([("id".to_owned(), Value::from("1"))]);
-        for data in [r#"{"tokens":7},"retract":"true""#, "{} {}", "{", "{\"a\":\"x\ny\"}", "\u{feff}{}"] {
-            assert!(matches!(joined(&attributes, data.as_bytes()), Err(Refusal::Data(_))), "{data}");
-        }
+        let said = |name: &str| attributes[name].as_str().unwrap();
+        assert_eq!((said("id"), said("source"), said("revision")), ("call-1", "/café", "2"));
     }
 
     #[test]

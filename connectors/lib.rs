@@ -9,6 +9,8 @@ pub mod files;
 pub mod http;
 pub mod intake;
 pub mod journal;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod limits;
 mod time_text;
 mod value;

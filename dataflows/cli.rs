@@ -21,6 +21,7 @@ mod replay;
 mod serve;
 mod shown;
 mod signals;
+mod sources;
 mod sql;
 mod table;
 mod verify;

@@ -14,6 +14,10 @@
 //! retention_epochs = 1024        # for how long back changes can be followed: so many epochs,
 //! retention_events = 100000      # and no more events than this
 //! ```
+//!
+//! Kafka sources follow as tables, which are in `config/kafka.rs`.
+
+pub mod kafka;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +27,8 @@ use serde::Deserialize;
 use trueup::engine::WORKERS_MAX;
 use trueup::engine::retention::Retention;
 use trueup_model::fact::Epoch;
+
+use kafka::KafkaConfig;
 
 /// What a server is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Where to take events in over HTTP; none: nowhere.
     pub http: Option<SocketAddr>,
+    /// Kafka sources to read.
+    pub kafka: Vec<KafkaConfig>,
     /// What callers must know.
     pub token: Option<String>,
     /// The folder of the journal; none: what came in is kept in memory.
@@ -60,6 +68,8 @@ struct Written {
     mappings: Vec<PathBuf>,
     address: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    #[serde(default)]
+    kafka: Vec<kafka::Written>,
     token: Option<String>,
     journal: Option<PathBuf>,
     workers: Option<usize>,
@@ -74,7 +84,7 @@ impl Config {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("the configuration `{shown}` cannot be read: {error}; name it with --config"))?;
-        let written: Written = toml::from_str(&text)
+        let mut written: Written = toml::from_str(&text)
             .map_err(|error| format!("the configuration `{shown}` cannot be used: {}", error.to_string().trim_end()))?;
         if let Some(workers) = written.workers.filter(|workers| !(1..=WORKERS_MAX).contains(workers)) {
             return Err(format!("the configuration `{shown}` asks for {workers} workers: give 1 to {WORKERS_MAX}"));
@@ -89,7 +99,14 @@ impl Config {
         // An empty variable is none at all, and must not switch off what the file asks for.
         let token = std::env::var("TRUEUP_TOKEN").ok().filter(|token| !token.is_empty());
         let token = token.or_else(|| written.token.clone());
-        Ok(written.meant(folder, token))
+        let kafka = kafka::meant(std::mem::take(&mut written.kafka), |name| std::env::var(name).ok())
+            .map_err(|why| format!("the configuration `{shown}` cannot be used: {why}"))?;
+        if !kafka.is_empty() && !cfg!(feature = "kafka") {
+            return Err(format!(
+                "`{shown}` names Kafka sources, and this trueup was built without: add `--features kafka`"
+            ));
+        }
+        Ok(Config { kafka, ..written.meant(folder, token) })
     }
 }
 
@@ -103,6 +120,7 @@ impl Written {
             mappings: inside(self.mappings),
             address: self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815))),
             http: self.http,
+            kafka: Vec::new(),
             token: token.filter(|token| !token.is_empty()),
             journal: self.journal.map(|journal| folder.join(journal)),
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds.unwrap_or(60)),

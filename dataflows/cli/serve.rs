@@ -15,6 +15,7 @@ use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::http::{self, HttpServer};
+use trueup_connectors::intake::Intake;
 use trueup_connectors::journal::{FileJournal, Folder, Settings};
 use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::server::{self, Options, Server};
@@ -23,6 +24,7 @@ use super::failure::{Failure, Outcome};
 use super::loading::{EventFiles, TENANT, load_catalog, load_events};
 use super::remote::block_on;
 use super::signals::told_to_end;
+use super::sources::Sources;
 use super::{ledger, page, words};
 use crate::config::Config;
 
@@ -54,21 +56,25 @@ pub fn run(arguments: &Arguments) -> Outcome {
     block_on(async {
         let options = Options { address: config.address, token: config.token.clone(), ..Options::default() };
         let server = listen(&engine, options).await?;
+        let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()));
         let way_in = match config.http {
-            Some(address) => Some(take_events(&engine, address, config.token).await?),
+            Some(address) => Some(take_events(intake.clone(), address, config.token).await?),
             None => None,
         };
+        let sources = Sources::start(&intake, &config.kafka)?;
         let quarantined = ledger::quarantined(&engine.newest());
         page::line(format!(
-            "{} events were read; {} so far. Serving on grpc://{}{}; ctrl-c stops.",
+            "{} events were read; {} so far. Serving on grpc://{}{}{}; ctrl-c stops.",
             words::count(loaded.taken),
             words::set_aside(quarantined),
             server.address(),
             way_in
                 .as_ref()
                 .map_or(String::new(), |way_in| format!(", taking events at http://{}/v1/events", way_in.address())),
+            sources.words(),
         ));
         let outcome = until_told(&engine, config.checkpoint_every).await;
+        sources.stop().await;
         if let Some(way_in) = way_in {
             way_in.stop().await;
         }
@@ -125,9 +131,12 @@ pub async fn listen(engine: &Engine, options: Options) -> Result<Server, Failure
 }
 
 /// Takes events in over HTTP.
-async fn take_events(engine: &Arc<Engine>, address: SocketAddr, token: Option<String>) -> Result<HttpServer, Failure> {
+async fn take_events(
+    intake: Arc<dyn Intake>,
+    address: SocketAddr,
+    token: Option<String>,
+) -> Result<HttpServer, Failure> {
     let options = http::Options { address, token, tenant: TENANT.to_owned(), ..http::Options::default() };
-    let intake = Arc::new(Gatherer::start(engine.clone()));
     http::start(intake, options).await.map_err(|error| cannot_listen(address, &error))
 }
 

@@ -7,6 +7,8 @@ mod follower;
 mod histories;
 mod history;
 mod intake;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod kills;
 mod laws;
 mod planted;

@@ -212,7 +212,7 @@ fn not_json(error: &serde_json::Error) -> Fault {
     Fault::unreadable(format!("not a CloudEvent in JSON: {what}; send one JSON object for each event"))
 }
 
-fn unknown_type(event_type: &str) -> Fault {
+pub(crate) fn unknown_type(event_type: &str) -> Fault {
     let shown = shown(event_type);
     Fault::unknown_type(format!("no meter reads events of type {shown}; define one, or correct `type`"))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use serde_json::{Value, json};
 use trueup_model::fact::Epoch;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, Refused};
@@ -39,6 +40,28 @@ pub struct Taken {
     pub events: u64,
     /// What was set aside at once. Contradictions are found later, and stand in the quarantine.
     pub refused: Vec<Arc<Refused>>,
+}
+
+impl Taken {
+    /// What a sender is told, as JSON: the epoch, how many events passed, how many were set aside,
+    /// and the first of those one by one.
+    pub fn told(&self, named_max: usize) -> Value {
+        let named = self.refused.iter().take(named_max).map(|refused| {
+            json!({
+                "position": refused.position,
+                "source": refused.event_source,
+                "id": refused.event_id,
+                "reason": refused.reason.name(),
+                "detail": refused.detail,
+            })
+        });
+        json!({
+            "epoch": self.epoch,
+            "taken": self.events,
+            "set_aside": self.refused.len(),
+            "refused": named.collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// Why a batch was not taken. It is safe to hand the same in again: nothing counts twice.

@@ -1,5 +1,7 @@
 #![doc = include_str!("README.md")]
 
+pub mod arrow_events;
+pub mod arrow_put;
 pub mod catalog_files;
 pub mod checkpoint;
 pub mod cloud_events;
@@ -15,6 +17,7 @@ pub mod limits;
 mod time_text;
 mod value;
 
+pub use arrow_events::{ArrowEvents, ColumnsError};
 pub use catalog_files::{CatalogProblems, Place, read_catalog};
 pub use cloud_events::{EventReader, usage_event};
 pub use fault::Fault;

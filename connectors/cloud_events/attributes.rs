@@ -8,22 +8,22 @@ use crate::time_text::instant;
 use crate::value::{Taken, Value, broken};
 
 /// The attributes that are read, each by its place.
-const NAMES: [&str; 8] = ["specversion", "id", "source", "type", "subject", "time", "revision", "retract"];
-const SPEC_VERSION: usize = 0;
-const ID: usize = 1;
-const SOURCE: usize = 2;
-const TYPE: usize = 3;
-const SUBJECT: usize = 4;
-const TIME: usize = 5;
-const REVISION: usize = 6;
-const RETRACT: usize = 7;
+pub(crate) const NAMES: [&str; 8] = ["specversion", "id", "source", "type", "subject", "time", "revision", "retract"];
+pub(crate) const SPEC_VERSION: usize = 0;
+pub(crate) const ID: usize = 1;
+pub(crate) const SOURCE: usize = 2;
+pub(crate) const TYPE: usize = 3;
+pub(crate) const SUBJECT: usize = 4;
+pub(crate) const TIME: usize = 5;
+pub(crate) const REVISION: usize = 6;
+pub(crate) const RETRACT: usize = 7;
 /// Not an attribute, but it too may be there only once.
 const DATA: usize = 8;
 
 /// The place of an attribute, if it is one that is read. Written as a match, which the compiler
 /// turns into a comparison of words.
 #[inline]
-pub(super) fn named(key: &str) -> Option<usize> {
+pub(crate) fn named(key: &str) -> Option<usize> {
     Some(match key {
         "specversion" => SPEC_VERSION,
         "id" => ID,
@@ -118,13 +118,7 @@ impl<'a> Attributes<'a> {
         if let Some(name) = self.repeated {
             return Err(Fault::unreadable(format!("`{name}` is there twice; send it once")));
         }
-        match self.text(SPEC_VERSION)? {
-            None | Some("1.0") => Ok(()),
-            Some(version) => {
-                let shown = shown(version);
-                Err(Fault::unreadable(format!("`specversion` is {shown}; send CloudEvents 1.0")))
-            }
-        }
+        spec_version(self.text(SPEC_VERSION)?)
     }
 
     fn required(&self, attribute: usize) -> Result<&str, Fault> {
@@ -164,6 +158,17 @@ impl<'a> Attributes<'a> {
     }
 }
 
+/// Checks which CloudEvents it says to be.
+pub(crate) fn spec_version(written: Option<&str>) -> Result<(), Fault> {
+    match written {
+        None | Some("1.0") => Ok(()),
+        Some(version) => {
+            let shown = shown(version);
+            Err(Fault::unreadable(format!("`specversion` is {shown}; send CloudEvents 1.0")))
+        }
+    }
+}
+
 /// Reads a revision.
 pub(crate) fn revision(written: &str) -> Result<u32, Fault> {
     let is_number = written.bytes().all(|byte| byte.is_ascii_digit());
@@ -192,7 +197,8 @@ fn readable<'v>(value: &'v Value<'_>) -> Option<&'v str> {
     }
 }
 
-fn missing(attribute: usize) -> Fault {
+/// The fault of an attribute that every event has and this one does not.
+pub(crate) fn missing(attribute: usize) -> Fault {
     let name = NAMES[attribute];
     Fault::missing(format!("`{name}` is missing; every usage event needs id, source, type, subject and time"))
 }

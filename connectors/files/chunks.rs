@@ -6,6 +6,8 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::mem::take;
 
+use super::ReadError;
+use super::ordered::Piece;
 use crate::limits::EVENT_BYTES_MAX;
 
 /// About how large a chunk is.
@@ -57,9 +59,17 @@ impl<R: Read> Chunks<R> {
         Chunks { input: BufReader::with_capacity(1 << 16, input), carried: Vec::new(), next_line: 1 }
     }
 
-    /// The number of the first line that has not been read.
-    pub fn next_line(&self) -> u64 {
-        self.next_line
+    /// Steps over lines, up to and with this one.
+    pub fn skip_to(&mut self, line: u64) -> io::Result<()> {
+        while self.next_line <= line && self.input.skip_until(b'\n')? > 0 {
+            self.next_line += 1;
+        }
+        Ok(())
+    }
+
+    /// The chunks as pieces of a file.
+    pub fn of_file(self, file: String) -> ChunksOf<R> {
+        ChunksOf { chunks: self, file }
     }
 
     /// Takes the next line out of the input, without its end.
@@ -101,11 +111,22 @@ impl<R: Read> Chunks<R> {
     }
 }
 
-impl<R: Read> Iterator for Chunks<R> {
-    type Item = io::Result<Chunk>;
+/// The chunks of a file.
+pub(super) struct ChunksOf<R> {
+    chunks: Chunks<R>,
+    file: String,
+}
 
-    fn next(&mut self) -> Option<io::Result<Chunk>> {
-        self.next_chunk().transpose()
+impl<R: Read> Iterator for ChunksOf<R> {
+    type Item = Result<Piece<Chunk>, ReadError>;
+
+    fn next(&mut self) -> Option<Result<Piece<Chunk>, ReadError>> {
+        let chunk = self.chunks.next_chunk();
+        let last = self.chunks.next_line - 1;
+        match chunk {
+            Ok(chunk) => Some(Ok(Piece { content: chunk?, last })),
+            Err(error) => Some(Err(ReadError::Io { file: self.file.clone(), read_to: format!("line {last}"), error })),
+        }
     }
 }
 
@@ -114,7 +135,8 @@ mod tests {
     use super::*;
 
     fn lines(input: &[u8]) -> Vec<(u64, Vec<u8>)> {
-        let chunks = Chunks::new(input).map(|chunk| chunk.expect("memory can be read"));
+        let chunks = Chunks::new(input).of_file("memory".to_owned());
+        let chunks = chunks.map(|chunk| chunk.expect("memory can be read").content);
         chunks
             .flat_map(|chunk| chunk.lines().map(|(number, line)| (number, line.to_vec())).collect::<Vec<_>>())
             .collect()
@@ -135,6 +157,25 @@ mod tests {
         let read = lines(&[b"first\n", &*long, b"\nlast"].concat());
         let lengths: Vec<_> = read.iter().map(|(number, line)| (*number, line.len())).collect();
         assert_eq!(lengths, [(1, 5), (2, EVENT_BYTES_MAX + 1), (3, 4)]);
+    }
+
+    #[test]
+    fn lines_before_are_stepped_over_and_counted() {
+        let input: &[u8] = b"a\nb\n\nd";
+        let from = |line| {
+            let mut chunks = Chunks::new(input);
+            chunks.skip_to(line).expect("memory can be read");
+            let pieces = chunks.of_file("memory".to_owned()).map(|piece| piece.expect("memory can be read"));
+            pieces
+                .flat_map(|piece| {
+                    piece.content.lines().map(|(number, line)| (number, line.to_vec())).collect::<Vec<_>>()
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(from(1), [(2, b"b".to_vec()), (4, b"d".to_vec())]);
+        assert_eq!(from(3), [(4, b"d".to_vec())]);
+        assert_eq!(from(4), []);
+        assert_eq!(from(99), []);
     }
 
     #[test]

@@ -14,10 +14,10 @@ use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, EventBatchBuilder, Head};
 
-use super::ReadError;
 use super::chunks::{Chunk, Chunks};
 use super::csv_mapping::{CsvMapping, Field, IdField, TimeFormat};
 use super::ordered::{EventBatches, in_order};
+use super::{ReadError, Reading};
 use crate::cloud_events::attributes::{retract, revision};
 use crate::columns::{Columns, RowBuffers, emptied};
 use crate::fault::{Fault, Sender};
@@ -37,11 +37,24 @@ pub fn read_csv(
     file: &str,
     threads: usize,
 ) -> Result<EventBatches, ReadError> {
+    read_rows_after(input, 0, mapping, &Reading { layouts, tenant, file, threads })
+}
+
+/// Reads the rows below this line, as [`read_csv`] does.
+pub(super) fn read_rows_after(
+    input: impl Read + Send + 'static,
+    line: u64,
+    mapping: &CsvMapping,
+    reading: &Reading<'_>,
+) -> Result<EventBatches, ReadError> {
+    let Reading { layouts, tenant, file, threads } = *reading;
+    let cannot = |error| ReadError::Io { file: file.to_owned(), read_to: "line 0".to_owned(), error };
     let mut chunks = Chunks::new(input);
-    let header = chunks.take_line().map_err(|error| ReadError::Io { file: file.to_owned(), line: 0, error })?;
+    let header = chunks.take_line().map_err(cannot)?;
     let mut row_reader = RowReader::new(&header, mapping, layouts, tenant, file)?;
-    let parse = move |chunk: &Chunk| row_reader.read_chunk(chunk);
-    Ok(in_order(chunks, file.to_owned(), threads, parse))
+    chunks.skip_to(line).map_err(cannot)?;
+    let parse = move |chunk: &Chunk| Ok(row_reader.read_chunk(chunk));
+    Ok(in_order(chunks.of_file(file.to_owned()), line, threads, parse))
 }
 
 /// Where a text of an event comes from.

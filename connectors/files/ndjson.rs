@@ -4,6 +4,7 @@ use std::io::Read;
 
 use trueup_model::usage::EventBatch;
 
+use super::ReadError;
 use super::chunks::{Chunk, Chunks};
 use super::ordered::{EventBatches, in_order};
 use crate::cloud_events::EventReader;
@@ -23,9 +24,31 @@ use crate::cloud_events::EventReader;
 /// assert_eq!(batches.unwrap()[0].refused[1].position, "line 3");
 /// ```
 pub fn read_ndjson(input: impl Read + Send + 'static, reader: &EventReader, threads: usize) -> EventBatches {
+    read_chunks(Chunks::new(input), 0, reader, threads)
+}
+
+/// Reads the lines after this one, as [`read_ndjson`] does.
+pub(super) fn read_lines_after(
+    input: impl Read + Send + 'static,
+    line: u64,
+    reader: &EventReader,
+    threads: usize,
+) -> Result<EventBatches, ReadError> {
+    let mut chunks = Chunks::new(input);
+    let cannot = |error| ReadError::Io { file: reader.source_name().to_owned(), read_to: "line 0".to_owned(), error };
+    chunks.skip_to(line).map_err(cannot)?;
+    Ok(read_chunks(chunks, line, reader, threads))
+}
+
+fn read_chunks(
+    chunks: Chunks<impl Read + Send + 'static>,
+    read_to: u64,
+    reader: &EventReader,
+    threads: usize,
+) -> EventBatches {
     let mut own_reader = reader.clone();
-    let parse = move |chunk: &Chunk| parse(&mut own_reader, chunk);
-    in_order(Chunks::new(input), reader.source_name().to_owned(), threads, parse)
+    let parse = move |chunk: &Chunk| Ok(parse(&mut own_reader, chunk));
+    in_order(chunks.of_file(reader.source_name().to_owned()), read_to, threads, parse)
 }
 
 fn parse(reader: &mut EventReader, chunk: &Chunk) -> EventBatch {

@@ -1,16 +1,15 @@
-//! Parses chunks on several threads and hands the batches over in the order of the input.
+//! Parses pieces of a file on several threads and hands the batches over in the order of the input.
 //!
 //! ```text
 //!             ┌─ parse ─┐
-//!   chunks ──►├─ parse ─┤──► batches, in order
+//!   pieces ──►├─ parse ─┤──► batches, in order
 //!     │       └─ parse ─┘      ▲
 //!     └── a place in the line ─┘
 //! ```
 //!
-//! For each chunk its place in the line is taken before it is parsed, and the line is short:
+//! For each piece its place in the line is taken before it is parsed, and the line is short:
 //! that bounds the memory, and whoever falls behind makes the others wait.
 
-use std::io::Read;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -18,36 +17,58 @@ use std::thread;
 use trueup_model::usage::EventBatch;
 
 use super::ReadError;
-use super::chunks::{Chunk, Chunks};
 
 /// Batches waiting, for each thread that parses.
 const WAITING_PER_THREAD: usize = 2;
 
-type Parsed = Result<EventBatch, ReadError>;
+/// A part of a file.
+#[derive(Debug)]
+pub(super) struct Piece<T> {
+    /// What is in it.
+    pub content: T,
+    /// The number of its last record.
+    pub last: u64,
+}
 
-/// A chunk, and where its batch is waited for.
-type Job = (Chunk, SyncSender<Parsed>);
+type Parsed = Result<(EventBatch, u64), ReadError>;
+
+/// A piece, and where its batch is waited for.
+type Job<T> = (Piece<T>, SyncSender<Parsed>);
 
 /// The batches of a file, in its order. Reading stops when this is dropped.
 #[derive(Debug)]
 pub struct EventBatches {
     line: Receiver<Receiver<Parsed>>,
+    read_to: u64,
+}
+
+impl EventBatches {
+    /// The number of the last record, a line or a row, of the batches that were given out.
+    pub fn read_to(&self) -> u64 {
+        self.read_to
+    }
 }
 
 impl Iterator for EventBatches {
     type Item = Result<EventBatch, ReadError>;
 
-    fn next(&mut self) -> Option<Parsed> {
+    fn next(&mut self) -> Option<Result<EventBatch, ReadError>> {
         let place = self.line.recv().ok()?;
-        Some(place.recv().expect("a chunk in the line is always parsed, since parsing never panics"))
+        let parsed = place.recv().expect("a piece in the line is always parsed, since parsing never panics");
+        Some(parsed.map(|(batch, last)| {
+            self.read_to = last;
+            batch
+        }))
     }
 }
 
-/// Parses the chunks of `file` on so many threads, each with its own copy of `parse`.
-pub(super) fn in_order<R, P>(chunks: Chunks<R>, file: String, threads: usize, parse: P) -> EventBatches
+/// Parses pieces, whose first record comes after `read_to`, on so many threads, each with its own
+/// copy of `parse`.
+pub(super) fn in_order<T, C, P>(pieces: C, read_to: u64, threads: usize, parse: P) -> EventBatches
 where
-    R: Read + Send + 'static,
-    P: FnMut(&Chunk) -> EventBatch + Clone + Send + 'static,
+    T: Send + 'static,
+    C: Iterator<Item = Result<Piece<T>, ReadError>> + Send + 'static,
+    P: FnMut(&T) -> Result<EventBatch, ReadError> + Clone + Send + 'static,
 {
     let threads = threads.max(1);
     let (places, line) = sync_channel(threads * WAITING_PER_THREAD);
@@ -55,29 +76,27 @@ where
     let work = Arc::new(Mutex::new(work));
     for _ in 0..threads {
         let (work, parse) = (Arc::clone(&work), parse.clone());
-        thread::spawn(move || parse_chunks(&work, parse));
+        thread::spawn(move || parse_pieces(&work, parse));
     }
-    thread::spawn(move || cut_chunks(chunks, &file, &places, &jobs));
-    EventBatches { line }
+    thread::spawn(move || cut_pieces(pieces, &places, &jobs));
+    EventBatches { line, read_to }
 }
 
 /// Ends at the end of the input, at an error, or when nobody waits any more.
-fn cut_chunks<R: Read>(
-    mut chunks: Chunks<R>,
-    file: &str,
+fn cut_pieces<T>(
+    pieces: impl Iterator<Item = Result<Piece<T>, ReadError>>,
     places: &SyncSender<Receiver<Parsed>>,
-    jobs: &SyncSender<Job>,
+    jobs: &SyncSender<Job<T>>,
 ) {
-    while let Some(chunk) = chunks.next() {
+    for piece in pieces {
         let (done, place) = sync_channel(1);
         if places.send(place).is_err() {
             return;
         }
-        let is_handed_on = match chunk {
-            Ok(chunk) => jobs.send((chunk, done)).is_ok(),
+        let is_handed_on = match piece {
+            Ok(piece) => jobs.send((piece, done)).is_ok(),
             Err(error) => {
-                let (file, line) = (file.to_owned(), chunks.next_line() - 1);
-                drop(done.send(Err(ReadError::Io { file, line, error })));
+                drop(done.send(Err(error)));
                 false
             }
         };
@@ -87,10 +106,10 @@ fn cut_chunks<R: Read>(
     }
 }
 
-fn parse_chunks(work: &Mutex<Receiver<Job>>, mut parse: impl FnMut(&Chunk) -> EventBatch) {
+fn parse_pieces<T>(work: &Mutex<Receiver<Job<T>>>, mut parse: impl FnMut(&T) -> Result<EventBatch, ReadError>) {
     let next = || work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-    while let Ok((chunk, done)) = next() {
+    while let Ok((piece, done)) = next() {
         // Whoever waited may be gone, and then the batch is not needed.
-        drop(done.send(Ok(parse(&chunk))));
+        drop(done.send(parse(&piece.content).map(|batch| (batch, piece.last))));
     }
 }

@@ -88,26 +88,7 @@ impl IntoResponse for Refusal {
 /// The answer when a request was taken: how many events passed, and what was set aside and why. It
 /// is 422 if none passed.
 pub(super) fn taken(taken: &Taken) -> Response {
-    let named: Vec<_> = taken
-        .refused
-        .iter()
-        .take(NAMED_MAX)
-        .map(|refused| {
-            json!({
-                "position": refused.position,
-                "source": refused.event_source,
-                "id": refused.event_id,
-                "reason": refused.reason.name(),
-                "detail": refused.detail,
-            })
-        })
-        .collect();
-    let body = json!({
-        "epoch": taken.epoch,
-        "taken": taken.events,
-        "set_aside": taken.refused.len(),
-        "refused": named,
-    });
+    let body = taken.told(NAMED_MAX);
     let is_nothing = taken.events == 0 && !taken.refused.is_empty();
     let status = if is_nothing { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()

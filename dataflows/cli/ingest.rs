@@ -21,7 +21,7 @@ use super::{ledger, page, words};
 /// HTTP and from the files that its configuration names. The exit code is 1 if it set any aside.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Files of events, or folders of them: CloudEvents as JSON lines, or CSV
+    /// Files of events, or folders of them: CloudEvents as JSON lines, CSV, Arrow or Parquet
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The folder of the catalog

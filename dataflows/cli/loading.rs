@@ -1,18 +1,18 @@
 //! Brings a catalog and files of events into an engine of this process.
 //!
-//! NDJSON is read as it is; CSV needs a mapping that says which column is what. Events go in a
-//! chunk of a file at a time, each an epoch, so that memory stays bounded however long the files
-//! are.
+//! NDJSON, Arrow and Parquet are read as they are; CSV needs a mapping that says which column is what.
+//! Events go in a piece of a file at a time, each an epoch, so that memory stays bounded however long
+//! the files are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use trueup::engine::Engine;
 use trueup::engine::door::{DoorError, Submission};
-use trueup_connectors::{CsvMapping, EventBatches, EventReader, Place, read_catalog, read_csv, read_ndjson};
+use trueup_connectors::files::{Format, Reading, read_file};
+use trueup_connectors::{CsvMapping, EventBatches, Place, ReadError, read_catalog};
 use trueup_model::catalog::{Catalog, CatalogChange, Plan};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Micros;
@@ -34,7 +34,7 @@ pub type Changes = Vec<(CatalogChange, Place)>;
 /// Files of events, and how to read those in CSV.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct EventFiles {
-    /// Files of events, or folders of them: CloudEvents as JSON lines, or CSV
+    /// Files of events, or folders of them: CloudEvents as JSON lines, CSV, Arrow or Parquet
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub events: Vec<PathBuf>,
     /// How to read CSV: a TOML file for each CSV file in order, or one for all
@@ -188,14 +188,19 @@ fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(),
 }
 
 fn open(engine: &Engine, path: &Path, mappings: &Mappings) -> Result<EventBatches, Failure> {
-    let file = File::open(path).map_err(|error| cannot_read(path, &error))?;
-    let name = path.display().to_string();
-    let layouts = engine.layouts();
-    if is_csv(path) {
-        let mapping = mappings.of(path)?;
-        return read_csv(file, mapping, &layouts, TENANT, &name, READERS).map_err(|error| Failure::input(&error));
-    }
-    Ok(read_ndjson(file, &EventReader::new(Arc::clone(&layouts), TENANT, &name), READERS))
+    let (name, layouts) = (path.display().to_string(), engine.layouts());
+    let format = format(path);
+    let mapping = if format == Format::Csv { Some(mappings.of(path)?) } else { None };
+    let reading = Reading { layouts: &layouts, tenant: TENANT, file: &name, threads: READERS };
+    read_file(path, format, mapping, 0, &reading).map_err(|error| match error {
+        ReadError::Io { error, .. } => cannot_read(path, &error),
+        error => Failure::input(&error),
+    })
+}
+
+/// The format of a file of events; one whose name does not say it has an event to a line.
+fn format(path: &Path) -> Format {
+    Format::of(path).unwrap_or(Format::Lines)
 }
 
 /// The files as given, and those in the folders among them by name.
@@ -208,27 +213,16 @@ fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         }
         let entries = fs::read_dir(path).map_err(|error| cannot_read(path, &error))?;
         let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        inside.retain(|file| is_csv(file) || has_extension(file, &["ndjson", "jsonl", "json"]));
+        inside.retain(|file| Format::of(file).is_some());
         // A pipe in a folder would be waited for until somebody writes into it.
         inside.retain(|file| file.is_file());
         inside.sort();
         if inside.is_empty() {
-            eprintln!(
-                "trueup: `{}` has no event files: name them .ndjson, .jsonl, .json, .csv or .tsv",
-                path.display()
-            );
+            eprintln!("trueup: `{}` has no event files: name them {}", path.display(), Format::endings());
         }
         files.extend(inside);
     }
     Ok(files)
-}
-
-fn is_csv(path: &Path) -> bool {
-    has_extension(path, &["csv", "tsv"])
-}
-
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    path.extension().is_some_and(|extension| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 /// The mapping of each CSV file.
@@ -236,7 +230,7 @@ struct Mappings(Vec<(PathBuf, CsvMapping)>);
 
 impl Mappings {
     fn read(mappings: &[PathBuf], files: &[PathBuf]) -> Result<Mappings, Failure> {
-        let tables: Vec<&PathBuf> = files.iter().filter(|file| is_csv(file)).collect();
+        let tables: Vec<&PathBuf> = files.iter().filter(|file| format(file) == Format::Csv).collect();
         let read = mappings.iter().map(|path| read_mapping(path)).collect::<Result<Vec<_>, _>>()?;
         let pairs = match &read[..] {
             [] => Vec::new(),

@@ -1,0 +1,335 @@
+//! Usage events as columns of Arrow.
+//!
+//! Law: every row becomes exactly one event or exactly one refusal. What a column means is in
+//! [`meaning`](self::meaning), in short: the attributes of CloudEvents by their names, and each
+//! property that a meter reads by its own or behind `data.`. Quantities are whole numbers, decimals
+//! or texts; nothing passes through a float. What an event may hold is in the crate's README.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use thiserror::Error;
+use trueup_model::layout::{EventLayout, Layouts};
+use trueup_model::usage::{EventBatch, EventBatchBuilder, Head};
+
+use crate::cloud_events::attributes::{
+    ID, NAMES, RETRACT, REVISION, SOURCE, SPEC_VERSION, SUBJECT, TIME, TYPE, missing, spec_version,
+};
+use crate::cloud_events::unknown_type;
+use crate::fault::{Fault, Sender};
+use crate::limits::{ID_BYTES_MAX, SOURCE_BYTES_MAX, check_name};
+use crate::value::missing_property;
+
+mod column;
+mod exact;
+pub mod ipc;
+mod meaning;
+mod payload;
+pub(crate) mod table;
+
+use column::Column;
+use meaning::Meaning;
+use payload::Payloads;
+use table::{Named, Table};
+
+/// The attributes that every event has.
+const REQUIRED: [usize; 4] = [ID, SOURCE, TYPE, SUBJECT];
+
+/// Why no row of a table can be an event.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ColumnsError {
+    /// A column that every event needs is not there.
+    #[error(
+        "there is no column `{column}`; every usage event needs id, source, type, subject and time, here are {found}"
+    )]
+    Missing {
+        /// Its name.
+        column: &'static str,
+        /// The columns there are.
+        found: String,
+    },
+    /// An attribute is in a column of another kind.
+    #[error("the column `{column}` holds {kind}; give it as {wanted}")]
+    Kind {
+        /// Its name.
+        column: &'static str,
+        /// What it holds.
+        kind: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// An attribute is there twice.
+    #[error("the column `{column}` is there twice; send it once")]
+    Twice {
+        /// Its name.
+        column: &'static str,
+    },
+}
+
+/// Reads columns as events of one tenant, by the layouts of one generation.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow_array::{RecordBatch, StringArray, ArrayRef};
+/// # use trueup_connectors::ArrowEvents;
+/// # use trueup_model::layout::Layouts;
+/// let column = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+/// let names = [("id", "1"), ("source", "/a"), ("type", "call"), ("subject", "ed"), ("time", "2026-06-01T00:00:00Z")];
+/// let batch = RecordBatch::try_from_iter(names.map(|(name, text)| (name, column(text)))).unwrap();
+/// let events = ArrowEvents::new(Arc::new(Layouts::default()), "default", "calls.arrow");
+/// let batch = events.read_batch(&batch, |row| format!("row {row}")).unwrap();
+/// assert_eq!(batch.refused[0].detail, "no meter reads events of type `call`; define one, or correct `type`");
+/// ```
+#[derive(Clone, Debug)]
+pub struct ArrowEvents {
+    layouts: Arc<Layouts>,
+    tenant: String,
+    source_name: String,
+}
+
+impl ArrowEvents {
+    /// A reader for what `tenant` sends by the way called `source_name`: a file, a stream.
+    pub fn new(layouts: Arc<Layouts>, tenant: &str, source_name: &str) -> ArrowEvents {
+        ArrowEvents { layouts, tenant: tenant.to_owned(), source_name: source_name.to_owned() }
+    }
+
+    /// The name of the way in.
+    pub fn source_name(&self) -> &str {
+        &self.source_name
+    }
+
+    /// Reads every row; `position` says where a row is, counted from 1, and is asked for refusals
+    /// only. Fails if no row could be an event.
+    pub fn read_batch<D: Display>(
+        &self,
+        batch: &RecordBatch,
+        position: impl Fn(usize) -> D,
+    ) -> Result<EventBatch, ColumnsError> {
+        self.read_table(&Table::of(batch), position, usize::MAX)
+    }
+
+    /// Reads the rows of a table; no more of them once more than so many are refused.
+    pub(crate) fn read_table<D: Display>(
+        &self,
+        table: &Table,
+        position: impl Fn(usize) -> D,
+        refused_max: usize,
+    ) -> Result<EventBatch, ColumnsError> {
+        let mut builder = EventBatchBuilder::new(&self.tenant, &self.source_name, self.layouts.generation);
+        let columns = Columns::of(table, &self.layouts)?;
+        let mut rows_read = Rows { columns: &columns, row_buffers: Buffers::default(), last: None };
+        let mut payloads = None;
+        for row in 0..table.rows {
+            if let Err(fault) = rows_read.read(row, &mut builder) {
+                let sender =
+                    Sender { source: columns.attribute(SOURCE).text(row), id: columns.attribute(ID).text(row) };
+                let payload = payloads.get_or_insert_with(|| Payloads::of(table)).of_row(row);
+                builder.refuse(fault.at(&self.source_name, position(row + 1), sender, payload.as_bytes()));
+                if builder.refused().len() > refused_max {
+                    break;
+                }
+            }
+        }
+        Ok(builder.finish())
+    }
+
+    /// Whether anything is read of a column of this name.
+    pub(crate) fn reads(&self, column: &str) -> bool {
+        match Meaning::of(column) {
+            Meaning::Attribute(_) => true,
+            Meaning::Property(property) => self.layouts.by_type.values().any(|layout| reads(layout, property)),
+        }
+    }
+}
+
+fn reads(layout: &EventLayout, property: &str) -> bool {
+    let kept = layout.texts.iter().chain(&layout.dimensions);
+    layout.number(property).is_some() || kept.into_iter().any(|kept| kept == property)
+}
+
+/// The columns of a table by what they mean.
+struct Columns<'a> {
+    attributes: [Column<'a>; NAMES.len()],
+    by_type: BTreeMap<&'a str, TypeColumns<'a>>,
+    properties: Vec<Column<'a>>,
+}
+
+/// What is read of the rows of one type: columns by their place among the properties.
+struct TypeColumns<'a> {
+    layout: &'a EventLayout,
+    numbers: Vec<usize>,
+    texts: Vec<usize>,
+    dimensions: Vec<usize>,
+}
+
+/// The place of a column that is not there.
+const ABSENT: usize = 0;
+
+impl<'a> Columns<'a> {
+    fn of(table: &'a Table, layouts: &'a Layouts) -> Result<Columns<'a>, ColumnsError> {
+        let mut attributes = [const { None }; NAMES.len()];
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut properties = vec![Column::ABSENT];
+        for named in &table.columns {
+            match Meaning::of(&named.name) {
+                Meaning::Attribute(attribute) => {
+                    let before = attributes[attribute].replace(attribute_column(attribute, named)?);
+                    if before.is_some() {
+                        return Err(ColumnsError::Twice { column: NAMES[attribute] });
+                    }
+                }
+                Meaning::Property(property) => match places.get(property) {
+                    Some(place) => properties[*place] = Column::twice(),
+                    None => {
+                        places.insert(property, properties.len());
+                        properties.push(Column::of(named));
+                    }
+                },
+            }
+        }
+        let is_there = |attribute: usize| attributes[attribute].is_some();
+        // A table of nothing but retractions needs no time.
+        let needed = REQUIRED.into_iter().chain((!is_there(RETRACT)).then_some(TIME));
+        if let Some(attribute) = needed.into_iter().find(|attribute| !is_there(*attribute)) {
+            return Err(ColumnsError::Missing { column: NAMES[attribute], found: table.names() });
+        }
+        let by_type = layouts.by_type.iter().map(|(name, layout)| (&**name, TypeColumns::of(layout, &places)));
+        Ok(Columns {
+            attributes: attributes.map(|column| column.unwrap_or(Column::ABSENT)),
+            by_type: by_type.collect(),
+            properties,
+        })
+    }
+
+    fn attribute(&self, attribute: usize) -> &Column<'a> {
+        &self.attributes[attribute]
+    }
+}
+
+/// The column of an attribute, if it is of a kind that the attribute has.
+fn attribute_column(attribute: usize, named: &Named) -> Result<Column<'_>, ColumnsError> {
+    let column = Column::of(named);
+    let (is_fit, wanted) = match attribute {
+        TIME => (column.has_instants(), "timestamps with a zone, or texts such as 2026-06-01T08:30:00Z"),
+        REVISION => (column.has_revisions(), "whole numbers"),
+        RETRACT => (column.has_truths(), "truth values"),
+        _ => (column.has_texts(), "texts"),
+    };
+    match is_fit {
+        true => Ok(column),
+        false => Err(ColumnsError::Kind { column: NAMES[attribute], kind: column.kind().to_owned(), wanted }),
+    }
+}
+
+impl<'a> TypeColumns<'a> {
+    fn of(layout: &'a EventLayout, places: &BTreeMap<&str, usize>) -> TypeColumns<'a> {
+        let place = |property: &str| places.get(property).copied().unwrap_or(ABSENT);
+        TypeColumns {
+            layout,
+            numbers: layout.numbers.iter().map(|column| place(&column.property)).collect(),
+            texts: layout.texts.iter().map(|property| place(property)).collect(),
+            dimensions: layout.dimensions.iter().map(|property| place(property)).collect(),
+        }
+    }
+}
+
+/// Reads rows, keeping its memory from row to row.
+struct Rows<'c, 'a> {
+    columns: &'c Columns<'a>,
+    row_buffers: Buffers<'c>,
+    /// The type of the row before: rows of a type mostly come together.
+    last: Option<(&'c str, &'c TypeColumns<'a>)>,
+}
+
+#[derive(Default)]
+struct Buffers<'c> {
+    numbers: Vec<i128>,
+    texts: Vec<Cow<'c, str>>,
+    dimensions: Vec<Option<Cow<'c, str>>>,
+}
+
+impl<'c, 'a> Rows<'c, 'a> {
+    fn read(&mut self, row: usize, builder: &mut EventBatchBuilder) -> Result<(), Fault> {
+        let columns = self.columns;
+        let text = |attribute: usize| columns.attribute(attribute).required(row, attribute);
+        spec_version(columns.attribute(SPEC_VERSION).text(row))?;
+        let (id, source, event_type, subject) = (text(ID)?, text(SOURCE)?, text(TYPE)?, text(SUBJECT)?);
+        check_name("id", id, ID_BYTES_MAX)?;
+        check_name("source", source, SOURCE_BYTES_MAX)?;
+        check_name("subject", subject, ID_BYTES_MAX)?;
+        let type_columns = self.type_columns(event_type)?;
+        let retract = columns.attribute(RETRACT).retract(row)?;
+        let occurred_at = match columns.attribute(TIME).instant(row)? {
+            Some(time) => time,
+            None if retract => 0,
+            None => return Err(missing(TIME)),
+        };
+        let revision = columns.attribute(REVISION).revision(row)?;
+        self.row_buffers.fill(columns, type_columns, row, retract)?;
+        let head = Head { source, id, subject, occurred_at, revision, retract };
+        self.row_buffers.push(head, type_columns.layout, builder);
+        Ok(())
+    }
+
+    fn type_columns(&mut self, event_type: &'c str) -> Result<&'c TypeColumns<'a>, Fault> {
+        if let Some((last, type_columns)) = self.last.filter(|(last, _)| *last == event_type) {
+            self.last = Some((last, type_columns));
+            return Ok(type_columns);
+        }
+        let type_columns = self.columns.by_type.get(event_type).ok_or_else(|| unknown_type(event_type))?;
+        self.last = Some((event_type, type_columns));
+        Ok(type_columns)
+    }
+}
+
+impl<'c> Buffers<'c> {
+    /// Reads the properties of a row. A retraction has none, whatever was sent with it.
+    fn fill(
+        &mut self,
+        columns: &'c Columns<'_>,
+        of_type: &TypeColumns<'_>,
+        row: usize,
+        retract: bool,
+    ) -> Result<(), Fault> {
+        self.numbers.clear();
+        self.texts.clear();
+        self.dimensions.clear();
+        if retract {
+            self.numbers.resize(of_type.numbers.len(), 0);
+            self.texts.resize(of_type.texts.len(), Cow::Borrowed(""));
+            self.dimensions.resize(of_type.dimensions.len(), None);
+            return Ok(());
+        }
+        let column = |place: &usize| &columns.properties[*place];
+        let layout = of_type.layout;
+        for (place, number) in of_type.numbers.iter().zip(&layout.numbers) {
+            self.numbers.push(column(place).quantity(row, &number.property, number.scale)?);
+        }
+        for (place, property) in of_type.texts.iter().zip(&layout.texts) {
+            let text = column(place).kept(row, property)?;
+            self.texts.push(text.ok_or_else(|| missing_property(property))?);
+        }
+        for (place, property) in of_type.dimensions.iter().zip(&layout.dimensions) {
+            self.dimensions.push(column(place).kept(row, property)?);
+        }
+        Ok(())
+    }
+
+    fn push(&self, head: Head<'_>, layout: &EventLayout, builder: &mut EventBatchBuilder) {
+        // Few columns are usual, and for those nothing is allocated.
+        const FEW: usize = 8;
+        if self.texts.len() <= FEW && self.dimensions.len() <= FEW {
+            let (mut texts, mut dimensions) = ([""; FEW], [None; FEW]);
+            texts.iter_mut().zip(&self.texts).for_each(|(to, text)| *to = text);
+            dimensions.iter_mut().zip(&self.dimensions).for_each(|(to, text)| *to = text.as_deref());
+            let (texts, dimensions) = (&texts[..self.texts.len()], &dimensions[..self.dimensions.len()]);
+            return builder.push(head, layout, &self.numbers, texts, dimensions);
+        }
+        let texts: Vec<&str> = self.texts.iter().map(|text| &**text).collect();
+        let dimensions: Vec<Option<&str>> = self.dimensions.iter().map(|text| text.as_deref()).collect();
+        builder.push(head, layout, &self.numbers, &texts, &dimensions);
+    }
+}

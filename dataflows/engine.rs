@@ -17,6 +17,7 @@ pub mod intake;
 pub mod issue;
 pub mod moment;
 pub mod publication;
+pub mod puts;
 pub mod retention;
 mod usage_rows;
 pub mod view_rows;

@@ -7,6 +7,7 @@ use arrow::error::ArrowError;
 use tonic::{Code, Status};
 
 use crate::reading::{ChangesError, Epoch};
+use crate::receiving::NotTaken;
 use crate::view::View;
 
 /// Why a reader did not get what was asked for.
@@ -25,7 +26,10 @@ pub enum Error {
     #[error("{0}")]
     Sql(String),
     /// An attempt to change something.
-    #[error("views are read only, {0} is refused: usage and catalog enter through the connectors")]
+    #[error(
+        "views are read only, {0} is refused: put usage events by DoPut at the path [\"events\"], post them over HTTP, \
+         or read them from files; the catalog comes from its files"
+    )]
     ReadOnly(String),
     /// A ticket, handle or transaction that this server did not give out.
     #[error("this {0} was not given out by this server, or was altered on its way: ask for a new one")]
@@ -55,6 +59,9 @@ pub enum Error {
     /// A statement that wants more than it may have.
     #[error("{0}")]
     Limit(String),
+    /// Something that was put and cannot be taken.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     /// A part of the protocol that is not offered.
     #[error("{0} is not supported here")]
     Unsupported(String),
@@ -91,7 +98,9 @@ impl Error {
             Error::Expired(_) => Code::FailedPrecondition,
             Error::Changes(_) | Error::Forgotten { .. } => Code::OutOfRange,
             Error::Ahead { .. } => Code::DeadlineExceeded,
-            Error::Limit(_) => Code::ResourceExhausted,
+            Error::Limit(_) | Error::NotTaken(NotTaken::TooLarge(_)) => Code::ResourceExhausted,
+            Error::NotTaken(NotTaken::Unreadable(_)) => Code::InvalidArgument,
+            Error::NotTaken(NotTaken::Later(_) | NotTaken::Stopped(_)) => Code::Unavailable,
             Error::Unsupported(_) => Code::Unimplemented,
             Error::Credentials(_) => Code::Unauthenticated,
             Error::Stopped => Code::Unavailable,

@@ -20,6 +20,7 @@ mod fetch;
 pub mod headers;
 mod offer;
 mod put;
+mod put_events;
 mod running;
 mod seal;
 mod sessions;
@@ -35,7 +36,7 @@ use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
-    HandshakeResponse, PollInfo, PutResult, Result as ActionResult, SchemaAsIpc, SchemaResult, Ticket as FlightTicket,
+    HandshakeResponse, PollInfo, Result as ActionResult, SchemaAsIpc, SchemaResult, Ticket as FlightTicket,
 };
 use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -45,6 +46,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::moments::Moments;
+use crate::receiving::Receiver;
 use crate::view::View;
 
 /// The service.
@@ -52,12 +54,20 @@ pub struct Flight {
     desk: offer::Desk,
     access: access::Access,
     running: running::Running,
+    events: Option<put_events::PutEvents>,
 }
 
 impl Flight {
-    /// A service over `moments`, for anybody or only for who knows `token`.
-    pub fn new(moments: Arc<Moments>, limits: Limits, token: Option<String>) -> Flight {
+    /// A service over `moments`, for anybody or only for who knows `token`; usage events are put to
+    /// `receiver`, if there is one.
+    pub fn new(
+        moments: Arc<Moments>,
+        limits: Limits,
+        token: Option<String>,
+        receiver: Option<Arc<dyn Receiver>>,
+    ) -> Flight {
         Flight {
+            events: receiver.map(|receiver| put_events::PutEvents::new(receiver, limits.clone())),
             desk: offer::Desk::new(moments, limits),
             access: access::Access::new(token),
             running: running::Running::default(),
@@ -101,7 +111,7 @@ impl FlightService for Flight {
     type HandshakeStream = BoxStream<'static, Result<HandshakeResponse, Status>>;
     type ListFlightsStream = BoxStream<'static, Result<FlightInfo, Status>>;
     type DoGetStream = encode::Messages;
-    type DoPutStream = BoxStream<'static, Result<PutResult, Status>>;
+    type DoPutStream = put::Answers;
     type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
     type DoActionStream = BoxStream<'static, Result<ActionResult, Status>>;
     type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
@@ -161,8 +171,7 @@ impl FlightService for Flight {
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         self.access.check(request.metadata())?;
-        let result = safely(put::put(&self.desk, request.into_inner())).await?;
-        Ok(Response::new(stream::iter([Ok(result)]).boxed()))
+        Ok(Response::new(safely(put::put(&self.desk, self.events.as_ref(), request.into_inner())).await?))
     }
 
     async fn do_exchange(

@@ -6,6 +6,7 @@ pub mod flight;
 pub mod limits;
 pub mod moments;
 pub mod reading;
+pub mod receiving;
 pub mod rows;
 pub mod server;
 #[cfg_attr(not(feature = "sql"), path = "sql/absent.rs")]

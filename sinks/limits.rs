@@ -26,6 +26,8 @@ pub struct Limits {
     pub statements_max: usize,
     /// How many views may be read by path at once; each holds a thread while it is read.
     pub scans_max: usize,
+    /// How many streams of events may be put at once.
+    pub puts_max: usize,
     /// How long a request waits for an epoch that is not published yet, or for its turn to run.
     pub wait_max: Duration,
     /// How long a ticket or prepared statement is good for.
@@ -58,6 +60,7 @@ impl Default for Limits {
             busy_max: Duration::from_secs(30),
             statements_max: 32,
             scans_max: 64,
+            puts_max: 64,
             wait_max: Duration::from_secs(10),
             ticket_age_max: Duration::from_secs(3600),
             transaction_idle_max: Duration::from_secs(600),

@@ -17,8 +17,10 @@ use crate::flight::Flight;
 use crate::limits::Limits;
 use crate::moments::Moments;
 use crate::reading::Publication;
+use crate::receiving::Receiver;
 
-const RECEIVED_BYTES_MAX: usize = 64 << 20;
+/// A batch of 64 MiB and what is around it.
+const RECEIVED_BYTES_MAX: usize = 66 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -32,12 +34,14 @@ pub struct Options {
     pub token: Option<String>,
     /// The bounds of what they may ask.
     pub limits: Limits,
+    /// Who takes usage events that are put; without anybody such a call is refused.
+    pub receiver: Option<Arc<dyn Receiver>>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Options { address, token: None, limits: Limits::default() }
+        Options { address, token: None, limits: Limits::default(), receiver: None }
     }
 }
 
@@ -57,7 +61,7 @@ pub async fn start(publication: Arc<dyn Publication>, options: Options) -> std::
         .with_keepalive(Some(KEEPALIVE));
     let address = incoming.local_addr()?;
     let moments = Arc::new(Moments::new(publication, options.limits.clone()));
-    let flight = Flight::new(moments.clone(), options.limits, options.token);
+    let flight = Flight::new(moments.clone(), options.limits, options.token, options.receiver);
     let service = FlightServiceServer::new(flight).max_decoding_message_size(RECEIVED_BYTES_MAX);
     let (stop, stopped) = oneshot::channel();
     let server = tonic::transport::Server::builder()

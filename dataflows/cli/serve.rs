@@ -13,6 +13,7 @@ use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
+use trueup::engine::puts::Puts;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
@@ -54,7 +55,13 @@ pub fn run(arguments: &Arguments) -> Outcome {
     load_catalog(&engine, &config.catalog, None)?;
     let loaded = load_events(&engine, &EventFiles { events: config.events, mapping: config.mappings })?;
     block_on(async {
-        let options = Options { address: config.address, token: config.token.clone(), ..Options::default() };
+        let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()));
+        let options = Options {
+            address: config.address,
+            token: config.token.clone(),
+            receiver: Some(Arc::new(Puts::new(intake.clone(), TENANT))),
+            ..Options::default()
+        };
         let server = listen(&engine, options).await?;
         let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()));
         let way_in = match config.http {

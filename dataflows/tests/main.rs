@@ -12,6 +12,7 @@ mod kafka;
 mod kills;
 mod laws;
 mod planted;
+mod puts;
 mod scenarios;
 mod stops;
 mod story;

@@ -16,6 +16,7 @@ pub mod kafka;
 pub mod limits;
 mod time_text;
 mod value;
+pub mod watched;
 
 pub use arrow_events::{ArrowEvents, ColumnsError};
 pub use catalog_files::{CatalogProblems, Place, read_catalog};

@@ -5,6 +5,7 @@
 //! catalog = "catalog"            # the folder of the catalog; all else may be left out
 //! events = ["events"]            # files or folders to read at the start
 //! mappings = ["columns.toml"]    # how to read CSV: one for each file, or one for all
+//! watch = ["incoming"]           # folders whose files are read as they appear
 //! address = "127.0.0.1:8815"     # where to serve the views
 //! http = "127.0.0.1:8816"        # where to take events in; none: nowhere
 //! token = "..."                  # what callers must know; better in TRUEUP_TOKEN
@@ -39,6 +40,8 @@ pub struct Config {
     pub events: Vec<PathBuf>,
     /// How to read those that are CSV.
     pub mappings: Vec<PathBuf>,
+    /// Folders whose files of events are read as they appear.
+    pub watch: Vec<PathBuf>,
     /// Where to serve the views.
     pub address: SocketAddr,
     /// Where to take events in over HTTP; none: nowhere.
@@ -66,6 +69,8 @@ struct Written {
     events: Vec<PathBuf>,
     #[serde(default)]
     mappings: Vec<PathBuf>,
+    #[serde(default)]
+    watch: Vec<PathBuf>,
     address: Option<SocketAddr>,
     http: Option<SocketAddr>,
     #[serde(default)]
@@ -118,6 +123,7 @@ impl Written {
             catalog: folder.join(self.catalog),
             events: inside(self.events),
             mappings: inside(self.mappings),
+            watch: inside(self.watch),
             address: self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815))),
             http: self.http,
             kafka: Vec::new(),

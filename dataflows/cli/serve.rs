@@ -18,6 +18,7 @@ use trueup::engine::{Engine, Setup};
 use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
 use trueup_connectors::journal::{FileJournal, Folder, Settings};
+use trueup_connectors::watched;
 use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::server::{self, Options, Server};
 
@@ -63,12 +64,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
             ..Options::default()
         };
         let server = listen(&engine, options).await?;
-        let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()));
         let way_in = match config.http {
             Some(address) => Some(take_events(intake.clone(), address, config.token).await?),
             None => None,
         };
         let sources = Sources::start(&intake, &config.kafka)?;
+        let watch = watched::start(
+            intake,
+            watched::Options { folders: config.watch, tenant: TENANT.to_owned(), ..watched::Options::default() },
+        );
         let quarantined = ledger::quarantined(&engine.newest());
         page::line(format!(
             "{} events were read; {} so far. Serving on grpc://{}{}{}; ctrl-c stops.",
@@ -82,6 +86,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         ));
         let outcome = until_told(&engine, config.checkpoint_every).await;
         sources.stop().await;
+        watch.stop().await;
         if let Some(way_in) = way_in {
             way_in.stop().await;
         }

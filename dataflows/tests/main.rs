@@ -20,3 +20,4 @@ mod subject;
 mod subject_engine;
 mod tidy;
 mod views;
+mod watching;

@@ -8,7 +8,9 @@
 #![expect(clippy::float_arithmetic, reason = "measurements are no money")]
 
 use std::error::Error;
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -21,12 +23,13 @@ use trueup::engine::door::Submission;
 use trueup::engine::view_rows::Cell;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::journal::{FileJournal, Folder, Settings};
+use trueup_connectors::{EventReader, read_ndjson};
 use trueup_sinks::reading::Reading;
 use trueup_sinks::view::View;
 use trueup_workload::catalog::{self, MONTH_END, Outputs};
 use trueup_workload::events::Events;
 use trueup_workload::machine::{Machine, Memory};
-use trueup_workload::{feeding, reference, totals};
+use trueup_workload::{cloud_events, feeding, reference, totals};
 
 /// Events that are made at a time while the clock stands still.
 const WINDOW_EVENTS: u64 = 1_000_000;
@@ -61,6 +64,9 @@ struct Arguments {
     /// Where the journal is to lie; it is emptied before.
     #[arg(long, default_value = "target/durable")]
     folder: PathBuf,
+    /// Reads the events from a file of CloudEvents in JSON, instead of taking them as they are made.
+    #[arg(long)]
+    ndjson: bool,
     /// Which part this process is.
     #[arg(long, hide = true)]
     part: Option<String>,
@@ -132,6 +138,9 @@ fn alone(arguments: &Arguments, part: &str) -> Result<std::process::Output, Fail
         command.args([name, &number.to_string()]);
     }
     command.arg("--folder").arg(folder).args(["--part", part]);
+    if arguments.ndjson {
+        command.arg("--ndjson");
+    }
     Ok(command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?)
 }
 
@@ -163,9 +172,11 @@ fn load(arguments: &Arguments) -> Result<(), Failed> {
         let end = (start + WINDOW_EVENTS.min(share)).min(events.count());
         // No window begins before the last checkpoint and ends after it.
         let end = if start < kept_until { end.min(kept_until) } else { end };
-        let epochs = feeding::batches(&engine, &events, start..end, arguments.epoch_events, 2);
+        spent += match arguments.ndjson {
+            true => feed_lines(&engine, arguments, &events, start..end)?,
+            false => feed_batches(&engine, arguments, &events, start..end)?,
+        };
         let clock = Instant::now();
-        feeding::feed(&engine, epochs)?;
         unkept += end - start;
         if end == kept_until || (unkept >= arguments.checkpoint_events && end < kept_until) {
             engine.checkpoint()?;
@@ -182,7 +193,8 @@ fn load(arguments: &Arguments) -> Result<(), Failed> {
         start = end;
     }
     compare(&engine, &events)?;
-    note("durable_load", events.count() as f64 / spent.as_secs_f64(), "events/s");
+    let from = if arguments.ndjson { "durable_load_ndjson" } else { "durable_load" };
+    note(from, events.count() as f64 / spent.as_secs_f64(), "events/s");
     note("first_share", rates[0], "events/s");
     note("last_share", rates[rates.len() - 1], "events/s");
     note("loaded_resident", Memory::now().resident, "MB");
@@ -194,6 +206,52 @@ fn load(arguments: &Arguments) -> Result<(), Failed> {
     std::io::stdout().flush()?;
     // As by a kill: nothing is told to anybody.
     std::process::abort();
+}
+
+/// Feeds events as they are made; gives how long it took until the last could be seen.
+fn feed_batches(
+    engine: &Engine,
+    arguments: &Arguments,
+    events: &Events,
+    numbers: Range<u64>,
+) -> Result<Duration, Failed> {
+    let epochs = feeding::batches(engine, events, numbers, arguments.epoch_events, 2);
+    let clock = Instant::now();
+    feeding::feed(engine, epochs)?;
+    Ok(clock.elapsed())
+}
+
+/// The same from lines of a file, which is in the page cache: on as many reading threads as there are
+/// workers, from its first byte.
+fn feed_lines(
+    engine: &Engine,
+    arguments: &Arguments,
+    events: &Events,
+    numbers: Range<u64>,
+) -> Result<Duration, Failed> {
+    let path = arguments.folder.with_extension("ndjson");
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
+    numbers.into_iter().try_for_each(|number| cloud_events::write(&events.at(number), &mut file))?;
+    file.into_inner()?;
+    let clock = Instant::now();
+    let reader = EventReader::new(engine.layouts(), "default", "events.ndjson");
+    let (mut epoch, mut rows, mut last) = (Vec::new(), 0, 0);
+    for batch in read_ndjson(File::open(&path)?, &reader, arguments.workers) {
+        let batch = batch?;
+        rows += batch.rows.len() as u64;
+        epoch.push(Submission::Events(batch));
+        if rows >= arguments.epoch_events {
+            last = engine.accept(std::mem::take(&mut epoch))?.epoch;
+            rows = 0;
+        }
+    }
+    if !epoch.is_empty() {
+        last = engine.accept(epoch)?.epoch;
+    }
+    engine.wait(last)?;
+    let spent = clock.elapsed();
+    std::fs::remove_file(&path)?;
+    Ok(spent)
 }
 
 /// Waits until there is a checkpoint of the epoch that was to be the last.

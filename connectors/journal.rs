@@ -8,6 +8,7 @@ use trueup_model::fact::{Entry, Epoch};
 use trueup_model::grain::Micros;
 
 pub(crate) mod body;
+mod copies;
 pub mod disk;
 mod entries;
 mod file;
@@ -20,6 +21,7 @@ mod segment;
 pub mod simulated_disk;
 mod usage_columns;
 
+pub use copies::{Copies, CopyError, Restored};
 pub use disk::Folder;
 pub use entries::Entries;
 pub use file::{FileJournal, Settings};
@@ -50,6 +52,11 @@ pub trait Journal: Send {
 
     /// The epoch of the last entry; 0 where there is none.
     fn last(&self) -> Epoch;
+
+    /// The segments that will never change again, in order; none where there are no segments.
+    fn sealed(&self) -> Vec<SealedSegment> {
+        Vec::new()
+    }
 
     /// The seal of an entry, which stands for it and for all before it; none where there is no such
     /// entry, or entries are not sealed. Costs as much as reading the headers of one segment; that

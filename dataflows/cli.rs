@@ -5,11 +5,13 @@
 //! to stderr.
 
 mod check;
+mod copying;
 mod demo;
 mod failure;
 mod ingest;
 mod issue;
 mod issuing;
+mod journal;
 mod ledger;
 mod loading;
 mod narrator;
@@ -73,6 +75,8 @@ enum Command {
     Quote(quote::Arguments),
     /// Check a catalog and tell what it defines
     Check(check::Arguments),
+    /// Copy a journal away from its disk, or bring it back
+    Journal(journal::Arguments),
     /// Check every view against a plain computation over a journal
     Verify(verify::Arguments),
 }
@@ -102,6 +106,7 @@ fn answer(cli: Cli) -> Outcome {
         Command::Issue(arguments) => issue::run(&arguments, json),
         Command::Quote(arguments) => quote::run(&arguments, json),
         Command::Check(arguments) => check::run(&arguments, json),
+        Command::Journal(arguments) => journal::run(&arguments, json),
         Command::Verify(arguments) => verify::run(&arguments, json),
     }
 }

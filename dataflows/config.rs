@@ -11,6 +11,7 @@
 //! token = "..."                  # what callers must know; better in TRUEUP_TOKEN
 //! workers = 2                    # how many threads compute
 //! journal = "journal"            # the folder that keeps what came in; none: in memory
+//! copies = "/mnt/copies"         # where ended segments of the journal are copied; none: nowhere
 //! checkpoint_seconds = 60        # how often what was computed is kept beside the journal
 //! retention_epochs = 1024        # for how long back changes can be followed: so many epochs,
 //! retention_events = 100000      # and no more events than this
@@ -52,6 +53,8 @@ pub struct Config {
     pub token: Option<String>,
     /// The folder of the journal; none: what came in is kept in memory.
     pub journal: Option<PathBuf>,
+    /// Where ended segments of the journal are copied: a folder, or an address such as s3://bucket/folder.
+    pub copies: Option<String>,
     /// How often what was computed is kept, so that a restart is short.
     pub checkpoint_every: Duration,
     /// How many threads compute.
@@ -77,6 +80,7 @@ struct Written {
     kafka: Vec<kafka::Written>,
     token: Option<String>,
     journal: Option<PathBuf>,
+    copies: Option<String>,
     workers: Option<usize>,
     checkpoint_seconds: Option<u64>,
     retention_epochs: Option<Epoch>,
@@ -93,6 +97,9 @@ impl Config {
             .map_err(|error| format!("the configuration `{shown}` cannot be used: {}", error.to_string().trim_end()))?;
         if let Some(workers) = written.workers.filter(|workers| !(1..=WORKERS_MAX).contains(workers)) {
             return Err(format!("the configuration `{shown}` asks for {workers} workers: give 1 to {WORKERS_MAX}"));
+        }
+        if written.copies.is_some() && written.journal.is_none() {
+            return Err(format!("the configuration `{shown}` asks for copies of no journal: name a `journal` too"));
         }
         if written.checkpoint_seconds == Some(0) {
             return Err(format!("the configuration `{shown}` asks for a checkpoint every 0 seconds: give 1 or more"));
@@ -129,6 +136,11 @@ impl Written {
             kafka: Vec::new(),
             token: token.filter(|token| !token.is_empty()),
             journal: self.journal.map(|journal| folder.join(journal)),
+            // A folder is seen from that of the file, an address is what it is.
+            copies: self.copies.map(|place| match place.contains("://") {
+                true => place,
+                false => folder.join(place).display().to_string(),
+            }),
             checkpoint_every: Duration::from_secs(self.checkpoint_seconds.unwrap_or(60)),
             workers: self.workers.unwrap_or(1),
             retention: Retention {

@@ -27,7 +27,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
+use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, SealedSegment};
 use trueup_model::books::Books;
 use trueup_model::fact::{Document, Epoch};
 use trueup_model::layout::Layouts;
@@ -183,6 +183,11 @@ impl Engine {
         }
         let ordered = door.checkpoint();
         self.tell_end(&mut door, ordered).map(Some)
+    }
+
+    /// The segments of the journal that will never change again, and may be copied away.
+    pub fn sealed(&self) -> Vec<SealedSegment> {
+        self.door().sealed()
     }
 
     /// By which layouts events are to be read now.

@@ -109,12 +109,6 @@ impl FileJournal {
         }
     }
 
-    /// The segments that will never change again, in order: all but the last.
-    pub fn sealed(&self) -> Vec<SealedSegment> {
-        let (_, sealed) = self.segments.split_last().unzip();
-        sealed.unwrap_or_default().iter().map(SealedSegment::from).collect()
-    }
-
     fn fail(&mut self, doing: &'static str, source: io::Error) -> JournalError {
         self.has_failed = true;
         JournalError::Disk { doing, source }
@@ -255,6 +249,12 @@ impl Journal for FileJournal {
 
     fn last(&self) -> Epoch {
         self.last
+    }
+
+    fn sealed(&self) -> Vec<SealedSegment> {
+        // All but the last.
+        let (_, sealed) = self.segments.split_last().unzip();
+        sealed.unwrap_or_default().iter().map(SealedSegment::from).collect()
     }
 
     fn seal_of(&self, epoch: Epoch) -> Result<Option<Hash>, JournalError> {

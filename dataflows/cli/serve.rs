@@ -27,7 +27,7 @@ use super::loading::{EventFiles, TENANT, load_catalog, load_events};
 use super::remote::block_on;
 use super::signals::told_to_end;
 use super::sources::Sources;
-use super::{ledger, page, words};
+use super::{copying, ledger, page, words};
 use crate::config::Config;
 
 /// Run an engine and serve its views over Arrow Flight, until ctrl-c or SIGTERM.
@@ -73,6 +73,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
             intake,
             watched::Options { folders: config.watch, tenant: TENANT.to_owned(), ..watched::Options::default() },
         );
+        let copying = match (&config.journal, &config.copies) {
+            (Some(journal), Some(place)) => Some(copying::start(&engine, journal, place)?),
+            _ => None,
+        };
         let quarantined = ledger::quarantined(&engine.newest());
         page::line(format!(
             "{} events were read; {} so far. Serving on grpc://{}{}{}; ctrl-c stops.",
@@ -91,6 +95,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
             way_in.stop().await;
         }
         server.stop().await;
+        if let Some(copying) = copying {
+            copying.abort();
+        }
         outcome
     })?;
     // So that the next start is short.

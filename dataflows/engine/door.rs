@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use trueup_connectors::checkpoint::{Manifest, outline};
-use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
+use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, SealedSegment};
 use trueup_model::books::{Books, Turn};
 use trueup_model::calendar::CENTURY;
 use trueup_model::catalog::{Catalog, CatalogChange, CatalogError, Touched};
@@ -262,6 +262,11 @@ impl Door {
     /// How far each source has been read.
     pub fn offsets(&self) -> &BTreeMap<String, String> {
         &self.offsets
+    }
+
+    /// The segments of the journal that will never change again.
+    pub fn sealed(&self) -> Vec<SealedSegment> {
+        self.journal.sealed()
     }
 
     /// Lets the workers finish: no epoch will follow.

@@ -200,8 +200,10 @@ fn a_checkpoint_of_another_journal_is_passed_over() {
     assert_eq!(shown(&life.engine), shown(&disks.revive(1, false).engine));
 }
 
+type Step = fn(&Engine) -> Result<(), String>;
+
 /// What a sender does, step by step; each is done again until it is acknowledged.
-const STEPS: [fn(&Engine) -> Result<(), String>; 10] = [
+const STEPS: [Step; 10] = [
     |engine| match engine.books().catalog.plans.named("standard") {
         // It had come in before the power went.
         Some(_) => Ok(()),
@@ -260,7 +262,6 @@ fn the_power_may_go_at_any_call_to_the_disk() {
     let calls = disk.calls();
     assert!(calls > 200, "{calls}");
     for call in 0..calls {
-        eprintln!("call {call} of {calls}");
         let mut disk = SimulatedDisk::new(call);
         disk.power_off_after(call);
         let mut done = 0;

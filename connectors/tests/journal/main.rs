@@ -4,6 +4,7 @@
 //! appended, and are all among them that were acknowledged?
 
 mod bit_flips;
+mod copies;
 mod damage;
 mod failing_calls;
 mod folder;

@@ -1,0 +1,215 @@
+//! Copies of sealed segments: in another folder, or in a bucket.
+//!
+//! Law: a copy is made once and never changed, and is whole to its last bit, or an error says so. What
+//! is brought back is a chain from the first entry on; where a link is missing it ends with an error
+//! and leaves an empty folder.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use thiserror::Error;
+use trueup_model::fact::Epoch;
+use url::Url;
+
+use super::JournalError;
+use super::disk::{Disk, Folder};
+use super::header::NOTHING;
+use super::sealed::{SealedSegment, verify_segment};
+
+/// Why copies were not made or brought back.
+#[derive(Debug, Error)]
+pub enum CopyError {
+    /// There are no copies to be had at such a place.
+    #[error(
+        "`{place}` is no place for copies: {why}; give a folder, or s3://bucket/folder where trueup was built with it"
+    )]
+    Place {
+        /// Where they were to be.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store failed.
+    #[error("the copies in `{place}` cannot be used: {source}")]
+    Store {
+        /// Where they are.
+        place: String,
+        /// What it said.
+        source: object_store::Error,
+    },
+    /// A segment is not what it should be.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// There is a copy of that name with other contents.
+    #[error(
+        "the copy of {name} in `{place}` has {found} bytes, and should have {expected}: it is of another journal, so give each journal a place of its own"
+    )]
+    Other {
+        /// The segment.
+        name: String,
+        /// Where the copies are.
+        place: String,
+        /// How long the copy is.
+        found: u64,
+        /// How long it should be.
+        expected: u64,
+    },
+    /// A copy is missing between others, or before the first.
+    #[error("{name} does not follow entry {last}: bring the copy of what lies between back into `{place}`")]
+    Missing {
+        /// The segment that was found.
+        name: String,
+        /// The last entry before it.
+        last: Epoch,
+        /// Where the copies are.
+        place: String,
+    },
+    /// There is a journal where one was to be brought back.
+    #[error("there is a journal in `{folder}` already: give an empty folder")]
+    NotEmpty {
+        /// The folder.
+        folder: String,
+    },
+}
+
+/// A place where copies lie.
+#[derive(Clone)]
+pub struct Copies {
+    store: Arc<dyn ObjectStore>,
+    below: Path,
+    place: String,
+}
+
+/// What was brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// How many segments.
+    pub segments: usize,
+    /// The last entry.
+    pub last: Epoch,
+}
+
+impl Copies {
+    /// Copies in a folder, or at an address such as `s3://bucket/folder`. What a bucket needs to know
+    /// is taken from the environment, by the names that its own tools use: `AWS_ACCESS_KEY_ID`,
+    /// `AWS_REGION`, `AWS_ENDPOINT` and so on.
+    pub fn at(place: &str) -> Result<Copies, CopyError> {
+        let wrong = |why: String| CopyError::Place { place: place.to_owned(), why };
+        let url = match place.contains("://") {
+            true => Url::parse(place).map_err(|error| wrong(error.to_string()))?,
+            false => {
+                let folder = std::path::absolute(place).map_err(|error| wrong(error.to_string()))?;
+                Url::from_directory_path(folder).map_err(|()| wrong("it is no path".to_owned()))?
+            }
+        };
+        let settings = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
+        let settings = settings.map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let (store, below) = object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
+        Ok(Copies { store: store.into(), below, place: place.to_owned() })
+    }
+
+    /// Copies the segments of a journal's folder of which there is no copy; tells how many.
+    pub async fn add(&self, folder: &FilePath, sealed: &[SealedSegment]) -> Result<usize, CopyError> {
+        let there = self.list().await?;
+        let mut copied = 0;
+        for segment in sealed {
+            match there.iter().find(|(name, _)| *name == segment.name) {
+                Some((_, bytes)) if *bytes == segment.bytes => {}
+                Some((_, bytes)) => return Err(self.other(segment, *bytes)),
+                None => {
+                    self.copy(folder, segment).await?;
+                    copied += 1;
+                }
+            }
+        }
+        Ok(copied)
+    }
+
+    async fn copy(&self, folder: &FilePath, segment: &SealedSegment) -> Result<(), CopyError> {
+        let contents = read(folder, segment)?;
+        let found = verify_segment(&segment.name, &contents)?;
+        if found != *segment {
+            let (file, why) = (segment.name.clone(), "it is not what it was when it was sealed".to_owned());
+            return Err(JournalError::Damaged { file, offset: 0, why }.into());
+        }
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let to = self.below.clone().join(segment.name.as_str());
+        match self.store.put_opts(&to, contents.into(), options).await {
+            // Somebody else copies the same.
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Brings all copies back into an empty folder, each checked to its last bit. Before it is used, the
+    /// journal there must be opened once with [`accept_rollback`](super::Settings::accept_rollback).
+    pub async fn restore(&self, folder: &FilePath) -> Result<Restored, CopyError> {
+        let told = |source| JournalError::Disk { doing: "write", source };
+        let disk = Folder::new(folder).map_err(told)?;
+        if disk.list().map_err(told)?.iter().any(|name| name.ends_with(".journal")) {
+            return Err(CopyError::NotEmpty { folder: folder.display().to_string() });
+        }
+        let mut written = Vec::new();
+        let restored = self.bring_back(&disk, &mut written).await;
+        if restored.is_err() {
+            // Half a journal must not be taken for one.
+            written.iter().for_each(|name: &String| drop(disk.remove(name)));
+        }
+        restored
+    }
+
+    async fn bring_back(&self, disk: &Folder, written: &mut Vec<String>) -> Result<Restored, CopyError> {
+        let told = |source| JournalError::Disk { doing: "write", source };
+        let (mut last, mut seal) = (0, NOTHING);
+        for (name, _) in self.list().await? {
+            let from = self.below.clone().join(name.as_str());
+            let copy = self.store.get(&from).await.map_err(|error| self.failed(error))?;
+            let contents = copy.bytes().await.map_err(|error| self.failed(error))?;
+            let segment = verify_segment(&name, &contents)?;
+            if segment.first != last + 1 || segment.before != seal {
+                return Err(CopyError::Missing { name, last, place: self.place.clone() });
+            }
+            let mut file = disk.create(&name).map_err(told)?;
+            written.push(name);
+            file.write_at(0, &contents).and_then(|()| file.sync()).map_err(told)?;
+            (last, seal) = (segment.last, segment.seal);
+        }
+        disk.sync_folder().map_err(told)?;
+        Ok(Restored { segments: written.len(), last })
+    }
+
+    /// The copies that are there, with their lengths, in the order of their entries.
+    async fn list(&self) -> Result<Vec<(String, u64)>, CopyError> {
+        let found: Vec<_> = self
+            .store
+            .list(Some(&self.below))
+            .map(|found| found.map_err(|error| self.failed(error)))
+            .try_collect()
+            .await?;
+        let copies = found.into_iter().filter_map(|meta| Some((meta.location.filename()?.to_owned(), meta.size)));
+        let mut copies: Vec<(String, u64)> = copies.filter(|(name, _)| name.ends_with(".journal")).collect();
+        copies.sort_unstable();
+        Ok(copies)
+    }
+
+    fn failed(&self, source: object_store::Error) -> CopyError {
+        CopyError::Store { place: self.place.clone(), source }
+    }
+
+    fn other(&self, segment: &SealedSegment, found: u64) -> CopyError {
+        let (name, place) = (segment.name.clone(), self.place.clone());
+        CopyError::Other { name, place, found, expected: segment.bytes }
+    }
+}
+
+/// The entries of a segment, as they lie in the journal's folder.
+fn read(folder: &FilePath, segment: &SealedSegment) -> Result<Vec<u8>, JournalError> {
+    let told = |source| JournalError::Disk { doing: "read", source };
+    let disk = Folder::new(folder).map_err(told)?;
+    let mut contents = vec![0; usize::try_from(segment.bytes).map_err(|error| told(std::io::Error::other(error)))?];
+    disk.open(&segment.name).and_then(|mut file| file.read_at(0, &mut contents)).map_err(told)?;
+    Ok(contents)
+}

@@ -282,25 +282,40 @@ fn u64_of(bytes: &[u8]) -> u64 {
 
 /// Brings runs together: of each identity the row of the first run that has it.
 pub fn merged<'a>(runs: &'a [Arc<RowRun>]) -> impl Iterator<Item = io::Result<KeptRow>> + 'a {
-    let mut heads: Vec<_> = runs.iter().map(|run| run.scan().peekable()).collect();
+    let mut heads: Vec<Head<_>> = runs.iter().map(|run| Head { next: None, rest: run.scan() }).collect();
+    let mut is_begun = false;
     std::iter::from_fn(move || {
-        let mut least: Option<(u64, u64)> = None;
-        for head in &mut heads {
-            match head.peek() {
-                Some(Ok(kept)) => {
-                    let key = order(&kept.row.identity);
-                    least = Some(least.map_or(key, |least| least.min(key)));
-                }
-                Some(Err(_)) => return head.next(),
-                None => {}
+        if !is_begun {
+            is_begun = true;
+            if let Some(error) = heads.iter_mut().find_map(|head| head.pass().err()) {
+                return Some(Err(error));
             }
         }
-        let least = least?;
-        let is_least = |kept: &io::Result<KeptRow>| kept.as_ref().is_ok_and(|kept| order(&kept.row.identity) == least);
-        // Each run is asked, so that older rows are passed.
-        let found: Vec<_> = heads.iter_mut().filter_map(|head| head.next_if(is_least)).collect();
-        found.into_iter().next()
+        let least = heads.iter().filter_map(|head| head.next.as_ref()).map(|(order, _)| *order).min()?;
+        let mut newest = None;
+        // Older rows of the same identity are passed with it.
+        for head in heads.iter_mut().filter(|head| head.next.as_ref().is_some_and(|(order, _)| *order == least)) {
+            match head.pass() {
+                Ok(row) => newest = newest.or(row),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        newest.map(Ok)
     })
+}
+
+/// The next row of a run, with what it is sorted by, and those behind it.
+struct Head<I> {
+    next: Option<((u64, u64), KeptRow)>,
+    rest: I,
+}
+
+impl<I: Iterator<Item = io::Result<KeptRow>>> Head<I> {
+    /// Goes on to the next row; gives the one before.
+    fn pass(&mut self) -> io::Result<Option<KeptRow>> {
+        let next = self.rest.next().transpose()?.map(|kept| (order(&kept.row.identity), kept));
+        Ok(std::mem::replace(&mut self.next, next).map(|(_, kept)| kept))
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ use crate::engine::publication::Published;
 
 /// How much may wait for the keeper before workers wait.
 const WAITING_MAX: usize = 4;
+/// How many runs of about the same size become one.
+const TIER: usize = 4;
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
 
@@ -209,23 +211,19 @@ impl Desk {
         Ok(Arc::new(RowRun::open(disk, &name)?))
     }
 
-    /// Merges the newest runs, so that each has at least twice as many rows as the one before it: there
-    /// are few, and a row is written again about as often as the number of rows doubles.
+    /// Merges the newest runs while there are enough of about the same size.
     fn merge(&mut self, worker: usize) -> io::Result<()> {
-        let runs = self.shelf(worker).runs.clone();
-        let (mut count, mut rows) = (0, 0);
-        for run in &runs {
-            if count > 0 && rows * 2 <= run.rows() {
-                break;
+        loop {
+            let runs = self.shelf(worker).runs.clone();
+            let sizes: Vec<u64> = runs.iter().map(|run| run.rows()).collect();
+            let count = alike(&sizes);
+            if count == 0 {
+                return Ok(());
             }
-            (count, rows) = (count + 1, rows + run.rows());
-        }
-        if count > 1 {
-            let merged = self.write_run(rows, row_run::merged(&runs[..count]))?;
+            let merged = self.write_run(sizes[..count].iter().sum(), row_run::merged(&runs[..count]))?;
             self.shelf(worker).replace(count, merged);
             self.tidy()?;
         }
-        Ok(())
     }
 
     /// Takes a worker's snapshots; makes the checkpoint when those of all workers are there.
@@ -304,6 +302,24 @@ impl Desk {
     }
 }
 
+/// How many of the newest runs are to be merged. Runs of about the same size wait until there are four
+/// of them: so a row is written again about as often as the number of rows becomes four times as
+/// large, and there are at most three runs of each size.
+fn alike(sizes: &[u64]) -> usize {
+    let mut largest = sizes.first().copied().unwrap_or_default();
+    let same = sizes.iter().take_while(|&&size| {
+        let is_alike = size <= 2 * largest;
+        largest = largest.max(size);
+        is_alike
+    });
+    let count = same.count();
+    match count {
+        TIER.. => count,
+        _ if sizes.len() > RUNS_MAX - TIER => sizes.len() / 2,
+        _ => 0,
+    }
+}
+
 /// The rows of a table in the order of runs.
 fn sorted(rows: &Table) -> impl Iterator<Item = io::Result<KeptRow>> + '_ {
     let mut places: Vec<_> = rows
@@ -312,4 +328,31 @@ fn sorted(rows: &Table) -> impl Iterator<Item = io::Result<KeptRow>> + '_ {
         .collect();
     places.sort_unstable_by_key(|(order, _, _)| *order);
     places.into_iter().map(|(_, batch, place)| Ok(KeptRow::of(batch, place)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_stay_few_whatever_their_sizes_and_rows_are_seldom_written() {
+        type Part = fn(u64) -> u64;
+        let parts: [(Part, u64); 3] =
+            [(|_| 1_000, 2_000), (|number| 1 + number * 7_919 % 1_000, 2_000), (|number| 1 << (number % 21), 500)];
+        for (part, parts) in parts {
+            let (mut runs, mut written, mut rows, mut most): (Vec<u64>, u64, u64, usize) = (Vec::new(), 0, 0, 0);
+            for number in 0..parts {
+                runs.insert(0, part(number));
+                rows += runs[0];
+                while let count @ 1.. = alike(&runs) {
+                    let merged = runs[..count].iter().sum();
+                    written += merged;
+                    runs.splice(..count, [merged]);
+                }
+                most = most.max(runs.len());
+            }
+            assert!(most <= RUNS_MAX - TIER && runs.iter().sum::<u64>() == rows, "{most} runs");
+            assert!(written <= 8 * rows, "{rows} rows were written again as {written}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ fn index(criterion: &mut Criterion) {
 fn usage(events: &Events, first_row: u64) -> Arc<UsageBatch> {
     let EventBatch { rows, wide, ids, .. } =
         Batches::new(&layouts(Outputs::Core)).batch((0..events.count()).map(|number| events.at(number)));
-    Arc::new(UsageBatch { first_row, received_at: 0, rows, wide, ids })
+    Arc::new(UsageBatch { first_row, rows, wide, ids, ..UsageBatch::default() })
 }
 
 fn prices(criterion: &mut Criterion) {

@@ -46,6 +46,7 @@ pub struct EventReader {
     layouts: Arc<Layouts>,
     tenant: String,
     source_name: String,
+    partition: String,
     columns: Arc<BTreeMap<String, Columns>>,
     values: Vec<Value<'static>>,
     buffers: RowBuffers,
@@ -60,9 +61,16 @@ impl EventReader {
             layouts,
             tenant: tenant.to_owned(),
             source_name: source_name.to_owned(),
+            partition: String::new(),
             values: Vec::new(),
             buffers: RowBuffers::default(),
         }
+    }
+
+    /// The same reader for what comes in by one part of the source, such as a partition.
+    pub fn of_partition(mut self, partition: &str) -> EventReader {
+        partition.clone_into(&mut self.partition);
+        self
     }
 
     /// The name of the way in.
@@ -72,7 +80,7 @@ impl EventReader {
 
     /// An empty batch for what this reader reads.
     pub fn batch(&self) -> EventBatchBuilder {
-        EventBatchBuilder::new(&self.tenant, &self.source_name, self.layouts.generation)
+        EventBatchBuilder::new(&self.tenant, &self.source_name, self.layouts.generation).of_partition(&self.partition)
     }
 
     /// Reads a line: one event, or a batch of them in brackets. The batch grows by one row or

@@ -41,6 +41,7 @@ impl Fault {
     pub(crate) fn at(self, source: &str, position: impl Display, sender: Sender<'_>, payload: &[u8]) -> Refused {
         Refused {
             source: source.to_owned(),
+            partition: String::new(),
             position: position.to_string(),
             event_source: sender.source.map(|text| cut(text, SOURCE_BYTES_MAX).to_owned()),
             event_id: sender.id.map(|text| cut(text, ID_BYTES_MAX).to_owned()),

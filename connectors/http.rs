@@ -1,4 +1,5 @@
-//! Takes usage events over HTTP: `POST /v1/events`.
+//! Takes usage events over HTTP: `POST /v1/events`. What producers say to have sent comes by
+//! `POST /v1/declarations`.
 //!
 //! Law: an answer in the 200s means that every event it counts is in the journal; 422 means that
 //! all was set aside. After any other answer, or none, a sender sends the same again: whatever was
@@ -26,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
+use trueup_model::fact::Epoch;
 use trueup_model::usage::EventBatch;
 
 mod answer;
@@ -34,10 +36,11 @@ mod form;
 mod listener;
 
 use answer::Refusal;
-use body::Room;
+use body::{Held, Room};
 use form::Form;
 use listener::Bounded;
 
+use crate::declarations::read_declarations;
 use crate::intake::{HandInError, Intake, Taken};
 
 /// The most bytes of a body, once it is decompressed.
@@ -93,7 +96,8 @@ pub async fn start(intake: Arc<dyn Intake>, options: Options) -> io::Result<Http
         tenant: options.tenant,
         room: Room::new(options.bytes_max),
     };
-    let router = Router::new().route("/v1/events", post(take)).with_state(Arc::new(desk));
+    let router = Router::new().route("/v1/events", post(take)).route("/v1/declarations", post(declare));
+    let router = router.with_state(Arc::new(desk));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async {
         // A dropped sender stops the server too: nobody is left who could.
@@ -124,6 +128,13 @@ async fn take(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     }
 }
 
+async fn declare(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    match desk.declare(request).await {
+        Ok((epoch, declared)) => answer::declared(epoch, declared).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
 /// What every request needs.
 struct Desk {
     intake: Arc<dyn Intake>,
@@ -137,16 +148,36 @@ impl Desk {
     async fn take(&self, request: Request) -> Result<Taken, Refusal> {
         self.check_token(request.headers())?;
         let form = Form::of(request.headers())?;
-        let (head, body) = request.into_parts();
         let mut held = self.room.hold();
-        let bytes = timeout(BODY_PATIENCE, body::receive(body, &mut held)).await.map_err(|_| Refusal::Slow)??;
-        let bytes = if body::is_compressed(&head.headers) {
-            held.grow_to(BODY_BYTES_MAX).await?;
-            inflated(head.headers, bytes).await?
-        } else {
-            bytes
-        };
+        let bytes = self.receive(request, &mut held).await?;
         self.hand_in(form, bytes).await
+    }
+
+    /// Takes what producers say to have sent; tells how many declarations there were, and their epoch.
+    async fn declare(&self, request: Request) -> Result<(Epoch, usize), Refusal> {
+        self.check_token(request.headers())?;
+        let mut held = self.room.hold();
+        let bytes = self.receive(request, &mut held).await?;
+        let read = spawn_blocking(move || read_declarations(&bytes)).await.expect("reading never panics");
+        let declarations = read.map_err(Refusal::Declarations)?;
+        let declared = declarations.len();
+        match self.intake.declare(declarations).await {
+            Ok(epoch) => Ok((epoch, declared)),
+            Err(HandInError::Stale) => Err(Refusal::Changing),
+            Err(HandInError::Unable(why)) => Err(Refusal::Unable(why)),
+            Err(HandInError::Stopped(why)) => Err(Refusal::Stopped(why)),
+        }
+    }
+
+    /// The body of a request, without compression.
+    async fn receive(&self, request: Request, held: &mut Held<'_>) -> Result<Bytes, Refusal> {
+        let (head, body) = request.into_parts();
+        let bytes = timeout(BODY_PATIENCE, body::receive(body, held)).await.map_err(|_| Refusal::Slow)??;
+        if !body::is_compressed(&head.headers) {
+            return Ok(bytes);
+        }
+        held.grow_to(BODY_BYTES_MAX).await?;
+        inflated(head.headers, bytes).await
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use trueup_model::fact::Epoch;
+use trueup_model::fact::{Declaration, Epoch};
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, Refused};
 
@@ -20,6 +20,9 @@ pub trait Intake: Send + Sync + 'static {
     /// epoch, or neither does. The answer comes when they are in the journal: what it counts
     /// outlives a crash. Batches that wait together may enter as one epoch.
     fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>>;
+
+    /// Hands in what producers say to have sent. The answer comes when it is in the journal.
+    fn declare(&self, declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>>;
 }
 
 /// How far a source has been read.

@@ -6,6 +6,7 @@ pub mod catalog_files;
 pub mod checkpoint;
 pub mod cloud_events;
 mod columns;
+pub mod declarations;
 pub mod fault;
 pub mod files;
 pub mod http;

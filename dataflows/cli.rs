@@ -6,6 +6,7 @@
 
 mod check;
 mod copying;
+mod declare;
 mod demo;
 mod failure;
 mod ingest;
@@ -28,6 +29,7 @@ mod sql;
 mod table;
 mod verify;
 mod watch;
+mod way_in;
 mod words;
 
 use std::io::IsTerminal;
@@ -71,6 +73,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Issue the invoices of a period, from what a server's journal holds
     Issue(issue::Arguments),
+    /// Say how many events were sent, to be held against what came in
+    Declare(declare::Arguments),
     /// Price usage by a plan, tier by tier
     Quote(quote::Arguments),
     /// Check a catalog and tell what it defines
@@ -104,6 +108,7 @@ fn answer(cli: Cli) -> Outcome {
         Command::Watch(arguments) => watch::run(&arguments, json),
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::Issue(arguments) => issue::run(&arguments, json),
+        Command::Declare(arguments) => declare::run(&arguments, json),
         Command::Quote(arguments) => quote::run(&arguments, json),
         Command::Check(arguments) => check::run(&arguments, json),
         Command::Journal(arguments) => journal::run(&arguments, json),

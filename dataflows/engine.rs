@@ -15,6 +15,7 @@ pub mod door;
 mod graph;
 pub mod intake;
 pub mod issue;
+mod ledger_rows;
 pub mod moment;
 pub mod publication;
 pub mod puts;

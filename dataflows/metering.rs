@@ -26,7 +26,7 @@ use trueup_model::metering::UsageKey;
 use trueup_model::terms::Terms;
 use trueup_operators::arrange::{Arrangement, Before, Keyed, Records, arrange_by_key};
 use trueup_operators::contribute::{Kept, contribute};
-use trueup_operators::deduplicate::{self, Conflict, Intake, State, deduplicate};
+use trueup_operators::deduplicate::{self, Account, Conflict, Intake, deduplicate};
 use trueup_operators::map_through::map_through;
 use trueup_operators::reduce_through::{Reduction, Which, reduce_through};
 use trueup_operators::tally::Tally;
@@ -51,7 +51,7 @@ pub struct Metered<'scope> {
     /// Usage by what it is charged as, a whole for each service period.
     pub targets: Vec<Records<'scope, Target, Total>>,
     /// How many events are in which state.
-    pub states: Keyed<'scope, State, (), i64>,
+    pub accounts: Keyed<'scope, Account, (), i64>,
     /// Contradictions between events.
     pub conflicts: StreamVec<'scope, Epoch, (Epoch, Conflict)>,
 }
@@ -116,7 +116,7 @@ pub fn metering<'scope>(
         values_by_group,
         texts_by_group,
         targets: vec![sums, counts, standing, different],
-        states: deduplicated.states,
+        accounts: deduplicated.accounts,
         conflicts: deduplicated.conflicts,
     }
 }

@@ -16,6 +16,10 @@
 //! one before it is the duplicate. An event that no meter reads, or that lacks a value a meter needs, is refused;
 //! a retraction needs no values.
 //!
+//! **Ledger.** Each statement is in exactly one state, in the row of the way and the hour in which it came
+//! itself: a later one may move it to another state, and never to another row. Of what producers declare
+//! the last holds.
+//!
 //! **Usage.** A meter counts the standing assertions of its type that meet its filter, by subject
 //! and by its dimensions. A grain is an hour of UTC, or a quarter of one for customers whose zone is
 //! at times not whole hours from UTC. A day begins at the first instant at which clocks in the zone
@@ -41,9 +45,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trueup_model::arrival::Arrival;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
-use trueup_model::fact::{Document, DocumentLine};
+use trueup_model::fact::{Declaration, Document, DocumentLine};
 use trueup_model::usage::Reason;
 
 mod amount;
@@ -52,6 +57,7 @@ mod cell;
 mod days;
 mod definitions;
 mod invoicing;
+mod ledger;
 mod measure;
 mod quotas;
 mod reading;
@@ -69,10 +75,12 @@ use standing::Standing;
 /// One thing that was accepted.
 #[derive(Clone, Debug)]
 pub enum Statement {
-    /// A usage event.
-    Event(UsageEvent),
-    /// An input that was set aside before it was an event.
-    Refused(Reason),
+    /// A usage event, and how it came in.
+    Event(UsageEvent, Arrival),
+    /// An input that was set aside before it was an event, and how it came in.
+    Refused(Reason, Arrival),
+    /// How many inputs a producer says to have sent.
+    Declared(Declaration),
     /// A change of the catalog, which must be one that the catalog takes.
     Catalog(CatalogChange),
     /// A document that was issued.
@@ -88,7 +96,7 @@ struct Entry {
 }
 
 /// The views the oracle answers for.
-pub const VIEWS: [&str; 12] = [
+pub const VIEWS: [&str; 13] = [
     "usage",
     "usage_hourly",
     "usage_daily",
@@ -100,6 +108,7 @@ pub const VIEWS: [&str; 12] = [
     "issued_lines",
     "corrections",
     "ledger",
+    "ingest_ledger",
     "quarantine",
 ];
 
@@ -107,12 +116,13 @@ pub const VIEWS: [&str; 12] = [
 ///
 /// ```
 /// use trueup::oracle::{Oracle, Statement};
+/// use trueup_model::arrival::Arrival;
 /// use trueup_model::usage::Reason;
 ///
 /// let mut oracle = Oracle::new();
-/// oracle.accept(1, 0, vec![Statement::Refused(Reason::Unreadable)]);
+/// oracle.accept(1, 0, vec![Statement::Refused(Reason::Unreadable, Arrival::default())]);
 /// let ledger: Vec<String> = oracle.rows("ledger").iter().map(|row| format!("{} {}", row[0], row[1])).collect();
-/// assert_eq!(ledger, ["accepted 1", "quarantined 1"]);
+/// assert_eq!(ledger, ["quarantined 1", "received 1"]);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Oracle {
@@ -161,7 +171,8 @@ impl Oracle {
     pub fn rows(&self, view: &str) -> BTreeSet<Vec<Cell>> {
         let standing = self.standing();
         let rows: Vec<Row> = match view {
-            "ledger" => ledger(&standing),
+            "ledger" => ledger::rows(&standing),
+            "ingest_ledger" => ledger::ingest_rows(&standing),
             "quota_crossings" => self.watch.as_ref().expect("crossings are followed, unless told otherwise").rows(),
             "issued_lines" => invoicing::issued_lines(&standing.documents),
             "usage" | "usage_hourly" | "usage_daily" => usage::rows(view, &Readings::of(&standing)),
@@ -208,17 +219,6 @@ impl Oracle {
     fn clock(&self) -> i64 {
         self.journal.last().map_or(i64::MIN, |entry| entry.clock)
     }
-}
-
-/// How many accepted events are in which state.
-fn ledger(standing: &Standing<'_>) -> Vec<Row> {
-    let states = standing.states();
-    let accepted = states.values().sum();
-    let states = states.into_iter().filter(|(_, events)| *events > 0);
-    std::iter::once(("accepted", accepted))
-        .chain(states)
-        .map(|(state, events)| vec![text(state), integer(events)])
-        .collect()
 }
 
 /// How many inputs were set aside for which reason, and how many groups cannot be charged.

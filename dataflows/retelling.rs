@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use trueup_model::arrival::Arrival;
 use trueup_model::decimal;
 use trueup_model::dictionary::{Dictionary, Properties};
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::{Entry, Epoch, Fact};
 use trueup_model::grain::Micros;
-use trueup_model::usage::{UsageBatch, UsageRow};
+use trueup_model::usage::{Refused, UsageBatch, UsageRow};
 
 use crate::oracle::Statement;
 
@@ -36,19 +37,24 @@ impl Retelling {
     /// The next entry.
     pub fn retell(&mut self, entry: &Entry) -> Told {
         self.dictionary.learn(&entry.names);
-        let statements = entry.facts.iter().flat_map(|fact| self.statements(fact)).collect();
+        let statements = entry.facts.iter().flat_map(|fact| self.statements(fact, entry.clock)).collect();
         Told { epoch: entry.epoch, clock: entry.clock, statements }
     }
 
-    fn statements(&self, fact: &Fact) -> Vec<Statement> {
+    /// What a fact of an entry with this clock says.
+    fn statements(&self, fact: &Fact, clock: Micros) -> Vec<Statement> {
         match fact {
             Fact::Usage(batch) => batch
                 .rows
                 .iter()
                 .enumerate()
-                .map(|(place, row)| Statement::Event(self.event(batch, place, row)))
+                .map(|(place, row)| Statement::Event(self.event(batch, place, row), batch.arrival()))
                 .collect(),
-            Fact::Refused(refused) => refused.iter().map(|refused| Statement::Refused(refused.reason)).collect(),
+            Fact::Refused(refused) => {
+                let arrival = |refused: &Refused| Arrival::at(refused.origin(), clock);
+                refused.iter().map(|refused| Statement::Refused(refused.reason, arrival(refused))).collect()
+            }
+            Fact::Declared(declaration) => vec![Statement::Declared(declaration.clone())],
             Fact::Catalog(change) => vec![Statement::Catalog(change.clone())],
             Fact::Issued(document) => vec![Statement::Issued(document.clone())],
         }

@@ -5,6 +5,7 @@
 //! the identities that are its own, so nothing is exchanged here. State: the index, and the
 //! journal's batches, which it only shares.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use differential_dataflow::consolidation::consolidate;
@@ -14,6 +15,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
+use trueup_model::arrival::Arrival;
+use trueup_model::dictionary::SubjectId;
 use trueup_model::fact::Epoch;
 use trueup_model::metering::{Metering, MeteringChanges};
 use trueup_model::usage::{UsageBatch, UsageRow};
@@ -73,11 +76,11 @@ pub enum Change {
     },
 }
 
-/// The state an accepted event is in; each is in exactly one.
+/// The state an input is in; each is in exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum State {
-    /// It stands, for this subject.
-    Standing(u32),
+    /// It is an assertion, and stands.
+    Standing,
     /// Another statement stands above it.
     Superseded,
     /// It is a retraction, and stands.
@@ -86,6 +89,24 @@ pub enum State {
     Duplicate,
     /// It was set aside.
     Quarantined,
+}
+
+impl State {
+    /// How many states there are.
+    pub const COUNT: usize = State::Quarantined as usize + 1;
+    /// Every state, each at its place.
+    pub const ALL: [State; State::COUNT] =
+        [State::Standing, State::Superseded, State::Retracted, State::Duplicate, State::Quarantined];
+}
+
+/// Under what the ledger counts inputs. By subject they are counted once more, as long as they stand,
+/// since whose a subject is may change; by arrival and subject together would be too many.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Account {
+    /// What came in together and is in the same state.
+    Arrived(Arrival, State),
+    /// The assertions that stand for a subject.
+    Subject(SubjectId),
 }
 
 /// A row that contradicts one that stands.
@@ -102,7 +123,7 @@ pub struct Deduplicated<'scope> {
     /// Changes of what stands.
     pub changes: StreamVec<'scope, Epoch, (Epoch, Change)>,
     /// Changes of how many events are in which state.
-    pub states: Keyed<'scope, State, (), i64>,
+    pub accounts: Keyed<'scope, Account, (), i64>,
     /// Contradictions.
     pub conflicts: StreamVec<'scope, Epoch, (Epoch, Conflict)>,
 }
@@ -118,29 +139,28 @@ pub fn deduplicate<'scope>(
     let mut input = builder.new_input(intake, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);
     let (changes_output, changes) = builder.new_output();
-    let (states_output, states) = builder.new_output();
+    let (accounts_output, accounts) = builder.new_output();
     let (conflicts_output, conflicts) = builder.new_output();
     let mut changes_output = OutputBuilder::from(changes_output);
-    let mut states_output = OutputBuilder::from(states_output);
+    let mut accounts_output = OutputBuilder::from(accounts_output);
     let mut conflicts_output = OutputBuilder::from(conflicts_output);
     let mut standing = Standing::new(start, worker, workers);
     builder.build(move |_| {
         move |_frontiers| {
             let mut changes = changes_output.activate();
-            let mut states = states_output.activate();
+            let mut accounts = accounts_output.activate();
             let mut conflicts = conflicts_output.activate();
             // Messages come in the order of the journal, since one input on this worker sends
             // them all.
             input.for_each(|cap, messages| {
                 for (epoch, message) in messages.drain(..) {
-                    let mut found = standing.take(message);
+                    let found = standing.take(message);
+                    accounts
+                        .session(&cap)
+                        .give_iterator(found.states.accounts().map(|(account, diff)| ((account, ()), epoch, diff)));
                     if let Some(change) = found.change {
                         changes.session(&cap).give((epoch, change));
                     }
-                    consolidate(&mut found.states);
-                    states
-                        .session(&cap)
-                        .give_iterator(found.states.into_iter().map(|(state, diff)| ((state, ()), epoch, diff)));
                     conflicts
                         .session(&cap)
                         .give_iterator(found.conflicts.into_iter().map(|conflict| (epoch, conflict)));
@@ -148,7 +168,7 @@ pub fn deduplicate<'scope>(
             });
         }
     });
-    Deduplicated { changes, states, conflicts }
+    Deduplicated { changes, accounts, conflicts }
 }
 
 /// Rows ahead of the one at work whose slots are brought into the cache.
@@ -166,8 +186,57 @@ struct Standing {
 #[derive(Default)]
 struct Found {
     change: Option<Change>,
-    states: Vec<(State, i64)>,
+    states: States,
     conflicts: Vec<Conflict>,
+}
+
+/// How numbers of inputs by state changed. There are few arrivals and many rows, so nothing but a
+/// number is touched for most of them.
+#[derive(Default)]
+struct States {
+    /// Of the rows of the message.
+    here: [i64; State::COUNT],
+    /// Of rows that came before them.
+    before: BTreeMap<Arrival, [i64; State::COUNT]>,
+    /// Where the rows of the message came from.
+    arrival: Option<Arrival>,
+    subjects: Vec<(SubjectId, i64)>,
+}
+
+impl States {
+    /// Counts a row of the message.
+    fn put(&mut self, state: State, row: &UsageRow) {
+        self.here[state as usize] += 1;
+        self.put_subject(state, row, 1);
+    }
+
+    /// Counts a row that stood into another state.
+    fn step_down(&mut self, (batch, row): (&UsageBatch, &UsageRow), to: State) {
+        let counts = self.before.entry(batch.arrival()).or_default();
+        counts[state(row) as usize] -= 1;
+        counts[to as usize] += 1;
+        self.put_subject(state(row), row, -1);
+    }
+
+    fn put_subject(&mut self, state: State, row: &UsageRow, diff: i64) {
+        if state == State::Standing {
+            self.subjects.push((row.subject, diff));
+        }
+    }
+
+    /// What is added to which account.
+    fn accounts(mut self) -> impl Iterator<Item = (Account, i64)> {
+        if let Some(arrival) = self.arrival {
+            let sums = self.before.entry(arrival).or_default();
+            sums.iter_mut().zip(self.here).for_each(|(sum, count)| *sum += count);
+        }
+        consolidate(&mut self.subjects);
+        let arrived = self.before.into_iter().flat_map(|(arrival, counts)| {
+            let counts = State::ALL.into_iter().zip(counts).filter(|(_, count)| *count != 0);
+            counts.map(move |(state, count)| (Account::Arrived(arrival.clone(), state), count))
+        });
+        arrived.chain(self.subjects.into_iter().map(|(subject, count)| (Account::Subject(subject), count)))
+    }
 }
 
 impl Standing {
@@ -189,7 +258,8 @@ impl Standing {
 
     fn observe(&mut self, batch: Arc<UsageBatch>) -> Found {
         self.index.push(batch.clone());
-        let mut found = Found::default();
+        let states = States { arrival: Some(batch.arrival()), ..States::default() };
+        let mut found = Found { states, ..Found::default() };
         let mut came = Vec::new();
         let mut went = Vec::new();
         let mine: Vec<u32> = self.mine(&batch);
@@ -238,10 +308,10 @@ impl Standing {
                 step_down(old, State::Duplicate, went, found);
                 stand(row, place, came, found);
             }
-            Outcome::Duplicate => found.states.push((State::Duplicate, 1)),
-            Outcome::Superseded => found.states.push((State::Superseded, 1)),
+            Outcome::Duplicate => found.states.put(State::Duplicate, row),
+            Outcome::Superseded => found.states.put(State::Superseded, row),
             Outcome::Conflict(standing) => {
-                found.states.push((State::Quarantined, 1));
+                found.states.put(State::Quarantined, row);
                 found.conflicts.push(Conflict { refused: (batch.clone(), place), standing });
             }
         }
@@ -264,15 +334,14 @@ impl Standing {
 /// Takes off a row that stood and is in another state from now on.
 fn step_down((batch, place): RowRef, to: State, went: &mut Vec<RowRef>, found: &mut Found) {
     let row = &batch.rows[place as usize];
-    found.states.push((state(row), -1));
-    found.states.push((to, 1));
+    found.states.step_down((&batch, row), to);
     if !row.retract {
         went.push((batch, place));
     }
 }
 
 fn stand(row: &UsageRow, place: u32, came: &mut Vec<u32>, found: &mut Found) {
-    found.states.push((state(row), 1));
+    found.states.put(state(row), row);
     if !row.retract {
         came.push(place);
     }
@@ -280,15 +349,15 @@ fn stand(row: &UsageRow, place: u32, came: &mut Vec<u32>, found: &mut Found) {
 
 /// The state of a row that stands.
 fn state(row: &UsageRow) -> State {
-    if row.retract { State::Retracted } else { State::Standing(row.subject) }
+    if row.retract { State::Retracted } else { State::Standing }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
+    use trueup_model::arrival::Origin;
     use trueup_model::identity::Identity;
-    use trueup_model::usage::SentIds;
 
     /// A statement of one of a few events, by three digits of a number.
     fn row(number: u64) -> UsageRow {
@@ -306,8 +375,11 @@ mod tests {
         let mut batches = Vec::new();
         for rows in rows.chunks(10) {
             let first_row = batches.len() as u64 * 10;
-            let ids = SentIds::default();
-            batches.push(Arc::new(UsageBatch { first_row, received_at: 0, rows: rows.to_vec(), wide: vec![], ids }));
+            // Three hours by two ways, in turn.
+            let origin = Origin { source: format!("way {}", first_row / 10 % 2), partition: String::new() };
+            let (received_at, origin) = (first_row as i64 / 40 % 3 * 3_600_000_000 + 7, Arc::new(origin));
+            let rows = rows.to_vec();
+            batches.push(Arc::new(UsageBatch { first_row, received_at, origin, rows, ..UsageBatch::default() }));
         }
         batches
     }
@@ -316,7 +388,7 @@ mod tests {
     #[derive(Default)]
     struct Seen {
         standing: BTreeMap<u64, i64>,
-        states: BTreeMap<State, i64>,
+        accounts: BTreeMap<Account, i64>,
         conflicts: usize,
     }
 
@@ -330,9 +402,35 @@ mod tests {
                     *self.standing.entry(batch.first_row + u64::from(place)).or_default() -= 1;
                 }
             }
-            found.states.into_iter().for_each(|(state, diff)| *self.states.entry(state).or_default() += diff);
+            for (account, diff) in found.states.accounts() {
+                assert_ne!(diff, 0, "{account:?}: what changes nothing is not told");
+                *self.accounts.entry(account).or_default() += diff;
+            }
             self.conflicts += found.conflicts.len();
             self.standing.retain(|_, count| *count != 0);
+        }
+
+        /// How many inputs are in a state.
+        fn of(&self, state: State) -> i64 {
+            let is_it = |account: &Account| matches!(account, Account::Arrived(_, its) if *its == state);
+            self.accounts.iter().filter(|(account, _)| is_it(account)).map(|(_, count)| count).sum()
+        }
+
+        /// How many inputs came in together, whatever became of them.
+        fn by_arrival(&self) -> BTreeMap<Arrival, i64> {
+            let mut sums = BTreeMap::new();
+            for (account, count) in &self.accounts {
+                if let Account::Arrived(arrival, _) = account {
+                    assert!(*count >= 0, "{account:?} is {count}");
+                    *sums.entry(arrival.clone()).or_default() += count;
+                }
+            }
+            sums
+        }
+
+        fn by_subject(&self) -> i64 {
+            let is_subject = |account: &Account| matches!(account, Account::Subject(_));
+            self.accounts.iter().filter(|(account, _)| is_subject(account)).map(|(_, count)| count).sum()
         }
     }
 
@@ -342,9 +440,10 @@ mod tests {
             let mut shares: Vec<Standing> =
                 (0..workers).map(|worker| Standing::new(Start::default(), worker, workers)).collect();
             let (mut seen, mut best) = (Seen::default(), BTreeMap::<Identity, (u32, bool, u64)>::new());
-            let mut rows = 0;
+            let mut rows = BTreeMap::<Arrival, i64>::new();
             for batch in batches() {
                 shares.iter_mut().for_each(|share| seen.add(share.take(Intake::Usage(batch.clone()))));
+                *rows.entry(batch.arrival()).or_default() += batch.rows.len() as i64;
                 for (number, row) in (batch.first_row..).zip(&batch.rows) {
                     // The greatest revision, a retraction above all else of it, and of equal ones the first.
                     let new = (row.revision, row.retract, number);
@@ -352,20 +451,17 @@ mod tests {
                     if (new.0, new.1) > (stands.0, stands.1) {
                         *stands = new;
                     }
-                    rows += 1;
                 }
                 let asserted = best.values().filter(|(_, retract, _)| !retract).map(|&(.., number)| (number, 1));
                 assert_eq!(seen.standing, asserted.collect(), "{workers} workers");
-                assert_eq!(seen.states.values().sum::<i64>(), rows, "each is in exactly one state");
-                let standing = |state: &State| matches!(state, State::Standing(_));
-                let standing: i64 =
-                    seen.states.iter().filter(|(state, _)| standing(state)).map(|(_, count)| count).sum();
-                assert_eq!(standing, seen.standing.len() as i64);
-                let retracted = seen.states.get(&State::Retracted).copied().unwrap_or_default();
-                assert_eq!(standing + retracted, best.len() as i64);
-                assert_eq!(seen.states.get(&State::Quarantined).copied().unwrap_or_default(), seen.conflicts as i64);
+                assert_eq!(seen.by_arrival(), rows, "each is in exactly one state, where it came in");
+                let standing = seen.of(State::Standing);
+                assert_eq!((standing, standing), (seen.standing.len() as i64, seen.by_subject()));
+                assert_eq!(standing + seen.of(State::Retracted), best.len() as i64);
+                assert_eq!(seen.of(State::Quarantined), seen.conflicts as i64);
             }
-            assert!(seen.states.values().filter(|count| **count > 0).count() > 5, "every state comes about");
+            assert_eq!(rows.len(), 6, "there are several ways and hours");
+            assert!(State::ALL.into_iter().all(|state| seen.of(state) > 0), "every state comes about");
         }
     }
 

@@ -347,7 +347,6 @@ mod tests {
 
     use super::*;
     use crate::cold::memory::MemoryArchive;
-    use trueup_model::usage::SentIds;
 
     fn row(id: u64, revision: u32, retract: bool, value: i64) -> UsageRow {
         let identity = Identity::of("t", "s", &id.to_string());
@@ -371,8 +370,8 @@ mod tests {
 
         /// What comes of a row: by its name, and the value of the row that stood.
         fn observe(&mut self, row: UsageRow) -> (&'static str, Option<i64>) {
-            let (wide, ids) = (Vec::new(), SentIds::default());
-            let batch = Arc::new(UsageBatch { first_row: self.next, received_at: 0, rows: vec![row], wide, ids });
+            let batch = UsageBatch { first_row: self.next, rows: vec![row], ..UsageBatch::default() };
+            let batch = Arc::new(batch);
             self.next += 1;
             self.index.push(batch.clone());
             let mut masks = [0];

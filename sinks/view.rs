@@ -88,8 +88,10 @@ pub enum View {
     Corrections,
     /// Input that could not be counted, and why.
     Quarantine,
-    /// How many accepted events are in which state.
+    /// How many inputs are in which state.
     Ledger,
+    /// The same by way in and hour, beside what producers declared.
+    IngestLedger,
     /// The customers of the catalog.
     Customers,
     /// The subscriptions of the catalog.
@@ -111,7 +113,7 @@ struct Definition {
 
 impl View {
     /// Every view.
-    pub const ALL: [View; 16] = [
+    pub const ALL: [View; 17] = [
         View::Usage,
         View::UsageHourly,
         View::UsageDaily,
@@ -124,6 +126,7 @@ impl View {
         View::Corrections,
         View::Quarantine,
         View::Ledger,
+        View::IngestLedger,
         View::Customers,
         View::Subscriptions,
         View::Meters,
@@ -344,6 +347,7 @@ const DEFINITIONS: [Definition; View::ALL.len()] = [
             integer("place"),
             time("received_at"),
             text("source"),
+            text("partition"),
             text("position"),
             optional(text("event_source")),
             optional(text("event_id")),
@@ -354,9 +358,28 @@ const DEFINITIONS: [Definition; View::ALL.len()] = [
     },
     Definition {
         name: "ledger",
-        description: "How many accepted events are in which state; the states add up to accepted.",
+        description: "How many inputs are in which state; the states add up to received.",
         key: 1,
         columns: &[text("state"), integer("events")],
+    },
+    Definition {
+        name: "ingest_ledger",
+        description: "What became of what came in by each way, partition and hour of receipt: received is accepted and quarantined; accepted is standing, superseded, retracted and duplicate; difference is received less declared.",
+        key: 3,
+        columns: &[
+            text("source"),
+            text("partition"),
+            time("hour"),
+            integer("received"),
+            integer("accepted"),
+            integer("standing"),
+            integer("superseded"),
+            integer("retracted"),
+            integer("duplicate"),
+            integer("quarantined"),
+            optional(integer("declared")),
+            optional(integer("difference")),
+        ],
     },
     Definition {
         name: "customers",

@@ -4,23 +4,25 @@
 //! of each page: together 1.6 bytes for each row.
 //!
 //! ```text
-//!   page of rows | ... | page of wide values | ... | filter and first identities | ... | last page
+//!   page of rows | ... | page of wide values | ... | filter, first identities, ways in | ... | last page
 //! ```
-//! A row takes 56 bytes and a page holds 73 of them. The last page says how much there is of each.
+//! A row takes 60 bytes and a page holds 68 of them. The last page says how much there is of each.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use trueup_model::arrival::Origin;
 use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
-use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
+use trueup_model::usage::{UsageBatch, UsageRow};
 
 use super::filter::{BLOCK_BYTES, Filter};
 use super::pages::{self, CONTENTS, PAGE, PageWriter};
 use crate::journal::disk::{Disk, ReadAt};
 
 const MAGIC: &[u8; 8] = b"trueup-R";
-const ROW: usize = 56;
+const ROW: usize = 60;
 const VALUE: usize = 16;
 /// Rows of a page.
 const ROWS: u64 = (CONTENTS / ROW) as u64;
@@ -28,8 +30,9 @@ const ROWS: u64 = (CONTENTS / ROW) as u64;
 const VALUES: u64 = (CONTENTS / VALUE) as u64;
 /// Pages that are read at once when all are.
 const SCANNED: u64 = 128;
-/// What the last page has: the mark, and how many rows, values, blocks and pages before it there are.
-const FOOTER: usize = 8 + 4 * 8;
+/// What the last page has: the mark, and how many rows, values, blocks, bytes of origins and pages before
+/// it there are.
+const FOOTER: usize = 8 + 5 * 8;
 
 /// A row with its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct KeptRow {
     pub row: UsageRow,
     /// When it was received, by the billing clock.
     pub received_at: Micros,
+    /// By which way.
+    pub origin: Arc<Origin>,
     /// Its wide values.
     pub wide: Vec<i128>,
 }
@@ -46,7 +51,8 @@ impl KeptRow {
     /// The row at a place of a batch.
     pub fn of(batch: &UsageBatch, place: u32) -> KeptRow {
         let row = batch.rows[place as usize];
-        KeptRow { row, received_at: batch.received_at, wide: batch.wide_values(&row).to_vec() }
+        let (received_at, origin) = (batch.received_at, batch.origin.clone());
+        KeptRow { row, received_at, origin, wide: batch.wide_values(&row).to_vec() }
     }
 
     /// It alone in a batch. What was sent as its source and id is not kept.
@@ -54,8 +60,8 @@ impl KeptRow {
         if self.row.wide > 0 {
             self.row.value = 0;
         }
-        let KeptRow { row, received_at, wide } = self;
-        Arc::new(UsageBatch { first_row: 0, received_at, rows: vec![row], wide, ids: SentIds::default() })
+        let KeptRow { row, received_at, origin, wide } = self;
+        Arc::new(UsageBatch { received_at, origin, rows: vec![row], wide, ..UsageBatch::default() })
     }
 }
 
@@ -74,6 +80,7 @@ pub fn write(
     let mut pages = PageWriter::new(disk.create(name)?, seed(name));
     let mut filter = Filter::with_room(rows_about);
     let (mut firsts, mut wide, mut page) = (Vec::new(), Vec::new(), Vec::with_capacity(PAGE));
+    let mut origins = Origins::default();
     let mut count = 0;
     for kept in rows {
         let kept = kept?;
@@ -85,7 +92,7 @@ pub fn write(
             firsts.extend_from_slice(&kept.row.identity.0[1].to_le_bytes());
         }
         filter.put(&kept.row.identity);
-        write_row(&kept, wide.len() / VALUE, &mut page);
+        write_row(&kept, wide.len() / VALUE, origins.place(&kept.origin), &mut page);
         kept.wide.iter().for_each(|value| wide.extend_from_slice(&value.to_le_bytes()));
         count += 1;
     }
@@ -95,13 +102,35 @@ pub fn write(
     let mut resident: Vec<u8> = filter.bytes().flatten().collect();
     let blocks = (resident.len() / BLOCK_BYTES) as u64;
     resident.append(&mut firsts);
+    let mut origins = serde_json::to_vec(&origins.in_order)?;
+    let origin_bytes = origins.len() as u64;
+    resident.append(&mut origins);
     pages.put_all(&resident)?;
     let mut footer = MAGIC.to_vec();
-    let counts = [count, values, blocks, pages.next()];
+    let counts = [count, values, blocks, origin_bytes, pages.next()];
     counts.iter().for_each(|count| footer.extend_from_slice(&count.to_le_bytes()));
     pages.put(&footer)?;
     pages.finish()?;
     Ok(count)
+}
+
+/// The different origins of the rows of a run, each with its place.
+#[derive(Default)]
+struct Origins {
+    in_order: Vec<Arc<Origin>>,
+    places: BTreeMap<Arc<Origin>, u32>,
+}
+
+impl Origins {
+    fn place(&mut self, origin: &Arc<Origin>) -> u32 {
+        if let Some(place) = self.places.get(origin) {
+            return *place;
+        }
+        let place = self.in_order.len() as u32;
+        self.in_order.push(origin.clone());
+        self.places.insert(origin.clone(), place);
+        place
+    }
 }
 
 /// Pages of one file are not those of another.
@@ -109,19 +138,22 @@ fn seed(name: &str) -> u32 {
     crc32fast::hash(name.as_bytes())
 }
 
-fn write_row(kept: &KeptRow, first_value: usize, page: &mut Vec<u8>) {
+fn write_row(kept: &KeptRow, first_value: usize, origin: u32, page: &mut Vec<u8>) {
     let row = &kept.row;
     let value = if row.wide > 0 { first_value as i64 } else { row.value };
     page.extend_from_slice(&row.identity.0[1].to_le_bytes());
     page.extend_from_slice(&row.identity.0[0].to_le_bytes());
     [row.occurred_at, value, kept.received_at].iter().for_each(|word| page.extend_from_slice(&word.to_le_bytes()));
-    [row.subject, row.properties, row.revision].iter().for_each(|word| page.extend_from_slice(&word.to_le_bytes()));
+    [row.subject, row.properties, row.revision, origin]
+        .iter()
+        .for_each(|word| page.extend_from_slice(&word.to_le_bytes()));
     page.extend_from_slice(&row.wide.to_le_bytes());
     page.extend_from_slice(&[u8::from(row.retract), 0]);
 }
 
-/// A row as it is in a page; the place of its wide values is its `value`.
-fn read_row(bytes: &[u8]) -> (UsageRow, Micros) {
+/// A row as it is in a page, when it was received, and the place of its origin; the place of its wide
+/// values is its `value`.
+fn read_row(bytes: &[u8]) -> (UsageRow, Micros, u32) {
     let mut rest = bytes;
     let mut take = |length: usize| {
         let mut word = [0; 8];
@@ -132,10 +164,10 @@ fn read_row(bytes: &[u8]) -> (UsageRow, Micros) {
     };
     let identity = [take(8), take(8)];
     let [occurred_at, value, received_at] = [take(8) as i64, take(8) as i64, take(8) as i64];
-    let [subject, properties, revision] = [take(4) as u32, take(4) as u32, take(4) as u32];
+    let [subject, properties, revision, origin] = [take(4) as u32, take(4) as u32, take(4) as u32, take(4) as u32];
     let (wide, retract) = (take(2) as u16, take(1) != 0);
     let identity = Identity([identity[1], identity[0]]);
-    (UsageRow { identity, occurred_at, value, subject, properties, revision, retract, wide }, received_at)
+    (UsageRow { identity, occurred_at, value, subject, properties, revision, retract, wide }, received_at, origin)
 }
 
 /// A run, open to be read on any thread.
@@ -148,6 +180,7 @@ pub struct RowRun {
     filter: Filter,
     /// The first half of what rows are sorted by, of the first row of each page.
     firsts: Vec<u64>,
+    origins: Vec<Arc<Origin>>,
 }
 
 impl RowRun {
@@ -158,16 +191,18 @@ impl RowRun {
         let last = (file.length()? / PAGE as u64).checked_sub(1).ok_or(ErrorKind::UnexpectedEof)?;
         let footer = pages::read(&mut *file, seed, last, 1)?;
         let counts: Vec<u64> = footer[8..FOOTER].chunks_exact(8).map(u64_of).collect();
-        let [rows, values, blocks, end] = counts[..] else { unreachable!("the footer has four counts") };
+        let [rows, values, blocks, origin_bytes, end] = counts[..] else { unreachable!("the footer has five counts") };
         let begin = rows.div_ceil(ROWS) + values.div_ceil(VALUES);
         if !footer.starts_with(MAGIC) || end != last || begin > end {
             return Err(io::Error::new(ErrorKind::InvalidData, "its last page is not that of a run"));
         }
         let resident = pages::read(&mut *file, seed, begin, (end - begin) as usize)?;
-        let (blocks, firsts) = resident.split_at(blocks as usize * BLOCK_BYTES);
-        let firsts = firsts.chunks_exact(8).take(rows.div_ceil(ROWS) as usize).map(u64_of).collect();
+        let (blocks, behind) = resident.split_at(blocks as usize * BLOCK_BYTES);
+        let (firsts, behind) = behind.split_at(rows.div_ceil(ROWS) as usize * 8);
+        let firsts = firsts.chunks_exact(8).map(u64_of).collect();
+        let origins = serde_json::from_slice(&behind[..origin_bytes as usize])?;
         let filter = Filter::of(blocks);
-        Ok(RowRun { name: name.to_owned(), file: Mutex::new(file), seed, rows, values, filter, firsts })
+        Ok(RowRun { name: name.to_owned(), file: Mutex::new(file), seed, rows, values, filter, firsts, origins })
     }
 
     /// The name of its file.
@@ -197,9 +232,9 @@ impl RowRun {
             let rows = self.rows_of(page as u64);
             let is_it = |bytes: &&[u8]| read_row(bytes).0.identity == *identity;
             if let Some(bytes) = contents.chunks_exact(ROW).take(rows).find(is_it) {
-                let (row, received_at) = read_row(bytes);
+                let (row, received_at, origin) = read_row(bytes);
                 let wide = self.values(row.value as u64, row.wide)?;
-                return Ok(Some(KeptRow { row, received_at, wide }));
+                return Ok(Some(KeptRow { row, received_at, origin: self.origin(origin)?, wide }));
             }
         }
         Ok(None)
@@ -223,7 +258,15 @@ impl RowRun {
             rows.extend(contents.chunks_exact(ROW).take(here).map(read_row));
         }
         let mut values = Values { run: self, page: u64::MAX, contents: Vec::new() };
-        rows.into_iter().map(|(row, received_at)| Ok(KeptRow { row, received_at, wide: values.of(&row)? })).collect()
+        let kept = |(row, received_at, origin): (UsageRow, Micros, u32)| {
+            Ok(KeptRow { row, received_at, origin: self.origin(origin)?, wide: values.of(&row)? })
+        };
+        rows.into_iter().map(kept).collect()
+    }
+
+    fn origin(&self, place: u32) -> io::Result<Arc<Origin>> {
+        let origin = self.origins.get(place as usize).cloned();
+        origin.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "a row names an origin that is not there"))
     }
 
     /// How many rows a page has.
@@ -339,7 +382,8 @@ mod tests {
                 retract: number.is_multiple_of(13),
                 wide: wide.len() as u16,
             };
-            KeptRow { row, received_at: -1, wide }
+            let origin = Origin { source: format!("way {}", number % 3), partition: String::new() };
+            KeptRow { row, received_at: -1, origin: origin.into(), wide }
         };
         let mut rows: Vec<KeptRow> = (0..count).map(row).collect();
         rows.sort_by_key(|kept| order(&kept.row.identity));
@@ -360,7 +404,7 @@ mod tests {
 
     #[test]
     fn what_is_read_is_what_was_written() {
-        for count in [0, 1, 72, 73, 74, 146, 20_000] {
+        for count in [0, 1, 67, 68, 69, 136, 20_000] {
             let rows = rows(count, 1);
             let run = written(&SimulatedDisk::new(1), "run", &rows);
             let scanned: Vec<KeptRow> = run.scan().map(|kept| plain(kept.expect("it can be read"))).collect();

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use trueup_model::fact::Epoch;
 
 use super::BODY_BYTES_MAX;
 use crate::intake::Taken;
@@ -36,6 +37,8 @@ pub(super) enum Refusal {
     Data(String),
     #[error("there is no event in the body: send at least one")]
     Empty,
+    #[error("{0}")]
+    Declarations(String),
     #[error("more than {REFUSED_MAX} events cannot be read, so none was taken; the first of them: {0}")]
     Unreadable(String),
     #[error("the body did not come in time: send it in parts")]
@@ -62,6 +65,7 @@ impl Refusal {
             | Refusal::Data(_)
             | Refusal::Empty
             | Refusal::Unreadable(_)
+            | Refusal::Declarations(_)
             | Refusal::Broken => StatusCode::BAD_REQUEST,
             Refusal::TooLarge | Refusal::ListTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -83,6 +87,12 @@ impl IntoResponse for Refusal {
         response.headers_mut().extend(header.map(|(name, value)| (name, value.parse().expect("it is a header"))));
         response
     }
+}
+
+/// The answer when declarations were taken.
+pub(super) fn declared(epoch: Epoch, declared: usize) -> Response {
+    let body = json!({"epoch": epoch, "declared": declared}).to_string();
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// The answer when a request was taken: how many events passed, and what was set aside and why. It

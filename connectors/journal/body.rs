@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
+use trueup_model::arrival::Origin;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::dictionary::{NewNames, Properties};
-use trueup_model::fact::{Document, Entry, Fact};
+use trueup_model::fact::{Declaration, Document, Entry, Fact};
 use trueup_model::grain::Micros;
 use trueup_model::layout::EventLayout;
 use trueup_model::usage::{Refused, UsageBatch, UsageRow};
@@ -32,10 +33,19 @@ struct Text<'a> {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredFact<'a> {
-    Usage { first_row: u64, received_at: Micros, row_bytes: usize, value_bytes: usize },
+    Usage {
+        first_row: u64,
+        received_at: Micros,
+        /// Not there before version 2.
+        #[serde(default)]
+        origin: Cow<'a, Origin>,
+        row_bytes: usize,
+        value_bytes: usize,
+    },
     Refused(Cow<'a, [Refused]>),
     Catalog(Cow<'a, CatalogChange>),
     Issued(Cow<'a, Document>),
+    Declared(Cow<'a, Declaration>),
 }
 
 /// A value for each dimension of a layout.
@@ -69,6 +79,7 @@ pub(crate) fn write(entry: &Entry, out: &mut Vec<u8>) -> Result<Division, ArrowE
             Fact::Refused(refused) => StoredFact::Refused(Cow::Borrowed(refused)),
             Fact::Catalog(change) => StoredFact::Catalog(Cow::Borrowed(change)),
             Fact::Issued(document) => StoredFact::Issued(Cow::Borrowed(document)),
+            Fact::Declared(declaration) => StoredFact::Declared(Cow::Borrowed(declaration)),
         });
     }
     let arrow = (out.len() - start) as u64;
@@ -79,7 +90,7 @@ pub(crate) fn write(entry: &Entry, out: &mut Vec<u8>) -> Result<Division, ArrowE
     Ok(Division { arrow, rows })
 }
 
-fn write_usage(batch: &UsageBatch, out: &mut Vec<u8>) -> Result<StoredFact<'static>, ArrowError> {
+fn write_usage<'a>(batch: &'a UsageBatch, out: &mut Vec<u8>) -> Result<StoredFact<'a>, ArrowError> {
     check_places(&batch.rows, &batch.wide)?;
     let start = out.len();
     write_rows(batch, out)?;
@@ -88,7 +99,8 @@ fn write_usage(batch: &UsageBatch, out: &mut Vec<u8>) -> Result<StoredFact<'stat
         write_values(&batch.wide, out)?;
     }
     let (row_bytes, value_bytes) = (middle - start, out.len() - middle);
-    Ok(StoredFact::Usage { first_row: batch.first_row, received_at: batch.received_at, row_bytes, value_bytes })
+    let UsageBatch { first_row, received_at, .. } = *batch;
+    Ok(StoredFact::Usage { first_row, received_at, origin: Cow::Borrowed(&batch.origin), row_bytes, value_bytes })
 }
 
 fn names_of(names: &NewNames) -> Names<'_> {
@@ -119,16 +131,18 @@ pub(crate) fn read(header: &Header, body: &[u8]) -> Result<Entry, String> {
     let mut facts = Vec::with_capacity(text.facts.len());
     for fact in text.facts {
         facts.push(match fact {
-            StoredFact::Usage { first_row, received_at, row_bytes, value_bytes } => {
+            StoredFact::Usage { first_row, received_at, origin, row_bytes, value_bytes } => {
                 let row_stream = cut(&mut arrow, row_bytes)?;
                 let value_stream = cut(&mut arrow, value_bytes)?;
                 let usage = read_usage(row_stream, value_stream);
                 let usage = usage.map_err(|error| format!("its usage cannot be read: {error}"))?;
-                Fact::Usage(Arc::new(UsageBatch { first_row, received_at, ..usage }))
+                let origin = Arc::new(origin.into_owned());
+                Fact::Usage(Arc::new(UsageBatch { first_row, received_at, origin, ..usage }))
             }
             StoredFact::Refused(refused) => Fact::Refused(refused.into_owned()),
             StoredFact::Catalog(change) => Fact::Catalog(change.into_owned()),
             StoredFact::Issued(document) => Fact::Issued(document.into_owned()),
+            StoredFact::Declared(declaration) => Fact::Declared(declaration.into_owned()),
         });
     }
     let entry = Entry {
@@ -149,7 +163,7 @@ pub(crate) fn read(header: &Header, body: &[u8]) -> Result<Entry, String> {
 fn usage_rows(fact: &Fact) -> usize {
     match fact {
         Fact::Usage(batch) => batch.rows.len(),
-        Fact::Refused(_) | Fact::Catalog(_) | Fact::Issued(_) => 0,
+        Fact::Refused(_) | Fact::Catalog(_) | Fact::Issued(_) | Fact::Declared(_) => 0,
     }
 }
 
@@ -164,7 +178,7 @@ fn read_usage(row_stream: &[u8], value_stream: &[u8]) -> Result<UsageBatch, Arro
     let (rows, ids) = read_rows(row_stream)?;
     let wide = if value_stream.is_empty() { Vec::new() } else { read_values(value_stream)? };
     check_places(&rows, &wide)?;
-    Ok(UsageBatch { first_row: 0, received_at: 0, rows, wide, ids })
+    Ok(UsageBatch { rows, wide, ids, ..UsageBatch::default() })
 }
 
 /// Who works with rows takes their values by place, so each place must be there.

@@ -19,7 +19,10 @@ pub(crate) const STEP: usize = 64;
 pub(crate) const NOTHING: Hash = [0; 32];
 
 const MAGIC: &[u8; 6] = b"trueup";
-const VERSION: u8 = 1;
+/// The version that is written. Version 1 told no ways in; it is read as well.
+const VERSION: u8 = 2;
+/// The oldest version that is read.
+const VERSION_MIN: u8 = 1;
 const SEALED: usize = 160;
 
 /// Which file of the journal: its first epoch, and the generation of the process that began it.
@@ -117,8 +120,8 @@ impl Header {
             return Found::Nothing;
         }
         let kind = match (bytes[6], bytes[7]) {
-            (b'E', VERSION) => Kind::Entry,
-            (b'X', VERSION) => Kind::End,
+            (b'E', VERSION_MIN..=VERSION) => Kind::Entry,
+            (b'X', VERSION_MIN..=VERSION) => Kind::End,
             (_, version) => return Found::OtherVersion(version),
         };
         let header = Header {

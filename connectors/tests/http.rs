@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, start};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
+use trueup_model::fact::{Declaration, Epoch};
 use trueup_model::layout::{EventLayout, Layouts, NumberColumn};
 use trueup_model::usage::EventBatch;
 
@@ -19,6 +20,7 @@ use trueup_model::usage::EventBatch;
 #[derive(Default)]
 struct Fake {
     taken: Mutex<Vec<EventBatch>>,
+    declared: Mutex<Vec<Declaration>>,
     /// How often it says that the catalog has changed.
     stale: AtomicU64,
     has_stopped: bool,
@@ -50,6 +52,12 @@ impl Intake for Fake {
             Ok(Taken { epoch: 7, events, refused })
         }
         .boxed()
+    }
+
+    fn declare(&self, declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>> {
+        self.declared.lock().unwrap().extend(declarations);
+        async { if self.has_stopped { Err(HandInError::Stopped("the disk is full".to_owned())) } else { Ok(8) } }
+            .boxed()
     }
 }
 
@@ -99,11 +107,15 @@ impl Drop for Running {
     }
 }
 
-/// Sends a request as it is, and reads the answer.
+/// Sends events as they are, and reads the answer.
 fn post(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
+    post_to("/v1/events", address, headers, body)
+}
+
+fn post_to(path: &str, address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
     let mut stream = TcpStream::connect(address).unwrap();
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head = format!("POST /v1/events HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{lines}\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{lines}\r\n");
     // A server that has answered need not read on.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     let promised = headers.iter().find(|(name, _)| *name == "content-length").map(|(_, length)| length.parse());
@@ -224,6 +236,29 @@ fn an_engine_that_stopped_says_so() {
     let running = Running::new(Fake { has_stopped: true, ..Fake::default() }, None);
     let (status, answer) = running.post(&[ONE], event("1", "1").as_bytes());
     assert_eq!((status, &answer["error"]), (503, &"the disk is full: send it again when the server is back".into()));
+}
+
+#[test]
+fn what_producers_sent_is_declared() {
+    let running = Running::new(Fake::default(), Some("s3cret"));
+    let declare = |headers: &[(&str, &str)], body: &str| {
+        let length = body.len().to_string();
+        let headers = [headers, &[("content-length", &*length)]].concat();
+        post_to("/v1/declarations", running.address(), &headers, body.as_bytes())
+    };
+    let token = ("authorization", "Bearer s3cret");
+    let said = r#"{"source": "calls", "partition": "3", "hour": "2026-06-01T08:00:00Z", "events": 12}"#;
+    assert_eq!(declare(&[], said).0, 401);
+    assert_eq!(declare(&[token], said), (200, serde_json::json!({"epoch": 8, "declared": 1})));
+    assert_eq!(declare(&[token], &format!("[{said}, {said}]")), (200, serde_json::json!({"epoch": 8, "declared": 2})));
+    let (status, answer) = declare(&[token], &said.replace(":00:00Z", ":10:00Z"));
+    assert_eq!(status, 400);
+    assert!(answer["error"].as_str().unwrap().starts_with("declaration 1: `hour` is"), "{answer}");
+    assert_eq!(running.fake.declared.lock().unwrap().len(), 3);
+    let stopped = Running::new(Fake { has_stopped: true, ..Fake::default() }, None);
+    let length = said.len().to_string();
+    let (status, _) = post_to("/v1/declarations", stopped.address(), &[("content-length", &length)], said.as_bytes());
+    assert_eq!(status, 503);
 }
 
 #[test]

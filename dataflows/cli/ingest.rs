@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
 
 /// What each state of the ledger means.
 const MEANINGS: [(&str, &str); 7] = [
-    ("accepted", "came in; each is in one of the states below"),
+    ("received", "came in; each is in one of the states below"),
     ("counted", "stand, and are somebody's usage"),
     ("waiting", "stand, and wait for a customer with their subject"),
     ("superseded", "gave way to a later revision"),

@@ -103,7 +103,10 @@ fn cell(cell: &view_rows::Cell) -> Cell {
 
 /// Of the quarantine the oracle tells how many inputs there are for each reason.
 fn quarantine(rows: &[Row]) -> Rows {
-    let named = |row: &Row, reason: Reason| matches!(&row[7], view_rows::Cell::Text(name) if **name == *reason.name());
+    let column = View::Quarantine.columns().iter().position(|column| column.name == "reason");
+    let column = column.expect("the quarantine tells reasons");
+    let named =
+        |row: &Row, reason: Reason| matches!(&row[column], view_rows::Cell::Text(name) if **name == *reason.name());
     let count = |reason: Reason| rows.iter().filter(|row| named(row, reason)).count() as i64;
     let counts = Reason::ALL.map(|reason| (reason, count(reason)));
     let counts = counts.into_iter().filter(|(_, inputs)| *inputs > 0);

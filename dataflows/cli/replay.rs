@@ -111,8 +111,8 @@ fn print(moment: &Moment, written: Vec<(View, PathBuf, usize)>, issued: usize) {
 /// Says what was set aside; that is a failure if nothing else came in, or if none may be.
 fn judge(moment: &Moment, strict: bool) -> Outcome {
     let inputs = ledger::quarantined(moment);
-    let accepted = ledger::states(moment).get("accepted").copied().unwrap_or_default();
-    if inputs > 0 && (strict || inputs == accepted) {
+    let received = ledger::states(moment).get("received").copied().unwrap_or_default();
+    if inputs > 0 && (strict || inputs == received) {
         return Err(Failure::No(format!("{}: the quarantine view says which and why", words::set_aside(inputs))));
     }
     ledger::tell_set_aside(moment);

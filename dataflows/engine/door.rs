@@ -15,7 +15,7 @@ use trueup_model::calendar::CENTURY;
 use trueup_model::catalog::{Catalog, CatalogChange, CatalogError, Touched};
 use trueup_model::charge::{Group, InvoiceKey};
 use trueup_model::dictionary::Dictionary;
-use trueup_model::fact::{Document, Entry, Epoch, Fact};
+use trueup_model::fact::{Declaration, Document, Entry, Epoch, Fact};
 use trueup_model::grain::{Grain, Micros, show_micros};
 use trueup_model::metering::Metering;
 use trueup_model::usage::{EventBatch, Refused, UsageBatch};
@@ -43,6 +43,8 @@ pub enum Submission {
     Catalog(Vec<CatalogChange>),
     /// A document to be issued.
     Document(Document),
+    /// How many inputs a producer says to have sent.
+    Declaration(Declaration),
     /// It is this late by now, where time passes only when told to.
     Clock(Micros),
     /// A source has been read up to here, in its own words, once this epoch is accepted.
@@ -198,6 +200,11 @@ impl Proposal {
         }
     }
 
+    fn take_declaration(&mut self, declaration: Declaration) {
+        self.books.declared.insert(declaration.arrival.clone(), declaration.events);
+        self.facts.push(Fact::Declared(declaration));
+    }
+
     fn take_refused(&mut self, refused: Vec<Refused>) {
         if !refused.is_empty() {
             self.facts.push(Fact::Refused(refused.clone()));
@@ -347,6 +354,7 @@ impl Door {
                 Fact::Refused(refused) => proposal.take_refused(refused.clone()),
                 Fact::Catalog(change) => self.take_changes(&mut proposal, vec![change.clone()])?,
                 Fact::Issued(document) => take_document(&mut proposal, document.clone())?,
+                Fact::Declared(declaration) => proposal.take_declaration(declaration.clone()),
             }
         }
         Ok(proposal)
@@ -356,6 +364,10 @@ impl Door {
     fn propose(&mut self, submissions: Vec<Submission>) -> Result<Proposal, DoorError> {
         let mut proposal = self.begin();
         proposal.books.clock = self.clock.now(proposal.books.clock);
+        // An epoch has one time: whatever comes in with it is received then.
+        for submission in &submissions {
+            self.take_clock(&mut proposal, submission)?;
+        }
         for submission in submissions {
             let (rows, refused) = (proposal.rows, proposal.refused.len());
             self.take(&mut proposal, submission)?;
@@ -385,15 +397,25 @@ impl Door {
 
     fn take(&mut self, proposal: &mut Proposal, submission: Submission) -> Result<(), DoorError> {
         match submission {
-            Submission::Clock(_) if self.clock == Clock::Wall => return Err(DoorError::WallClock),
-            Submission::Clock(at) if at >= CENTURY.end => return Err(DoorError::ClockTooFar { at: show_micros(at) }),
-            Submission::Clock(at) => proposal.books.clock = proposal.books.clock.max(at),
+            Submission::Clock(_) => {}
+            Submission::Declaration(declaration) => proposal.take_declaration(declaration),
             Submission::Catalog(changes) => self.take_changes(proposal, changes)?,
             Submission::ReadTo { source, position } => {
                 proposal.offsets.insert(source, position);
             }
             Submission::Events(batch) => self.take_events(proposal, batch)?,
             Submission::Document(document) => take_document(proposal, document)?,
+        }
+        Ok(())
+    }
+
+    /// Sets the clock, where it is told.
+    fn take_clock(&self, proposal: &mut Proposal, submission: &Submission) -> Result<(), DoorError> {
+        match *submission {
+            Submission::Clock(_) if self.clock == Clock::Wall => return Err(DoorError::WallClock),
+            Submission::Clock(at) if at >= CENTURY.end => return Err(DoorError::ClockTooFar { at: show_micros(at) }),
+            Submission::Clock(at) => proposal.books.clock = proposal.books.clock.max(at),
+            _ => {}
         }
         Ok(())
     }

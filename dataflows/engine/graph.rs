@@ -15,6 +15,7 @@ use timely::dataflow::operators::vec::{Input, Map};
 use timely::dataflow::{InputHandleVec, Scope};
 use timely::progress::Antichain;
 
+use trueup_model::arrival::Arrival;
 use trueup_model::books::{Books, Turn};
 use trueup_model::charge::{Group, Posting};
 use trueup_model::fact::Epoch;
@@ -26,7 +27,7 @@ use trueup_model::usage::{Reason, Refused};
 use trueup_operators::agenda::agenda;
 use trueup_operators::arrange::{Before, Trace, arrange_here};
 use trueup_operators::contribute::Kept;
-use trueup_operators::deduplicate::{Conflict, Intake, State};
+use trueup_operators::deduplicate::{Account, Conflict, Intake, State};
 use trueup_operators::read::Snapshot;
 use trueup_operators::total::{Billed, Total};
 
@@ -122,8 +123,8 @@ pub struct Start {
     pub totals: Before<Group, Grain, Total>,
     /// Invoices, corrections, crossings and alarms.
     pub postings: Before<Posting, (), Billed>,
-    /// Numbers of events by state.
-    pub states: Before<State, (), i64>,
+    /// Numbers of inputs by arrival and state, and of those that stand by subject.
+    pub accounts: Before<Account, (), i64>,
     /// The quarantine.
     pub quarantine: Before<Quarantined, (), i64>,
 }
@@ -137,7 +138,7 @@ pub struct Traces {
     texts_by_group: Trace<TextInGroup, (), i64>,
     totals: Trace<Group, Grain, Total>,
     postings: Trace<Posting, (), Billed>,
-    states: Trace<State, (), i64>,
+    accounts: Trace<Account, (), i64>,
     quarantine: Trace<Quarantined, (), i64>,
 }
 
@@ -158,8 +159,8 @@ pub struct Snapshots {
     pub totals: Snapshot<Group, Grain, Total>,
     /// Invoices, corrections, crossings and alarms.
     pub postings: Snapshot<Posting, (), Billed>,
-    /// Numbers of events by state.
-    pub states: Snapshot<State, (), i64>,
+    /// Numbers of inputs by arrival and state, and of those that stand by subject.
+    pub accounts: Snapshot<Account, (), i64>,
     /// The quarantine.
     pub quarantine: Snapshot<Quarantined, (), i64>,
 }
@@ -168,7 +169,7 @@ impl Traces {
     /// Whether an epoch is complete on this worker, in all that is read.
     pub fn have(&mut self, epoch: Epoch) -> bool {
         // Taken apart by name, so that the compiler asks for one that is added.
-        let Traces { usage, values, texts, values_by_group, texts_by_group, totals, postings, states, quarantine } =
+        let Traces { usage, values, texts, values_by_group, texts_by_group, totals, postings, accounts, quarantine } =
             self;
         has(usage, epoch)
             && has(values, epoch)
@@ -177,7 +178,7 @@ impl Traces {
             && has(texts_by_group, epoch)
             && has(totals, epoch)
             && has(postings, epoch)
-            && has(states, epoch)
+            && has(accounts, epoch)
             && has(quarantine, epoch)
     }
 
@@ -191,7 +192,7 @@ impl Traces {
             texts_by_group: snapshot(&mut self.texts_by_group, epoch),
             totals: snapshot(&mut self.totals, epoch),
             postings: snapshot(&mut self.postings, epoch),
-            states: snapshot(&mut self.states, epoch),
+            accounts: snapshot(&mut self.accounts, epoch),
             quarantine: snapshot(&mut self.quarantine, epoch),
         }
     }
@@ -199,7 +200,7 @@ impl Traces {
     /// Lets go of the difference between times up to `since`; later snapshots begin after
     /// `epoch`.
     pub fn forget(&mut self, since: Epoch, epoch: Epoch) {
-        let Traces { usage, values, texts, values_by_group, texts_by_group, totals, postings, states, quarantine } =
+        let Traces { usage, values, texts, values_by_group, texts_by_group, totals, postings, accounts, quarantine } =
             self;
         forget(usage, since, epoch);
         forget(values, since, epoch);
@@ -208,7 +209,7 @@ impl Traces {
         forget(texts_by_group, since, epoch);
         forget(totals, since, epoch);
         forget(postings, since, epoch);
-        forget(states, since, epoch);
+        forget(accounts, since, epoch);
         forget(quarantine, since, epoch);
     }
 }
@@ -262,9 +263,9 @@ pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usiz
     let metered = metering(intake, turns.clone(), books, start.metering, worker, workers);
     let totals = totals(metered.targets, agenda(turns.clone(), books, worker, workers), start.totals);
     let postings = invoicing(totals.clone(), issued, turns, books, start.postings);
-    let refused_states = refused.clone().map(|(_, epoch, inputs)| ((State::Quarantined, ()), epoch, inputs));
-    let states = metered.states.concat(refused_states);
-    let states = arrange_here(states, "Ledger: events by state", start.states);
+    let set_aside = refused.clone().map(|((input, ()), epoch, inputs)| ((set_aside(&input), ()), epoch, inputs));
+    let accounts = metered.accounts.concat(set_aside);
+    let accounts = arrange_here(accounts, "Ledger: inputs by arrival and state", start.accounts);
     let conflicts = metered.conflicts.map(|(epoch, conflict)| ((contradiction(epoch, &conflict), ()), epoch, 1));
     let quarantine = arrange_here(refused.concat(conflicts), "Quarantine: what was set aside", start.quarantine);
 
@@ -285,10 +286,15 @@ pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usiz
         texts_by_group: metered.texts_by_group.trace,
         totals: totals.trace,
         postings: postings.trace,
-        states: states.trace,
+        accounts: accounts.trace,
         quarantine: quarantine.trace,
     };
     (inputs, traces)
+}
+
+/// Where the ledger counts an input that was set aside at the door.
+fn set_aside(input: &Quarantined) -> Account {
+    Account::Arrived(Arrival::at(input.refused.origin(), input.received_at), State::Quarantined)
 }
 
 /// Contradictions come after the inputs that the door set aside.
@@ -308,7 +314,8 @@ fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
         batch.content_digest(row),
     );
     let refused = Refused {
-        source: "events".to_owned(),
+        source: batch.origin.source.clone(),
+        partition: batch.origin.partition.clone(),
         position: sent.map_or_else(|| format!("accepted row {number}"), |(_, id)| format!("event {id}")),
         event_source: sent.map(|(source, _)| source.to_owned()),
         event_id: sent.map(|(_, id)| id.to_owned()),
@@ -322,6 +329,7 @@ fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trueup_model::arrival::Origin;
     use trueup_model::identity::Identity;
     use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
 
@@ -339,11 +347,13 @@ mod tests {
         };
         let mut ids = SentIds::default();
         [("/s", "first"), ("/s", "other")].iter().for_each(|(source, id)| ids.push(source, id));
-        let (rows, wide) = (vec![row(1), row(2)], Vec::new());
-        let batch = Arc::new(UsageBatch { first_row: 10, received_at: 5, rows, wide, ids });
+        let origin = Arc::new(Origin { source: "calls".to_owned(), partition: "3".to_owned() });
+        let (first_row, received_at, rows) = (10, 5, vec![row(1), row(2)]);
+        let batch = Arc::new(UsageBatch { first_row, received_at, origin, rows, ids, ..UsageBatch::default() });
         let conflict = Conflict { refused: (batch.clone(), 1), standing: (batch, 0) };
         let Quarantined { epoch, place, received_at, refused } = contradiction(7, &conflict);
         assert_eq!((epoch, place, received_at), (7, CONFLICTS_FROM + 11, 5));
+        assert_eq!((refused.source.as_str(), refused.partition.as_str()), ("calls", "3"));
         assert_eq!((refused.position.as_str(), refused.event_id.as_deref()), ("event other", Some("other")));
         assert!(refused.detail.starts_with("revision 3 of this event"), "{}", refused.detail);
     }

@@ -12,6 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
+use trueup_model::fact::{Declaration, Epoch};
 use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
@@ -33,6 +34,7 @@ pub struct Gatherer {
 struct HandedIn {
     batch: EventBatch,
     read_to: Vec<Position>,
+    declarations: Vec<Declaration>,
     answer: oneshot::Sender<Result<Taken, HandInError>>,
 }
 
@@ -57,13 +59,25 @@ impl Intake for Gatherer {
     }
 
     fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
-        async move {
-            let gone = || HandInError::Stopped("the engine stopped: nobody takes events in any more".to_owned());
-            let (answer, answered) = oneshot::channel();
-            self.queue.send(HandedIn { batch, read_to, answer }).await.map_err(|_| gone())?;
-            answered.await.map_err(|_| gone())?
-        }
-        .boxed()
+        self.put(batch, read_to, Vec::new()).boxed()
+    }
+
+    fn declare(&self, declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>> {
+        self.put(EventBatch::default(), Vec::new(), declarations).map(|taken| Ok(taken?.epoch)).boxed()
+    }
+}
+
+impl Gatherer {
+    async fn put(
+        &self,
+        batch: EventBatch,
+        read_to: Vec<Position>,
+        declarations: Vec<Declaration>,
+    ) -> Result<Taken, HandInError> {
+        let gone = || HandInError::Stopped("the engine stopped: nobody takes events in any more".to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(HandedIn { batch, read_to, declarations, answer }).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
     }
 }
 
@@ -83,7 +97,7 @@ fn gather(engine: &Engine, mut waiting: mpsc::Receiver<HandedIn>) {
 }
 
 fn inputs_of(handed_in: &HandedIn) -> usize {
-    handed_in.batch.rows.len() + handed_in.batch.refused.len()
+    handed_in.batch.rows.len() + handed_in.batch.refused.len() + handed_in.declarations.len()
 }
 
 /// Accepts batches as one epoch, and answers each.
@@ -97,16 +111,16 @@ fn accept(engine: &Engine, together: Vec<HandedIn>) {
         return;
     }
     let mut submissions = Vec::with_capacity(good.len());
-    let mut positions = Vec::new();
+    let mut behind = Vec::new();
     let mut answers = Vec::with_capacity(good.len());
-    for HandedIn { batch, read_to, answer } in good {
+    for HandedIn { batch, read_to, declarations, answer } in good {
         submissions.push(Submission::Events(batch));
-        positions
-            .extend(read_to.into_iter().map(|Position { source, at }| Submission::ReadTo { source, position: at }));
+        behind.extend(read_to.into_iter().map(|Position { source, at }| Submission::ReadTo { source, position: at }));
+        behind.extend(declarations.into_iter().map(Submission::Declaration));
         answers.push(answer);
     }
     // Behind the events, so that each answer is about the part in its place.
-    submissions.append(&mut positions);
+    submissions.append(&mut behind);
     match engine.accept(submissions) {
         Ok(receipt) => {
             let epoch = receipt.epoch;

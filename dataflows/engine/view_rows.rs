@@ -4,7 +4,7 @@
 //! subject's series). So the rows that changed are found from the records that changed, unless
 //! the catalog did: then every record is looked at, and only different rows are told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::mem::discriminant;
 use std::sync::Arc;
 
@@ -18,14 +18,13 @@ use trueup_model::grain::Grain;
 use trueup_model::identity::{home, stable_hash};
 use trueup_model::lookup::Lookup;
 use trueup_operators::aggregate::quantity;
-use trueup_operators::deduplicate::State;
 use trueup_operators::read::{Reader, Snapshot};
 use trueup_operators::total::{Billed, Total};
 use trueup_sinks::view::View;
 
-use super::catalog_rows;
 use super::graph::{Quarantined, Snapshots};
 use super::usage_rows::{self, Names, Window};
+use super::{catalog_rows, ledger_rows};
 use crate::{entitlements, rating};
 
 /// A value of a row.
@@ -72,6 +71,7 @@ pub fn rows_about(view: View, at: &AsOf<'_>) -> usize {
         View::QuotaCrossings | View::Invoices | View::Corrections => sum(|part| part.postings.len()),
         View::Quarantine => sum(|part| part.quarantine.len()),
         View::Ledger => 8,
+        View::IngestLedger => sum(|part| part.accounts.len()),
         View::IssuedLines | View::Customers | View::Subscriptions | View::Meters | View::Prices => {
             catalog_rows::rows_about(view, at.books)
         }
@@ -129,7 +129,8 @@ pub fn same_catalog(old: &AsOf<'_>, new: &AsOf<'_>) -> bool {
     Arc::ptr_eq(&old.books.catalog, &new.books.catalog)
 }
 
-type Each<'a> = &'a mut dyn FnMut(Row, i64) -> bool;
+/// Is told a row and whether it came or went; says whether it wants more.
+pub type Each<'a> = &'a mut dyn FnMut(Row, i64) -> bool;
 
 /// The rows of a view with +1, or if `old` is given, their differences from those.
 fn small_rows(view: View, old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>) {
@@ -149,7 +150,8 @@ fn small_rows(view: View, old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>
             }
             posting_rows(old, new, Posting::Alarm(Group::default()), alarm_row, each);
         }
-        View::Ledger => whole_rows(old, new, &ledger_rows, each),
+        View::Ledger => whole_rows(old, new, &ledger_rows::ledger_rows, each),
+        View::IngestLedger => ledger_rows::ingest_rows(old, new, each),
         _ => whole_rows(old, new, &|at| catalog_rows::rows(view, at.books), each),
     }
 }
@@ -311,7 +313,8 @@ fn group_rows(old: Option<&AsOf<'_>>, new: &AsOf<'_>, rows: RowsOf, each: Each<'
     }
 }
 
-fn text(text: &str) -> Cell {
+/// A cell that holds a text.
+pub fn text(text: &str) -> Cell {
     Cell::Text(text.into())
 }
 
@@ -508,6 +511,7 @@ fn quarantine_row(_: &Arc<Books>, quarantined: &Quarantined) -> Option<Row> {
         Cell::Integer(quarantined.place as i64),
         Cell::Time(quarantined.received_at),
         text(&refused.source),
+        text(&refused.partition),
         text(&refused.position),
         optional(&refused.event_source),
         optional(&refused.event_id),
@@ -533,6 +537,7 @@ fn alarm_row(books: &Arc<Books>, posting: &Posting, _: &Billed) -> Option<Row> {
         Cell::Integer(place_of_alarm(group)),
         Cell::Time(group.period.micros()),
         text("rating"),
+        text(""),
         text(&format!("subscription {subscription}")),
         Cell::Null,
         Cell::Null,
@@ -547,26 +552,4 @@ fn place_of_alarm(group: &Group) -> i64 {
     let parts = [stable_hash(group.customer, group.subscription), stable_hash(group.period.0, group.feature)];
     let [one, other] = parts.map(|hash| hash as u32);
     i64::MIN | (stable_hash(one, other) >> 1) as i64
-}
-
-/// How many events are in which state.
-fn ledger_rows(at: &AsOf<'_>) -> Vec<Row> {
-    let mut counts = BTreeMap::from([("accepted", 0)]);
-    for part in at.parts {
-        each_record(&part.states, at.epoch, |state: &State, events: i64| {
-            let name = match state {
-                State::Standing(subject) if at.books.catalog.owner(*subject).is_none() => "waiting",
-                State::Standing(_) => "counted",
-                State::Superseded => "superseded",
-                State::Retracted => "retracted",
-                State::Duplicate => "duplicate",
-                State::Quarantined => "quarantined",
-            };
-            *counts.entry(name).or_default() += events;
-            *counts.entry("accepted").or_default() += events;
-        });
-    }
-    // A state that was left again is no row: each worker counts for itself, below zero too.
-    counts.retain(|&name, events| name == "accepted" || *events != 0);
-    counts.into_iter().map(|(name, events)| vec![text(name), Cell::Integer(events)]).collect()
 }

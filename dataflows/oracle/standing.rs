@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trueup_model::arrival::Arrival;
 use trueup_model::decimal;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::Document;
@@ -23,14 +24,17 @@ pub(super) struct Standing<'a> {
     pub events: BTreeMap<(&'a str, &'a str), Heard<'a>>,
     pub documents: Vec<&'a Document>,
     pub quarantined: BTreeMap<Reason, i64>,
-    superseded: i64,
-    duplicate: i64,
+    /// How many statements that stand no more, or never did, are in which state, by how they came.
+    pub past: BTreeMap<(&'a Arrival, &'static str), i64>,
+    /// How many inputs are said to have been sent.
+    pub declared: BTreeMap<&'a Arrival, u64>,
 }
 
 /// A statement as it was read when it came.
 #[derive(Debug)]
 pub(super) struct Heard<'a> {
     pub event: &'a UsageEvent,
+    pub arrival: &'a Arrival,
     /// The properties that some meter read as numbers: with so many places, in units of 10^-12.
     pub numbers: BTreeMap<String, (u32, i128)>,
     /// The properties that some meter read as texts.
@@ -46,18 +50,26 @@ impl<'a> Standing<'a> {
             match statement {
                 Statement::Catalog(change) => standing.definitions.change(change),
                 Statement::Issued(document) => standing.documents.push(document),
-                Statement::Refused(reason) => standing.set_aside(*reason),
-                Statement::Event(event) => match Heard::by(&standing.definitions, event) {
+                Statement::Declared(declaration) => {
+                    standing.declared.insert(&declaration.arrival, declaration.events);
+                }
+                Statement::Refused(reason, arrival) => standing.set_aside(*reason, arrival),
+                Statement::Event(event, arrival) => match Heard::by(&standing.definitions, event, arrival) {
                     Ok(heard) => standing.judge(heard),
-                    Err(reason) => standing.set_aside(reason),
+                    Err(reason) => standing.set_aside(reason, arrival),
                 },
             }
         }
         standing
     }
 
-    fn set_aside(&mut self, reason: Reason) {
+    fn set_aside(&mut self, reason: Reason, arrival: &'a Arrival) {
         *self.quarantined.entry(reason).or_default() += 1;
+        self.put(arrival, "quarantined");
+    }
+
+    fn put(&mut self, arrival: &'a Arrival, state: &'static str) {
+        *self.past.entry((arrival, state)).or_default() += 1;
     }
 
     fn judge(&mut self, heard: Heard<'a>) {
@@ -67,51 +79,35 @@ impl<'a> Standing<'a> {
             self.events.insert(identity, heard);
             return;
         };
+        let (here, before) = (heard.arrival, other.arrival);
         if rank(&heard) < rank(other) {
-            self.superseded += 1;
+            self.put(here, "superseded");
         } else if rank(&heard) > rank(other) {
-            self.superseded += 1;
+            self.put(before, "superseded");
             self.events.insert(identity, heard);
         } else if heard.event.retract || heard.says_the_same(other) {
-            self.duplicate += 1;
-            if !heard.event.retract && heard.was_read_for() != other.was_read_for() {
+            if heard.event.retract || heard.was_read_for() == other.was_read_for() {
+                self.put(here, "duplicate");
+            } else {
+                self.put(before, "duplicate");
                 self.events.insert(identity, heard);
             }
         } else {
-            self.set_aside(Reason::Conflict);
+            self.set_aside(Reason::Conflict, here);
         }
-    }
-
-    /// How many statements are in which state.
-    pub fn states(&self) -> BTreeMap<&'static str, i64> {
-        let owners = self.definitions.owners();
-        let mut states = BTreeMap::from([
-            ("superseded", self.superseded),
-            ("duplicate", self.duplicate),
-            ("quarantined", self.quarantined.values().sum()),
-        ]);
-        for heard in self.events.values() {
-            let state = match heard.event.retract {
-                true => "retracted",
-                false if owners.contains_key(heard.event.subject.as_str()) => "counted",
-                false => "waiting",
-            };
-            *states.entry(state).or_default() += 1;
-        }
-        states
     }
 }
 
 impl<'a> Heard<'a> {
     /// Reads an event by the meters there are, or says why it cannot be counted.
-    fn by(definitions: &Definitions, event: &'a UsageEvent) -> Result<Heard<'a>, Reason> {
+    fn by(definitions: &Definitions, event: &'a UsageEvent, arrival: &'a Arrival) -> Result<Heard<'a>, Reason> {
         let meters: Vec<&Meter> =
             definitions.meters.values().filter(|meter| meter.event_type == event.event_type).collect();
         if meters.is_empty() {
             return Err(Reason::UnknownType);
         }
         let (numbers, texts, dimensions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut heard = Heard { event, numbers, texts, dimensions };
+        let mut heard = Heard { event, arrival, numbers, texts, dimensions };
         if event.retract {
             return Ok(heard);
         }

@@ -225,7 +225,7 @@ const STEPS: [Step; 10] = [
 
 /// The views in which nobody sees how often something was sent.
 fn settled(engine: &Engine) -> Vec<(&'static str, Vec<Row>)> {
-    let depends = ["ledger", "quarantine", "quota_crossings"];
+    let depends = ["ledger", "ingest_ledger", "quarantine", "quota_crossings"];
     shown(engine).into_iter().filter(|(view, _)| !depends.contains(view)).collect()
 }
 

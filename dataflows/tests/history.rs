@@ -8,17 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use trueup::oracle::Cell;
-use trueup_model::calendar::Cadence;
-use trueup_model::catalog::{
-    AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
-};
+use trueup_model::arrival::{Arrival, Origin};
+use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
-use trueup_model::meter::{Aggregation, Filter, Meter};
-use trueup_model::money::{ONE, Rounding, RoundingMode, RoundingScope};
-use trueup_model::price::{Price, Tier};
+use trueup_model::fact::Declaration;
 use trueup_model::usage::Reason;
 
 use crate::subject::Subject;
+
+mod definitions;
 
 /// One thing that happens.
 #[derive(Clone)]
@@ -26,6 +24,9 @@ pub enum Act {
     Catalog(CatalogChange),
     Event(UsageEvent),
     Refused(Reason),
+    /// What follows comes in by this way.
+    Way(Origin),
+    Declare(Declaration),
     Clock(i64),
     /// Issues one of the invoices that there are then.
     Issue(usize),
@@ -44,6 +45,8 @@ pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnM
             Act::Catalog(change) => is_pending |= subject.catalog(change.clone()).is_ok(),
             Act::Event(event) => subject.event(event.clone()),
             Act::Refused(reason) => subject.refused(*reason),
+            Act::Way(origin) => subject.way(origin.clone()),
+            Act::Declare(declaration) => subject.declare(declaration.clone()),
             Act::Clock(micros) => subject.clock(*micros),
             Act::Issue(_) | Act::Commit => {
                 if std::mem::take(&mut is_pending) {
@@ -52,7 +55,7 @@ pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnM
                 }
             }
         }
-        is_pending |= matches!(act, Act::Event(_) | Act::Refused(_) | Act::Clock(_));
+        is_pending |= matches!(act, Act::Event(_) | Act::Refused(_) | Act::Declare(_) | Act::Clock(_));
         if let Act::Issue(pick) = act
             && issue(subject, *pick)
         {
@@ -86,6 +89,8 @@ impl fmt::Debug for Act {
                 Cell::Time(event.occurred_at),
                 event.data,
             ),
+            Act::Way(origin) => write!(f, "by {} {}", origin.source, origin.partition),
+            Act::Declare(declaration) => write!(f, "{declaration:?}"),
             Act::Refused(reason) => write!(f, "refused: {}", reason.name()),
             Act::Clock(micros) => write!(f, "clock {}", Cell::Time(*micros)),
             Act::Issue(pick) => write!(f, "issue the invoice number {pick}"),
@@ -106,7 +111,8 @@ pub enum Kind {
 
 /// The history of a seed.
 pub fn history(seed: u64, kind: Kind, acts: usize) -> History {
-    let mut world = World { dice: Dice(seed), kind, clock: START, next_id: 0, said: BTreeMap::new() };
+    let (said, declared) = (BTreeMap::new(), Vec::new());
+    let mut world = World { dice: Dice(seed), kind, clock: START, next_id: 0, said, declared };
     let mut history = world.beginning();
     while history.len() < acts {
         let act = world.act();
@@ -188,29 +194,10 @@ const UNHEARD_OF: &str = "unheard_of";
 const CUSTOMERS: [&str; 4] = ["acme", "bolt", "kite", "noor"];
 const SUBJECTS: [&str; 6] = ["s1", "s2", "s3", "s4", "s5", "s6"];
 const PLANS: [&str; 3] = ["basic", "pro", "max"];
-const ZONES: [&str; 8] = [
-    "UTC",
-    "Europe/Berlin",
-    "America/New_York",
-    "Asia/Kathmandu",
-    "Asia/Kolkata",
-    "Pacific/Chatham",
-    "Australia/Lord_Howe",
-    "Asia/Tokyo",
-];
 /// Meters that are never redefined, so that most properties of every event are read.
 const LASTING: [&str; 3] = ["every_call", "every_user", "pings"];
 const CHANGING: [&str; 4] = ["m1", "m2", "m3", "m4"];
 const FEATURES: [&str; 8] = ["every_call", "every_user", "pings", "m1", "m2", "m3", "m4", "fee"];
-const AGGREGATIONS: [Aggregation; 7] = [
-    Aggregation::Count,
-    Aggregation::Sum,
-    Aggregation::Min,
-    Aggregation::Max,
-    Aggregation::Average,
-    Aggregation::Latest,
-    Aggregation::UniqueCount,
-];
 
 struct World {
     dice: Dice,
@@ -219,6 +206,8 @@ struct World {
     next_id: u32,
     /// Every statement so far, by its id.
     said: BTreeMap<String, Vec<UsageEvent>>,
+    /// Of which hours it was said what came in.
+    declared: Vec<Arrival>,
 }
 
 impl World {
@@ -248,8 +237,25 @@ impl World {
                 self.clock += (1 + self.dice.below(12 * 24)) as i64 * HOUR;
                 Act::Clock(self.clock)
             }
+            84..87 => Act::Way(self.way()),
+            87..89 => Act::Declare(self.declaration()),
             _ => Act::Commit,
         }
+    }
+
+    fn way(&mut self) -> Origin {
+        let (source, partition) = self.dice.pick(&[("calls", "0"), ("calls", "1"), ("http", ""), ("a.csv", "")]);
+        Origin { source: source.to_owned(), partition: partition.to_owned() }
+    }
+
+    /// Of this hour, whether or not anything came in, or of one of which it was said before.
+    fn declaration(&mut self) -> Declaration {
+        if self.declared.is_empty() || self.dice.one_in(2) {
+            let arrival = Arrival::at(self.way().into(), self.clock);
+            self.declared.push(arrival);
+        }
+        let declared = self.declared.clone();
+        Declaration { arrival: self.dice.pick(&declared), events: self.dice.below(4) }
     }
 
     // Events.
@@ -370,201 +376,6 @@ impl World {
             2 => day + self.dice.below(96) as i64 * quarter - 1,
             _ => day + self.dice.below(DAY as u64) as i64,
         }
-    }
-
-    // The catalog.
-
-    fn catalog_change(&mut self) -> Act {
-        let customer = self.dice.pick(&CUSTOMERS);
-        let plan = self.dice.pick(&PLANS);
-        Act::Catalog(match self.dice.below(10) {
-            0..4 => {
-                let feature = self.dice.pick(&FEATURES);
-                let version = PriceVersion { effective_from: Some(self.price_moment()), price: self.price(feature) };
-                CatalogChange::Price { plan: plan.to_owned(), feature: feature.to_owned(), version }
-            }
-            4 => CatalogChange::Plan(self.plan(plan)),
-            5 => {
-                let name = self.dice.pick(&CHANGING);
-                CatalogChange::Meter(self.meter(name))
-            }
-            6 => {
-                let name = self.dice.pick(&FEATURES[3..7]);
-                CatalogChange::Feature(self.feature(name))
-            }
-            7 => {
-                let subjects = self.dice.some(&SUBJECTS);
-                CatalogChange::Customer(self.customer(customer, &subjects))
-            }
-            _ => CatalogChange::Subscription(self.subscription(customer)),
-        })
-    }
-
-    fn meter(&mut self, name: &str) -> Meter {
-        let dimensions = ["model".to_owned(), "region".to_owned()];
-        let mut meter = Meter {
-            name: name.to_owned(),
-            event_type: "call".to_owned(),
-            aggregation: Aggregation::Sum,
-            property: Some("value".to_owned()),
-            scale: 3,
-            dimensions: dimensions.to_vec(),
-            filter: Filter::new(),
-        };
-        match name {
-            "every_call" => return meter,
-            "every_user" => {
-                return Meter { aggregation: Aggregation::UniqueCount, property: Some("user".to_owned()), ..meter };
-            }
-            "pings" => {
-                let event_type = "ping".to_owned();
-                return Meter { event_type, aggregation: Aggregation::Count, property: None, ..meter };
-            }
-            _ => {}
-        }
-        meter.aggregation = self.dice.pick(&AGGREGATIONS);
-        meter.property = match meter.aggregation {
-            Aggregation::Count => None,
-            Aggregation::UniqueCount => Some("user".to_owned()),
-            _ => Some(if self.reads_more() { "extra" } else { "value" }.to_owned()),
-        };
-        meter.dimensions = self.dice.some(&dimensions);
-        if self.reads_more() {
-            meter.dimensions.push("desk".to_owned());
-        }
-        if self.dice.one_in(2) {
-            meter.dimensions.reverse();
-        }
-        if self.dice.one_in(3) {
-            meter.filter = self.filter(&meter.dimensions);
-        }
-        meter
-    }
-
-    /// Whether a meter reads what others may not have read: then it matters whether an event came
-    /// before the meter or after it.
-    fn reads_more(&mut self) -> bool {
-        self.kind == Kind::Any && self.dice.one_in(4)
-    }
-
-    fn filter(&mut self, dimensions: &[String]) -> Filter {
-        let Some(dimension) = dimensions.first() else { return Filter::new() };
-        let values: &[&str] = if dimension == "model" { &["large", "small"] } else { &["eu", "ünïx"] };
-        let values = self.dice.some(values).into_iter().map(str::to_owned).collect();
-        Filter::from([(dimension.clone(), values)])
-    }
-
-    fn feature(&mut self, name: &str) -> Feature {
-        let meter = (name != "fee").then(|| name.to_owned());
-        let filter =
-            if name != "fee" && self.dice.one_in(3) { self.filter(&["model".to_owned()]) } else { Filter::new() };
-        Feature { name: name.to_owned(), meter, filter }
-    }
-
-    fn plan(&mut self, name: &str) -> Plan {
-        let features = self.dice.some(&FEATURES);
-        let rate_cards = features.into_iter().map(|feature| self.rate_card(feature)).collect();
-        Plan {
-            name: name.to_owned(),
-            currency: "USD".parse().expect("dollars are a currency"),
-            cadence: self.dice.pick(&[
-                Cadence::Month,
-                Cadence::Month,
-                Cadence::Week,
-                Cadence::Day,
-                Cadence::Quarter,
-                Cadence::Year,
-            ]),
-            anchor: self.dice.pick(&[AnchorRule::Calendar, AnchorRule::Anniversary]),
-            rounding: Rounding {
-                places: self.dice.pick(&[None, None, Some(0), Some(1), Some(4)]),
-                mode: self.dice.pick(&[
-                    RoundingMode::HalfUp,
-                    RoundingMode::HalfEven,
-                    RoundingMode::Up,
-                    RoundingMode::Down,
-                ]),
-                scope: self.dice.pick(&[RoundingScope::Cumulative, RoundingScope::Cumulative, RoundingScope::Line]),
-            },
-            rate_cards,
-        }
-    }
-
-    fn rate_card(&mut self, feature: &str) -> RateCard {
-        let mut prices = Vec::new();
-        if !self.dice.one_in(6) {
-            prices.push(PriceVersion { effective_from: None, price: self.price(feature) });
-        }
-        for _ in 0..self.dice.below(3) {
-            prices.push(PriceVersion { effective_from: Some(self.price_moment()), price: self.price(feature) });
-        }
-        prices.sort_by_key(|version| version.effective_from);
-        prices.dedup_by_key(|version| version.effective_from);
-        let quota = (feature != "fee" && self.dice.one_in(2)).then(|| {
-            let limit = self.dice.below(6) as i128 * 10 * ONE;
-            Quota { limit, warning_at: limit - self.dice.below(2) as i128 * 5 * ONE }
-        });
-        RateCard { feature: feature.to_owned(), prices, quota }
-    }
-
-    fn price_moment(&mut self) -> i64 {
-        let moment = self.moment();
-        moment - moment.rem_euclid(HOUR)
-    }
-
-    fn price(&mut self, feature: &str) -> Price {
-        let unit = self.amount();
-        if feature == "fee" {
-            return Price::Flat { amount: unit };
-        }
-        match self.dice.below(4) {
-            0 => Price::PerUnit { unit },
-            1 => Price::Graduated { tiers: self.tiers() },
-            2 => Price::Volume { tiers: self.tiers() },
-            _ => Price::Package { size: self.dice.pick(&[1, 5, 10]) * ONE, price: unit },
-        }
-    }
-
-    fn tiers(&mut self) -> Vec<Tier> {
-        let bounds = [Some(5), Some(10), Some(20)];
-        let bounds = self.dice.some(&bounds).into_iter().chain([None]);
-        let flats: Vec<i128> = (0..4).map(|_| if self.dice.one_in(3) { self.amount() } else { 0 }).collect();
-        let units: Vec<i128> = (0..4).map(|_| self.amount()).collect();
-        let tiers = bounds.zip(units).zip(flats);
-        tiers.map(|((bound, unit), flat)| Tier { up_to: bound.map(|bound| bound * ONE), unit, flat }).collect()
-    }
-
-    /// Fine enough that rounding matters.
-    fn amount(&mut self) -> i128 {
-        let thousandth = ONE / 1000;
-        match self.dice.below(4) {
-            0 => self.dice.below(50) as i128 * 5 * thousandth,
-            1 => self.dice.below(1_000_000_000_000) as i128,
-            2 if self.dice.one_in(2) => -(self.dice.below(100) as i128) * thousandth,
-            _ => self.dice.below(10) as i128 * ONE,
-        }
-    }
-
-    fn customer(&mut self, id: &str, subjects: &[&str]) -> Customer {
-        // Most customers stay where they are.
-        let home = CUSTOMERS.iter().position(|customer| *customer == id).unwrap_or_default() * 2;
-        let zone = if self.dice.one_in(3) { self.dice.pick(&ZONES) } else { ZONES[home] };
-        let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
-        Customer { id: id.to_owned(), name: id.to_uppercase(), zone: zone.to_owned(), subjects }
-    }
-
-    /// One of two subscriptions of a customer, which follow one another more often than not.
-    fn subscription(&mut self, customer: &str) -> Subscription {
-        let day = |day: u64| START + day as i64 * DAY;
-        let turn = 20 + self.dice.below(5) * 10;
-        let hours = self.dice.below(24) as i64 * HOUR;
-        let (id, starts_at, ends_at) = match self.dice.below(4) {
-            0 => (format!("{customer}-1"), day(0), Some(day(turn) + hours)),
-            1 => (format!("{customer}-2"), day(turn) + hours, None),
-            2 => (format!("{customer}-2"), day(turn), Some(day(turn + self.dice.below(40)))),
-            _ => (format!("{customer}-1"), day(self.dice.below(40)) - hours, None),
-        };
-        Subscription { id, customer: customer.to_owned(), plan: self.dice.pick(&PLANS).to_owned(), starts_at, ends_at }
     }
 }
 

@@ -158,7 +158,7 @@ fn what_waits_together_enters_together_and_once() {
         assert!(gate.ids(taken.epoch).contains(&(number / 2).to_string()), "event {} is elsewhere", number / 2);
     }
     engine.wait(*epochs.last().expect("there are epochs")).expect("the engine runs");
-    assert_eq!(ledger(&engine), ["accepted 500", "duplicate 250", "waiting 250"]);
+    assert_eq!(ledger(&engine), ["duplicate 250", "received 500", "waiting 250"]);
 }
 
 #[test]

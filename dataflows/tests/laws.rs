@@ -66,12 +66,14 @@ impl Books {
     }
 }
 
+const ARRIVAL: [&str; 3] = ["source", "partition", "hour"];
 const INVOICE: [&str; 3] = ["customer", "subscription", "period_start"];
 const QUOTA: [&str; 4] = ["customer", "subscription", "feature", "period_start"];
 
 /// Watches the views of a subject epoch by epoch.
 #[derive(Default)]
 pub struct Laws {
+    received: BTreeMap<Vec<Cell>, i128>,
     issued: Rows,
     crossings: Rows,
 }
@@ -81,11 +83,16 @@ impl Laws {
     pub fn check(&mut self, subject: &mut dyn Subject) {
         let books = Books::of(subject);
         every_event_is_in_one_state(&books);
+        the_ledgers_close(&books);
         windows_hold_the_same_events(&books);
         charges_are_for_the_usage_of_their_period(&books);
         invoices_add_up(&books);
         levels_follow_from_use(&books);
         crossings_lead_to_the_levels_that_stand(&books);
+        let received = books.sums("ingest_ledger", &ARRIVAL, "received");
+        let is_kept = |(arrival, inputs): (&Vec<Cell>, &i128)| received.get(arrival).is_some_and(|now| now >= inputs);
+        assert!(self.received.iter().all(is_kept), "what was received was received then: {:?}", self.received);
+        self.received = received;
         assert!(self.issued.is_subset(&books.rows["issued_lines"]), "an issued document never changes");
         assert!(self.crossings.is_subset(&books.rows["quota_crossings"]), "a crossing that happened has happened");
         self.issued = books.rows["issued_lines"].clone();
@@ -93,13 +100,33 @@ impl Laws {
     }
 }
 
-/// Accepted is the sum of all states, and what is quarantined has a reason.
+/// Received is the sum of all states, and what is quarantined has a reason.
 fn every_event_is_in_one_state(books: &Books) {
     let states = books.sums("ledger", &["state"], "events");
     let of = |state: &str| states.get(&vec![Cell::Text(state.to_owned())]).copied().unwrap_or_default();
-    assert_eq!(of("accepted") * 2, states.values().sum::<i128>(), "the states add up to accepted: {states:?}");
+    assert_eq!(of("received") * 2, states.values().sum::<i128>(), "the states add up to received: {states:?}");
     let reasons = books.sums("quarantine", &[], "inputs").into_values().sum::<i128>();
     assert_eq!(of("quarantined"), reasons, "each quarantined input has a reason");
+}
+
+/// By each way and hour, what came in is in one state; all of them together are the ledger.
+fn the_ledgers_close(books: &Books) {
+    let sum = |row: &Row<'_>, columns: &[&str]| columns.iter().map(|column| row.number(column)).sum::<i128>();
+    for row in books.rows("ingest_ledger") {
+        assert_eq!(row.number("received"), sum(&row, &["accepted", "quarantined"]), "{:?}", row.cells);
+        let states = sum(&row, &["standing", "superseded", "retracted", "duplicate"]);
+        assert_eq!(row.number("accepted"), states, "{:?}", row.cells);
+        if *row.cell("declared") != Cell::Null {
+            assert_eq!(row.number("received"), sum(&row, &["declared", "difference"]), "{:?}", row.cells);
+        }
+    }
+    let states = books.sums("ledger", &["state"], "events");
+    let of = |state: &str| states.get(&vec![Cell::Text(state.to_owned())]).copied().unwrap_or_default();
+    let total = |column: &str| books.sums("ingest_ledger", &[], column).into_values().sum::<i128>();
+    for column in ["received", "superseded", "retracted", "duplicate", "quarantined"] {
+        assert_eq!(total(column), of(column), "{column}");
+    }
+    assert_eq!(total("standing"), of("counted") + of("waiting"), "what stands counts or waits");
 }
 
 /// Grains, hours and days hold the same events; what adds up adds up the same.

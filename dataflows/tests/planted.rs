@@ -2,10 +2,13 @@
 //!
 //! Each is the oracle with something done to it that an engine might do by mistake.
 
+use std::collections::BTreeMap;
+
 use trueup::oracle::Cell;
+use trueup_model::arrival::{Arrival, Origin};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
-use trueup_model::fact::Document;
+use trueup_model::fact::{Declaration, Document};
 use trueup_model::money::RoundingScope;
 use trueup_model::price::Price;
 use trueup_model::usage::Reason;
@@ -30,10 +33,12 @@ pub enum Mistake {
     ForgetsToCorrectQuantities,
     IssuesWithoutCorrections,
     ForgetsThatClocksGoOn,
+    IgnoresPartitions,
+    AddsUpDeclarations,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 15] = [
+    pub const ALL: [Mistake; 17] = [
         Mistake::LosesTheLastEventOfAnEpoch,
         Mistake::CountsARepeatedEventTwice,
         Mistake::ForgetsRetractions,
@@ -49,6 +54,8 @@ impl Mistake {
         Mistake::ForgetsToCorrectQuantities,
         Mistake::IssuesWithoutCorrections,
         Mistake::ForgetsThatClocksGoOn,
+        Mistake::IgnoresPartitions,
+        Mistake::AddsUpDeclarations,
     ];
 }
 
@@ -60,11 +67,13 @@ pub struct Mistaken {
     events: Vec<UsageEvent>,
     late: Vec<UsageEvent>,
     sent: u32,
+    declared: BTreeMap<Arrival, u64>,
 }
 
 impl Mistaken {
     pub fn with(mistake: Mistake) -> Mistaken {
-        Mistaken { mistake, oracle: OracleSubject::new(), clock: None, events: Vec::new(), late: Vec::new(), sent: 0 }
+        let (events, late, declared) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Mistaken { mistake, oracle: OracleSubject::new(), clock: None, events, late, sent: 0, declared }
     }
 
     /// Hands on the events of this epoch, in their place before a change of the catalog.
@@ -113,6 +122,23 @@ impl Subject for Mistaken {
 
     fn refused(&mut self, reason: Reason) {
         self.oracle.refused(reason);
+    }
+
+    fn way(&mut self, mut origin: Origin) {
+        self.flush();
+        if self.mistake == Mistake::IgnoresPartitions {
+            origin.partition.clear();
+        }
+        self.oracle.way(origin);
+    }
+
+    fn declare(&mut self, mut declaration: Declaration) {
+        let sum = self.declared.entry(declaration.arrival.clone()).or_default();
+        *sum += declaration.events;
+        if self.mistake == Mistake::AddsUpDeclarations {
+            declaration.events = *sum;
+        }
+        self.oracle.declare(declaration);
     }
 
     fn clock(&mut self, micros: i64) {

@@ -17,6 +17,7 @@
 //! use|late SUBJECT TYPE [VALUE] [PROPERTY=VALUE] on TIME [as ID] [revision N]
 //! again ID | correct ID to [VALUE] [PROPERTY=VALUE] [on TIME] [revision N]
 //! retract ID [of SUBJECT TYPE] [revision N]
+//! by SOURCE [PARTITION] | declare N by SOURCE [PARTITION] at TIME
 //! refused REASON | clock TIME | commit | issue CUSTOMER TIME
 //! VIEW [of CUSTOMER] [where COLUMN is VALUE] [showing COLUMN, COLUMN]
 //! ```
@@ -26,12 +27,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZoneDatabase;
 use trueup::oracle::Cell;
+use trueup_model::arrival::{Arrival, Origin};
 use trueup_model::calendar::Cadence;
 use trueup_model::catalog::{
     AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
 };
 use trueup_model::decimal;
 use trueup_model::event::UsageEvent;
+use trueup_model::fact::Declaration;
 use trueup_model::meter::{Aggregation, Filter, Meter};
 use trueup_model::money::{Rounding, RoundingMode, RoundingScope};
 use trueup_model::price::{Price, Tier};
@@ -104,6 +107,8 @@ impl<'s> Teller<'s> {
             "correct" => self.correct(rest),
             "retract" => self.retract(rest),
             "refused" => self.refused(rest),
+            "by" => self.subject.way(way(rest)),
+            "declare" => self.declare(rest),
             "clock" => {
                 self.commit();
                 self.subject.clock(self.time(rest, "UTC"));
@@ -404,6 +409,14 @@ impl<'s> Teller<'s> {
         self.subject.refused(reason.unwrap_or_else(|| self.fail(&format!("'{name}' is no reason"))));
     }
 
+    fn declare(&mut self, text: &str) {
+        let (declared, at) = text.split_once(" at ").unwrap_or_else(|| self.fail("declared at which time?"));
+        let (events, by) = declared.split_once(" by ").unwrap_or_else(|| self.fail("declared by which way?"));
+        let arrival = Arrival::at(way(by).into(), self.time(at, "UTC"));
+        self.pending = true;
+        self.subject.declare(Declaration { arrival, events: self.count(events).into() });
+    }
+
     fn issue(&mut self, text: &str) {
         let Some((customer, day)) = text.split_once(' ') else { self.fail("issue to whom, for which period?") };
         let Some(zone) = self.customers.get(customer).map(|customer| &customer.zone) else { self.fail("to whom?") };
@@ -476,6 +489,12 @@ impl<'s> Teller<'s> {
         let instant = zone.to_timestamp(civil).unwrap_or_else(|error| self.fail(&error.to_string()));
         instant.as_microsecond()
     }
+}
+
+/// A way in, by its source and partition.
+fn way(text: &str) -> Origin {
+    let (source, partition) = text.split_once(' ').unwrap_or((text, ""));
+    Origin { source: source.to_owned(), partition: partition.to_owned() }
 }
 
 /// The words of a sentence that are not understood yet.
@@ -558,6 +577,19 @@ fn shown(view: &str) -> &'static [&'static str] {
         }
         "corrections" => &["corrects", "feature", "service_start", "quantity", "billed"],
         "ledger" => &["state", "events"],
+        "ingest_ledger" => &[
+            "source",
+            "partition",
+            "hour",
+            "received",
+            "accepted",
+            "standing",
+            "superseded",
+            "retracted",
+            "duplicate",
+            "quarantined",
+            "difference",
+        ],
         "quarantine" => &["reason", "inputs"],
         _ => &[],
     }

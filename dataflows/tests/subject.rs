@@ -4,12 +4,14 @@
 //! tested. Tests talk to `Subject` alone, so that the engine's own interface stays free to change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use trueup::oracle::{Cell, Oracle, Statement, VIEWS};
+use trueup_model::arrival::{Arrival, Origin};
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::dictionary::Dictionary;
 use trueup_model::event::UsageEvent;
-use trueup_model::fact::Document;
+use trueup_model::fact::{Declaration, Document};
 use trueup_model::usage::Reason;
 
 /// The rows of a view: each has the view's columns, in their order.
@@ -24,6 +26,12 @@ pub trait Subject {
 
     /// Sends an event by a way that reads it from text.
     fn event(&mut self, event: UsageEvent);
+
+    /// By which way comes in what is sent from now on.
+    fn way(&mut self, origin: Origin);
+
+    /// Says how many inputs were sent by a way for an hour.
+    fn declare(&mut self, declaration: Declaration);
 
     /// Sends something that is set aside for this reason.
     fn refused(&mut self, reason: Reason);
@@ -44,6 +52,23 @@ pub trait Subject {
     fn rows(&mut self, view: &str) -> Rows;
 }
 
+/// What was said for the epoch to come, whose time is not known before it ends.
+enum Sent {
+    Event(UsageEvent, Arc<Origin>),
+    Refused(Reason, Arc<Origin>),
+    Other(Statement),
+}
+
+impl Sent {
+    fn at(self, clock: i64) -> Statement {
+        match self {
+            Sent::Event(event, way) => Statement::Event(event, Arrival::at(way, clock)),
+            Sent::Refused(reason, way) => Statement::Refused(reason, Arrival::at(way, clock)),
+            Sent::Other(statement) => statement,
+        }
+    }
+}
+
 /// The oracle as a subject. It holds a catalog too, only to refuse what a catalog refuses.
 pub struct OracleSubject {
     oracle: Oracle,
@@ -51,7 +76,8 @@ pub struct OracleSubject {
     dictionary: Dictionary,
     epoch: u64,
     clock: i64,
-    statements: Vec<Statement>,
+    way: Arc<Origin>,
+    sent: Vec<Sent>,
     documents: usize,
 }
 
@@ -63,7 +89,8 @@ impl OracleSubject {
             dictionary: Dictionary::default(),
             epoch: 0,
             clock: 0,
-            statements: Vec::new(),
+            way: Arc::default(),
+            sent: Vec::new(),
             documents: 0,
         }
     }
@@ -94,28 +121,37 @@ impl OracleSubject {
 
     fn commit_as(&mut self, epoch: u64) {
         self.epoch = epoch;
-        self.oracle.accept(epoch, self.clock, std::mem::take(&mut self.statements));
+        let statements = std::mem::take(&mut self.sent).into_iter().map(|sent| sent.at(self.clock));
+        self.oracle.accept(epoch, self.clock, statements.collect());
     }
 
     fn issued(&mut self, document: Document) {
         self.documents += 1;
-        self.statements.push(Statement::Issued(document));
+        self.sent.push(Sent::Other(Statement::Issued(document)));
     }
 }
 
 impl Subject for OracleSubject {
     fn catalog(&mut self, change: CatalogChange) -> Result<(), String> {
         self.catalog.apply(change.clone(), &mut self.dictionary).map_err(|error| error.to_string())?;
-        self.statements.push(Statement::Catalog(change));
+        self.sent.push(Sent::Other(Statement::Catalog(change)));
         Ok(())
     }
 
     fn event(&mut self, event: UsageEvent) {
-        self.statements.push(Statement::Event(event));
+        self.sent.push(Sent::Event(event, self.way.clone()));
     }
 
     fn refused(&mut self, reason: Reason) {
-        self.statements.push(Statement::Refused(reason));
+        self.sent.push(Sent::Refused(reason, self.way.clone()));
+    }
+
+    fn way(&mut self, origin: Origin) {
+        self.way = Arc::new(origin);
+    }
+
+    fn declare(&mut self, declaration: Declaration) {
+        self.sent.push(Sent::Other(Statement::Declared(declaration)));
     }
 
     fn clock(&mut self, micros: i64) {
@@ -176,6 +212,16 @@ impl Subject for Beside {
     fn refused(&mut self, reason: Reason) {
         self.subject.refused(reason);
         self.oracle.refused(reason);
+    }
+
+    fn way(&mut self, origin: Origin) {
+        self.subject.way(origin.clone());
+        self.oracle.way(origin);
+    }
+
+    fn declare(&mut self, declaration: Declaration) {
+        self.subject.declare(declaration.clone());
+        self.oracle.declare(declaration);
     }
 
     fn clock(&mut self, micros: i64) {

@@ -20,10 +20,11 @@ use trueup::retelling::{Retelling, Told};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
+use trueup_model::arrival::Origin;
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::dictionary::Dictionary;
 use trueup_model::event::UsageEvent;
-use trueup_model::fact::Document;
+use trueup_model::fact::{Declaration, Document};
 use trueup_model::grain::show_micros;
 use trueup_model::usage::{EventBatch, Reason, Refused};
 use trueup_sinks::view::View;
@@ -40,6 +41,7 @@ pub fn engine(workers: usize, seed: u64) -> EngineSubject {
         mortality: None,
         catalog: Catalog::default(),
         dictionary: Dictionary::default(),
+        way: Origin::default(),
         submissions: Vec::new(),
         epoch: 0,
         follower: Follower::default(),
@@ -119,6 +121,7 @@ pub struct EngineSubject {
     /// the events of that epoch are read.
     catalog: Catalog,
     dictionary: Dictionary,
+    way: Origin,
     submissions: Vec<Submission>,
     epoch: u64,
     follower: Follower,
@@ -174,7 +177,8 @@ impl Subject for EngineSubject {
     }
 
     fn event(&mut self, event: UsageEvent) {
-        let mut reader = EventReader::new(self.catalog.layouts().clone(), "default", "test");
+        let mut reader = EventReader::new(self.catalog.layouts().clone(), "default", &self.way.source)
+            .of_partition(&self.way.partition);
         let mut batch = reader.batch();
         reader.read_line(cloud_event(&event).as_bytes(), "here", &mut batch);
         self.submissions.push(Submission::Events(batch.finish()));
@@ -182,7 +186,8 @@ impl Subject for EngineSubject {
 
     fn refused(&mut self, reason: Reason) {
         let refused = Refused {
-            source: "test".to_owned(),
+            source: self.way.source.clone(),
+            partition: self.way.partition.clone(),
             position: "here".to_owned(),
             event_source: None,
             event_id: None,
@@ -191,6 +196,14 @@ impl Subject for EngineSubject {
             payload: None,
         };
         self.submissions.push(Submission::Events(EventBatch { refused: vec![refused], ..EventBatch::default() }));
+    }
+
+    fn way(&mut self, origin: Origin) {
+        self.way = origin;
+    }
+
+    fn declare(&mut self, declaration: Declaration) {
+        self.submissions.push(Submission::Declaration(declaration));
     }
 
     fn clock(&mut self, micros: i64) {

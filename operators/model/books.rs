@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 
+use crate::arrival::Arrival;
 use crate::catalog::{Catalog, FeatureId, PlanId, RateCard, Touched};
 use crate::charge::InvoiceKey;
 use crate::dictionary::{Names, SeriesId};
@@ -46,6 +47,8 @@ pub struct Books {
     pub documents: Vector<Arc<Document>>,
     /// The numbers of the documents.
     pub numbers: OrdSet<Arc<str>>,
+    /// How many inputs producers say to have sent, by way in and hour.
+    pub declared: OrdMap<Arrival, u64>,
     /// The billing clock.
     pub clock: Micros,
 }

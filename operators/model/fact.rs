@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arrival::Arrival;
 use crate::catalog::CatalogChange;
 use crate::dictionary::NewNames;
 use crate::grain::Micros;
@@ -25,6 +26,18 @@ pub enum Fact {
     Catalog(CatalogChange),
     /// A document that was issued to a customer.
     Issued(Document),
+    /// How many inputs a producer says to have sent.
+    Declared(Declaration),
+}
+
+/// How many inputs a producer says to have sent by one way for one hour. The last that is said of
+/// an hour holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declaration {
+    /// Which way and hour.
+    pub arrival: Arrival,
+    /// How many inputs, those among them that are sent again.
+    pub events: u64,
 }
 
 /// What the journal holds of one epoch.

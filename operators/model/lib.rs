@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+pub mod arrival;
 pub mod books;
 pub mod calendar;
 pub mod catalog;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Serialize};
 
+use crate::arrival::{Arrival, Origin};
 use crate::grain::Micros;
 use crate::identity::Identity;
 use crate::layout::EventLayout;
@@ -77,8 +78,10 @@ impl SentIds {
 /// Events as a connector hands them over.
 #[derive(Clone, Debug, Default)]
 pub struct EventBatch {
-    /// Which way in, as its refusals name it.
+    /// Which way in, as its refusals and the ledger name it.
     pub source: String,
+    /// Which part of it, such as a partition of a topic; empty where it has no parts.
+    pub partition: String,
     /// The generation of layouts by which they were read.
     pub generation: u64,
     /// The events, in the order of the source.
@@ -105,12 +108,14 @@ impl EventBatch {
 }
 
 /// Events that have passed the door.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageBatch {
     /// The number of its first row among all rows ever accepted.
     pub first_row: u64,
     /// When it was accepted, by the billing clock.
     pub received_at: Micros,
+    /// By which way it came.
+    pub origin: Arc<Origin>,
     /// The events.
     pub rows: Vec<UsageRow>,
     /// Values that do not fit into a row.
@@ -120,6 +125,11 @@ pub struct UsageBatch {
 }
 
 impl UsageBatch {
+    /// By which way and in which hour it came.
+    pub fn arrival(&self) -> Arrival {
+        Arrival::at(self.origin.clone(), self.received_at)
+    }
+
     /// The value of a row in a column of its layout.
     pub fn value(&self, row: &UsageRow, column: usize) -> i128 {
         if row.wide == 0 { i128::from(row.value) } else { self.wide_values(row)[column] }
@@ -205,6 +215,9 @@ impl Reason {
 pub struct Refused {
     /// Which way in: a file's name, a topic, an address.
     pub source: String,
+    /// Which part of it, such as a partition; empty where it has no parts.
+    #[serde(default)]
+    pub partition: String,
     /// Where in it: `line 17`, `row 3 of batch 2`.
     pub position: String,
     /// CloudEvents `source`, where it could be read.
@@ -217,6 +230,13 @@ pub struct Refused {
     pub detail: String,
     /// The input itself, cut to a bearable length.
     pub payload: Option<String>,
+}
+
+impl Refused {
+    /// By which way it came.
+    pub fn origin(&self) -> Arc<Origin> {
+        Arc::new(Origin { source: self.source.clone(), partition: self.partition.clone() })
+    }
 }
 
 /// Fills an `EventBatch`, giving each different text its place.
@@ -255,6 +275,12 @@ impl EventBatchBuilder {
             properties: Places::default(),
             texts: Places::default(),
         }
+    }
+
+    /// The same for what comes in by one part of its source.
+    pub fn of_partition(mut self, partition: &str) -> EventBatchBuilder {
+        partition.clone_into(&mut self.batch.partition);
+        self
     }
 
     /// How many rows it has.
@@ -299,9 +325,9 @@ impl EventBatchBuilder {
         &self.batch.refused
     }
 
-    /// Adds an input that could not be read.
+    /// Adds an input of this batch's partition that could not be read.
     pub fn refuse(&mut self, refused: Refused) {
-        self.batch.refused.push(refused);
+        self.batch.refused.push(Refused { partition: self.batch.partition.clone(), ..refused });
     }
 
     /// The batch.

@@ -9,6 +9,7 @@ mod damage;
 mod failing_calls;
 mod folder;
 mod lock_and_fence;
+mod older;
 mod power_cuts;
 mod roundtrip;
 mod samples;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{Journal, JournalError};
 use trueup_model::fact::{Entry, Fact};
-use trueup_model::usage::{SentIds, UsageBatch};
+use trueup_model::usage::UsageBatch;
 
 use crate::samples::{any_entry, small};
 use crate::{entries, journal_of, open};
@@ -61,7 +61,7 @@ fn a_reader_ends_where_the_journal_ended_when_it_was_asked_for() {
 fn what_does_not_follow_or_cannot_be_read_again_is_refused_and_changes_nothing() {
     let disk = SimulatedDisk::new(1);
     let mut journal = journal_of(&disk, 10_000, &[small(1, 1)]);
-    let mut usage = UsageBatch { first_row: 0, received_at: 0, rows: vec![], wide: vec![], ids: SentIds::default() };
+    let mut usage = UsageBatch::default();
     usage.ids.push("/gateway", "call-1");
     let unfit = Entry { facts: vec![Fact::Usage(Arc::new(usage))], ..(*small(2, 1)).clone() };
     let early = Entry { clock: 0, ..(*small(2, 1)).clone() };

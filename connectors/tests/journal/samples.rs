@@ -5,11 +5,12 @@ use std::sync::Arc;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use trueup_model::arrival::{Arrival, Origin};
 use trueup_model::calendar::Cadence;
 use trueup_model::catalog::Subscription;
 use trueup_model::catalog::{AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard};
 use trueup_model::dictionary::{NewNames, Properties};
-use trueup_model::fact::{Document, DocumentLine, Entry, Epoch, Fact};
+use trueup_model::fact::{Declaration, Document, DocumentLine, Entry, Epoch, Fact};
 use trueup_model::identity::Identity;
 use trueup_model::layout::{EventLayout, NumberColumn};
 use trueup_model::meter::{Aggregation, Meter};
@@ -44,12 +45,18 @@ fn small_usage(number: u64) -> UsageBatch {
     };
     let mut ids = SentIds::default();
     ids.push("/gateway", &format!("call-{number}"));
-    UsageBatch { first_row: number, received_at: 5, rows: vec![row], wide: vec![i128::MIN, i128::MAX], ids }
+    let (rows, wide) = (vec![row], vec![i128::MIN, i128::MAX]);
+    UsageBatch { first_row: number, received_at: 5, origin: origin(number).into(), rows, wide, ids }
+}
+
+fn origin(number: u64) -> Origin {
+    Origin { source: "calls".to_owned(), partition: (number % 5).to_string() }
 }
 
 fn refused(reason: Reason, payload: String) -> Refused {
     Refused {
         source: "calls.ndjson".to_owned(),
+        partition: payload.chars().take(1).collect(),
         position: "line 1".to_owned(),
         event_source: None,
         event_id: Some("call-1".to_owned()),
@@ -120,6 +127,10 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         any_usage().prop_map(|batch| Fact::Usage(Arc::new(batch))),
         refusals.prop_map(Fact::Refused),
         any_change().prop_map(Fact::Catalog),
+        (any::<(u64, i64)>()).prop_map(|(events, hour)| Fact::Declared(Declaration {
+            arrival: Arrival { hour, origin: origin(events).into() },
+            events,
+        })),
         any::<i128>().prop_filter("its negative is one", |n| *n > i128::MIN).prop_map(|n| Fact::Issued(document(n))),
     ]
 }
@@ -128,8 +139,8 @@ fn any_usage() -> impl Strategy<Value = UsageBatch> {
     let numbers = any::<(u64, u64, i64, i64, u32, u32, u32, bool)>();
     let row = (numbers, vec(any::<i128>(), 0..4), any::<(String, String)>());
     (any::<u64>(), any::<i64>(), any::<bool>(), vec(row, 0..12)).prop_map(|(first_row, received_at, has_ids, rows)| {
-        let mut batch =
-            UsageBatch { first_row, received_at, rows: Vec::new(), wide: Vec::new(), ids: SentIds::default() };
+        let origin = Arc::new(origin(first_row));
+        let mut batch = UsageBatch { first_row, received_at, origin, ..UsageBatch::default() };
         for ((high, low, occurred_at, value, subject, properties, revision, retract), wide, sent) in rows {
             let value = if wide.is_empty() { value } else { batch.wide.len() as i64 };
             batch.rows.push(UsageRow {

@@ -12,6 +12,7 @@ use trueup::engine::{Engine, Setup};
 use trueup::oracle::Statement;
 use trueup::retelling::Told;
 use trueup_connectors::{EventReader, usage_event};
+use trueup_model::arrival::{Arrival, Origin};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::fact::Document;
 use trueup_model::grain::Micros;
@@ -54,12 +55,17 @@ impl Stage {
     pub fn deliver(&mut self, clock: Micros, deliveries: &[Delivery]) -> Result<Arc<Moment>, Failure> {
         let bytes: Vec<u8> =
             deliveries.iter().flat_map(|delivery| [delivery.line.as_bytes(), b"\n"].concat()).collect();
-        let mut reader = EventReader::new(self.engine.layouts(), TENANT, "gateway");
+        let origin = Origin { source: "gateway".to_owned(), ..Origin::default() };
+        let arrival = Arrival::at(origin.into(), clock);
+        let mut reader = EventReader::new(self.engine.layouts(), TENANT, &arrival.origin.source);
         let mut batch = reader.batch();
         let mut statements = Vec::with_capacity(deliveries.len());
         for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())) {
             reader.read_line(line, format_args!("line {number}"), &mut batch);
-            statements.push(usage_event(line).map_or_else(|fault| Statement::Refused(fault.reason), Statement::Event));
+            statements.push(match usage_event(line) {
+                Ok(event) => Statement::Event(event, arrival.clone()),
+                Err(fault) => Statement::Refused(fault.reason, arrival.clone()),
+            });
         }
         let receipt = self.engine.accept(vec![Submission::Clock(clock), Submission::Events(batch.finish())])?;
         self.remember(receipt, statements)

@@ -141,17 +141,17 @@ pub fn corrections(moment: &Moment) -> Table {
 /// In which state events are.
 pub fn ledger(moment: &Moment) -> String {
     let count = |row: Row| match &row[..] {
-        [Cell::Text(state), Cell::Integer(events)] if **state != *"accepted" => {
+        [Cell::Text(state), Cell::Integer(events)] if **state != *"received" => {
             Some(format!("{} {state}", words::count(*events)))
         }
         _ => None,
     };
-    let accepted = moment.rows(View::Ledger).into_iter().find_map(|row| match &row[..] {
-        [Cell::Text(state), Cell::Integer(events)] if **state == *"accepted" => Some(*events),
+    let received = moment.rows(View::Ledger).into_iter().find_map(|row| match &row[..] {
+        [Cell::Text(state), Cell::Integer(events)] if **state == *"received" => Some(*events),
         _ => None,
     });
     let states: Vec<String> = moment.rows(View::Ledger).into_iter().filter_map(count).collect();
-    format!("{} accepted = {}", words::count(accepted.unwrap_or_default()), states.join(" + "))
+    format!("{} received = {}", words::count(received.unwrap_or_default()), states.join(" + "))
 }
 
 fn text(row: &Row, column: usize) -> Option<String> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use trueup_connectors::checkpoint::row_run::{KeptRow, RowRun};
 use trueup_model::identity::Identity;
-use trueup_model::usage::{SentIds, UsageBatch};
+use trueup_model::usage::UsageBatch;
 use trueup_operators::cold::{Archive, ColdRun, Written};
 use trueup_operators::event_index::{Masks, Table};
 
@@ -130,14 +130,8 @@ impl ColdRun for Cold {
         let mut rows = self.run.scan().map(|kept| self.read(kept)).peekable();
         Box::new(std::iter::from_fn(move || {
             rows.peek()?;
-            let mut batch = UsageBatch {
-                first_row: 0,
-                // Of rows that are metered anew nobody asks when they were received.
-                received_at: 0,
-                rows: Vec::with_capacity(SCANNED),
-                wide: Vec::new(),
-                ids: SentIds::default(),
-            };
+            // Of rows that are metered anew nobody asks when and how they came.
+            let mut batch = UsageBatch { rows: Vec::with_capacity(SCANNED), ..UsageBatch::default() };
             for KeptRow { mut row, wide, .. } in rows.by_ref().take(SCANNED) {
                 if row.wide > 0 {
                     row.value = batch.wide.len() as i64;

@@ -22,7 +22,7 @@ use crate::metering::{target_place, text_place, usage_place};
 pub fn write(disk: &dyn Disk, worker: usize, epoch: Epoch, snapshots: &Snapshots) -> io::Result<Vec<Part>> {
     let mut writer = Writer { disk, worker, epoch, parts: Vec::new() };
     // Taken apart by name, so that the compiler asks for one that is added.
-    let Snapshots { usage, values, texts, values_by_group, texts_by_group, totals, postings, states, quarantine } =
+    let Snapshots { usage, values, texts, values_by_group, texts_by_group, totals, postings, accounts, quarantine } =
         snapshots;
     writer.put("usage", usage)?;
     writer.put("values", values)?;
@@ -31,7 +31,7 @@ pub fn write(disk: &dyn Disk, worker: usize, epoch: Epoch, snapshots: &Snapshots
     writer.put("texts-by-group", texts_by_group)?;
     writer.put("totals", totals)?;
     writer.put("postings", postings)?;
-    writer.put("states", states)?;
+    writer.put("accounts", accounts)?;
     writer.put("quarantine", quarantine)?;
     Ok(writer.parts)
 }
@@ -79,7 +79,7 @@ pub fn read(disk: &dyn Disk, shares: &[Share], worker: usize, workers: usize, st
     metering.texts_by_group = reader.take(text_place)?;
     start.totals = reader.take(total_place)?;
     start.postings = reader.take(posting_place)?;
-    start.states = reader.take(|_| ANYWHERE)?;
+    start.accounts = reader.take(|_| ANYWHERE)?;
     start.quarantine = reader.take(|_: &Quarantined| ANYWHERE)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use trueup_model::arrival::Origin;
 use trueup_model::calendar::CENTURY;
 use trueup_model::dictionary::Properties;
 use trueup_model::grain::{Micros, show_micros};
@@ -28,9 +29,11 @@ impl Door {
             text_columns.push((layout.numbers.len(), layout.columns()));
             properties.push(self.property_set(Properties { layout, dimensions: set.dimensions }));
         }
+        let origin = Arc::new(Origin { source: batch.source, partition: batch.partition });
         let mut usage = UsageBatch {
             first_row: proposal.rows,
             received_at: proposal.books.clock,
+            origin,
             rows: batch.rows,
             wide: batch.wide,
             ids: batch.ids,
@@ -43,7 +46,7 @@ impl Door {
         }
         let mut refused = batch.refused;
         let bounds = Bounds::around(proposal.books.clock, &self.acceptance);
-        set_aside(&mut usage, &bounds, &batch.source, &mut refused);
+        set_aside(&mut usage, &bounds, &mut refused);
         proposal.take_refused(refused);
         proposal.take_usage(Arc::new(usage));
         Ok(())
@@ -103,7 +106,7 @@ impl Bounds {
 }
 
 /// Moves events that cannot be counted from the batch to `refused`.
-fn set_aside(usage: &mut UsageBatch, bounds: &Bounds, source: &str, refused: &mut Vec<Refused>) {
+fn set_aside(usage: &mut UsageBatch, bounds: &Bounds, refused: &mut Vec<Refused>) {
     if usage.rows.iter().all(|row| bounds.fault(row).is_none()) {
         return;
     }
@@ -120,7 +123,8 @@ fn set_aside(usage: &mut UsageBatch, bounds: &Bounds, source: &str, refused: &mu
             return true;
         };
         refused.push(Refused {
-            source: source.to_owned(),
+            source: usage.origin.source.clone(),
+            partition: usage.origin.partition.clone(),
             position: sent.map_or_else(|| "an event".to_owned(), |(_, id)| format!("event {id}")),
             event_source: sent.map(|(source, _)| source.to_owned()),
             event_id: sent.map(|(_, id)| id.to_owned()),
@@ -223,9 +227,9 @@ mod tests {
         let mut ids = SentIds::default();
         ["early", "first", "late", "second"].iter().for_each(|id| ids.push("/s", id));
         let rows = [-1, 5, 50, 6].map(row).to_vec();
-        let mut usage = UsageBatch { first_row: 0, received_at: 0, rows, wide: Vec::new(), ids };
+        let mut usage = UsageBatch { rows, ids, ..UsageBatch::default() };
         let mut refused = Vec::new();
-        set_aside(&mut usage, &Bounds { from: 0, to: 10, property_sets_max: 1 }, "test", &mut refused);
+        set_aside(&mut usage, &Bounds { from: 0, to: 10, property_sets_max: 1 }, &mut refused);
         assert_eq!([usage.ids.get(0), usage.ids.get(1)], [Some(("/s", "first")), Some(("/s", "second"))]);
         assert_eq!(refused.iter().filter_map(|one| one.event_id.as_deref()).collect::<Vec<_>>(), ["early", "late"]);
     }

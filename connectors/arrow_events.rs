@@ -127,7 +127,7 @@ impl ArrowEvents {
                 let sender =
                     Sender { source: columns.attribute(SOURCE).text(row), id: columns.attribute(ID).text(row) };
                 let payload = payloads.get_or_insert_with(|| Payloads::of(table)).of_row(row);
-                builder.refuse(fault.at(&self.source_name, position(row + 1), sender, payload.as_bytes()));
+                builder.refuse(fault.at_record(&self.source_name, position(row + 1), sender, payload.as_bytes()));
                 if builder.refused().len() > refused_max {
                     break;
                 }

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use thiserror::Error;
 use trueup_model::usage::{Reason, Refused};
 
-use crate::limits::{ID_BYTES_MAX, PAYLOAD_BYTES_MAX, SOURCE_BYTES_MAX, cut};
+use crate::limits::{EVENT_BYTES_MAX, ID_BYTES_MAX, PAYLOAD_BYTES_MAX, SOURCE_BYTES_MAX, cut};
 
 /// Why an input cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -37,8 +37,10 @@ impl Fault {
         Fault { reason: Reason::UnknownType, detail: detail.into() }
     }
 
-    /// The refusal of an input that came in at `position` of `source`.
+    /// The refusal of an input that came in at `position` of `source`. One that is JSON, as far as one
+    /// sees, is kept whole, to be read again.
     pub(crate) fn at(self, source: &str, position: impl Display, sender: Sender<'_>, payload: &[u8]) -> Refused {
+        let whole = whole_payload(payload);
         Refused {
             source: source.to_owned(),
             partition: String::new(),
@@ -47,8 +49,17 @@ impl Fault {
             event_id: sender.id.map(|text| cut(text, ID_BYTES_MAX).to_owned()),
             reason: self.reason,
             detail: self.detail,
-            payload: Some(kept_payload(payload)),
+            whole: whole.is_some(),
+            payload: Some(whole.unwrap_or_else(|| kept_payload(payload))),
         }
+    }
+}
+
+impl Fault {
+    /// The refusal of an input that is no event in JSON, such as a row of columns or a message that
+    /// another gives its attributes: its beginning is kept, to be looked at.
+    pub(crate) fn at_record(self, source: &str, position: impl Display, sender: Sender<'_>, payload: &[u8]) -> Refused {
+        Refused { payload: Some(kept_payload(payload)), whole: false, ..self.at(source, position, sender, payload) }
     }
 }
 
@@ -59,6 +70,13 @@ pub(crate) struct Sender<'a> {
     pub source: Option<&'a str>,
     /// CloudEvents `id`.
     pub id: Option<&'a str>,
+}
+
+/// An input as text, if it may be JSON and is no longer than an event may be.
+fn whole_payload(payload: &[u8]) -> Option<String> {
+    let is_json = payload.trim_ascii_start().starts_with(b"{") || payload.trim_ascii_start().starts_with(b"[");
+    let text = if payload.len() <= EVENT_BYTES_MAX { std::str::from_utf8(payload).ok() } else { None };
+    text.filter(|_| is_json).map(str::to_owned)
 }
 
 /// The start of an input as text; bytes that are none become the replacement character.

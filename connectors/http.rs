@@ -1,5 +1,5 @@
 //! Takes usage events over HTTP: `POST /v1/events`. What producers say to have sent comes by
-//! `POST /v1/declarations`.
+//! `POST /v1/declarations`; what was set aside is shown and read again under `/v1/quarantine`.
 //!
 //! Law: an answer in the 200s means that every event it counts is in the journal; 422 means that
 //! all was set aside. After any other answer, or none, a sender sends the same again: whatever was
@@ -21,7 +21,7 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -34,6 +34,7 @@ mod answer;
 mod body;
 mod form;
 mod listener;
+mod quarantine;
 
 use answer::Refusal;
 use body::{Held, Room};
@@ -96,7 +97,11 @@ pub async fn start(intake: Arc<dyn Intake>, options: Options) -> io::Result<Http
         tenant: options.tenant,
         room: Room::new(options.bytes_max),
     };
-    let router = Router::new().route("/v1/events", post(take)).route("/v1/declarations", post(declare));
+    let router = Router::new()
+        .route("/v1/events", post(take))
+        .route("/v1/declarations", post(declare))
+        .route("/v1/quarantine/replay", post(quarantine::replay))
+        .route("/v1/quarantine/{epoch}/{place}", get(quarantine::show));
     let router = router.with_state(Arc::new(desk));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async {
@@ -161,12 +166,8 @@ impl Desk {
         let read = spawn_blocking(move || read_declarations(&bytes)).await.expect("reading never panics");
         let declarations = read.map_err(Refusal::Declarations)?;
         let declared = declarations.len();
-        match self.intake.declare(declarations).await {
-            Ok(epoch) => Ok((epoch, declared)),
-            Err(HandInError::Stale) => Err(Refusal::Changing),
-            Err(HandInError::Unable(why)) => Err(Refusal::Unable(why)),
-            Err(HandInError::Stopped(why)) => Err(Refusal::Stopped(why)),
-        }
+        let epoch = self.intake.declare(declarations).await.map_err(Refusal::from)?;
+        Ok((epoch, declared))
     }
 
     /// The body of a request, without compression.
@@ -195,8 +196,7 @@ impl Desk {
             match self.intake.hand_in(batch, Vec::new()).await {
                 Ok(taken) => return Ok(taken),
                 Err(HandInError::Stale) => {}
-                Err(HandInError::Unable(why)) => return Err(Refusal::Unable(why)),
-                Err(HandInError::Stopped(why)) => return Err(Refusal::Stopped(why)),
+                Err(error) => return Err(error.into()),
             }
         }
         Err(Refusal::Changing)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::quarantine::Quarantine;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use trueup_model::fact::{Declaration, Epoch};
@@ -23,6 +24,11 @@ pub trait Intake: Send + Sync + 'static {
 
     /// Hands in what producers say to have sent. The answer comes when it is in the journal.
     fn declare(&self, declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>>;
+
+    /// What was set aside, where that can be looked at.
+    fn quarantine(&self) -> Option<&dyn Quarantine> {
+        None
+    }
 }
 
 /// How far a source has been read.

@@ -15,6 +15,7 @@ pub mod journal;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod limits;
+pub mod quarantine;
 mod time_text;
 mod value;
 pub mod watched;

@@ -20,7 +20,8 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 /// of them add up to 10^26, which an `i128` still holds with twelve decimal places: no sender
 /// can make a sum overflow.
 pub const QUANTITY_MAX: i128 = 1_000_000_000_000_000;
-/// The most bytes of an input that are kept with its refusal.
+/// The most bytes that are kept of an input that was set aside and cannot be read again: of one that
+/// can, and is no larger than an event may be, all are kept.
 pub const PAYLOAD_BYTES_MAX: usize = 1024;
 /// The most bytes of a value that are repeated in a sentence.
 const SHOWN_BYTES_MAX: usize = 64;

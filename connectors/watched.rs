@@ -284,11 +284,9 @@ fn refusal(name: &str, format: Format, progress: Progress, error: &ReadError) ->
     Refused {
         source: name.to_owned(),
         position: format!("behind {record} {read}"),
-        event_source: None,
-        event_id: None,
         reason: Reason::Unreadable,
         detail: with_causes(error),
-        payload: None,
+        ..Refused::default()
     }
 }
 

@@ -18,6 +18,7 @@ mod loading;
 mod narrator;
 mod page;
 mod proof;
+mod quarantine;
 mod quote;
 mod remote;
 mod replay;
@@ -75,6 +76,8 @@ enum Command {
     Issue(issue::Arguments),
     /// Say how many events were sent, to be held against what came in
     Declare(declare::Arguments),
+    /// Look at what was set aside, and read it again after a fix
+    Quarantine(quarantine::Arguments),
     /// Price usage by a plan, tier by tier
     Quote(quote::Arguments),
     /// Check a catalog and tell what it defines
@@ -109,6 +112,7 @@ fn answer(cli: Cli) -> Outcome {
         Command::Replay(arguments) => replay::run(&arguments, json),
         Command::Issue(arguments) => issue::run(&arguments, json),
         Command::Declare(arguments) => declare::run(&arguments, json),
+        Command::Quarantine(arguments) => quarantine::run(&arguments, json),
         Command::Quote(arguments) => quote::run(&arguments, json),
         Command::Check(arguments) => check::run(&arguments, json),
         Command::Journal(arguments) => journal::run(&arguments, json),

@@ -19,6 +19,8 @@ mod ledger_rows;
 pub mod moment;
 pub mod publication;
 pub mod puts;
+pub mod quarantine;
+mod quarantine_rows;
 pub mod retention;
 mod usage_rows;
 pub mod view_rows;

@@ -16,9 +16,10 @@
 //! one before it is the duplicate. An event that no meter reads, or that lacks a value a meter needs, is refused;
 //! a retraction needs no values.
 //!
-//! **Ledger.** Each statement is in exactly one state, in the row of the way and the hour in which it came
-//! itself: a later one may move it to another state, and never to another row. Of what producers declare
-//! the last holds.
+//! **Ledger.** Each statement is in exactly one state, in the row of the way and the hour in which it
+//! came itself: a later one may move it to another state, and never to another row. What was set aside
+//! may be read again, by the meters of then; if it is accepted, it is judged like any other, in the row
+//! where it was. Of what producers declare the last holds.
 //!
 //! **Usage.** A meter counts the standing assertions of its type that meet its filter, by subject
 //! and by its dimensions. A grain is an hour of UTC, or a quarter of one for customers whose zone is
@@ -48,7 +49,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use trueup_model::arrival::Arrival;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
-use trueup_model::fact::{Declaration, Document, DocumentLine};
+use trueup_model::fact::{Declaration, Document, DocumentLine, Replay};
 use trueup_model::usage::Reason;
 
 mod amount;
@@ -81,6 +82,8 @@ pub enum Statement {
     Refused(Reason, Arrival),
     /// How many inputs a producer says to have sent.
     Declared(Declaration),
+    /// What became of inputs that were read again; the events among them follow.
+    Replayed(Vec<Replay>),
     /// A change of the catalog, which must be one that the catalog takes.
     Catalog(CatalogChange),
     /// A document that was issued.
@@ -206,8 +209,14 @@ impl Oracle {
         (!lines.is_empty()).then_some(lines)
     }
 
+    /// What must be said if all that is set aside is read again now: what becomes of each, and the
+    /// events that are accepted.
+    pub fn replays(&self) -> Vec<Statement> {
+        self.standing().replays()
+    }
+
     fn standing(&self) -> Standing<'_> {
-        Standing::after(self.journal.iter().flat_map(|entry| &entry.statements))
+        Standing::after(self.journal.iter().map(|entry| (entry.epoch, &entry.statements[..])))
     }
 
     fn quota_states(&self) -> BTreeMap<quotas::Key, quotas::State> {
@@ -223,7 +232,8 @@ impl Oracle {
 
 /// How many inputs were set aside for which reason, and how many groups cannot be charged.
 fn quarantine(standing: &Standing<'_>, groups_too_large: usize) -> Vec<Row> {
-    let inputs = standing.quarantined.iter().map(|(reason, inputs)| (reason.name(), *inputs));
+    let inputs = standing.quarantined();
+    let inputs = inputs.iter().map(|(reason, inputs)| (reason.name(), *inputs));
     let groups = (groups_too_large > 0).then_some(("amount_too_large", groups_too_large as i64));
     inputs.chain(groups).map(|(reason, count)| vec![text(reason), integer(count)]).collect()
 }

@@ -54,6 +54,7 @@ impl Retelling {
                 let arrival = |refused: &Refused| Arrival::at(refused.origin(), clock);
                 refused.iter().map(|refused| Statement::Refused(refused.reason, arrival(refused))).collect()
             }
+            Fact::Replayed(replays) => vec![Statement::Replayed(replays.clone())],
             Fact::Declared(declaration) => vec![Statement::Declared(declaration.clone())],
             Fact::Catalog(change) => vec![Statement::Catalog(change.clone())],
             Fact::Issued(document) => vec![Statement::Issued(document.clone())],

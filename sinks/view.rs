@@ -340,7 +340,7 @@ const DEFINITIONS: [Definition; View::ALL.len()] = [
     },
     Definition {
         name: "quarantine",
-        description: "Input that could not be counted: where it came from, why, and what to do.",
+        description: "Input that could not be counted: where it came from, why, and what to do; of its payload the first KiB. Its state is set_aside, or replayed once it was read again and accepted.",
         key: 2,
         columns: &[
             integer("epoch"),
@@ -354,6 +354,8 @@ const DEFINITIONS: [Definition; View::ALL.len()] = [
             text("reason"),
             text("detail"),
             optional(text("payload")),
+            text("state"),
+            optional(integer("replayed_at")),
         ],
     },
     Definition {

@@ -10,6 +10,7 @@ use std::mem::take;
 use std::sync::Arc;
 
 use csv_core::{ReadRecordResult, Reader, Terminator};
+use serde_json::{Map, json};
 use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, EventBatchBuilder, Head};
@@ -82,6 +83,8 @@ struct RowPlan {
     revision: Option<usize>,
     retract: Option<usize>,
     by_type: BTreeMap<String, TypePlan>,
+    /// The properties that the mapping names, each with its cell.
+    data: Vec<(String, usize)>,
 }
 
 /// What to read of the rows of one event type.
@@ -132,7 +135,11 @@ impl RowReader {
             if let Err(fault) = self.read_row(number, line, &mut builder) {
                 let sender =
                     Sender { source: Some(&self.plan.source), id: Some(&*self.id).filter(|id| !id.is_empty()) };
-                builder.refuse(fault.at(&self.plan.file, format_args!("line {number}"), sender, line));
+                // Once it has its id, its cells are known to be whole; then it is kept as an event, which can
+                // be read again without the file.
+                let event = sender.id.map(|id| self.plan.event(id, &self.cells));
+                let payload = event.as_deref().map_or(line, str::as_bytes);
+                builder.refuse(fault.at(&self.plan.file, format_args!("line {number}"), sender, payload));
             }
         }
         builder.finish()
@@ -199,7 +206,37 @@ impl RowPlan {
             revision: mapping.revision.as_ref().map(cell).transpose()?,
             retract: mapping.retract.as_ref().map(cell).transpose()?,
             by_type: by_type.collect(),
+            data: data.iter().map(|(property, cell)| ((*property).to_owned(), *cell)).collect(),
         })
+    }
+
+    /// A row as a CloudEvent in JSON, with all the properties that the mapping names.
+    fn event(&self, id: &str, cells: &Cells) -> String {
+        let filled = |cell: usize| Some(cells.get(cell)).filter(|text| !text.is_empty());
+        let data: Map<String, serde_json::Value> =
+            self.data.iter().filter_map(|(property, cell)| Some((property.clone(), filled(*cell)?.into()))).collect();
+        let mut event = json!({
+            "id": id,
+            "source": self.source,
+            "type": self.event_type.text(cells),
+            "subject": self.subject.text(cells),
+            "data": data,
+        });
+        let time = filled(self.time).map(|time| match self.time_format {
+            TimeFormat::Iso => time.to_owned(),
+            TimeFormat::Utc => format!("{}Z", time.replacen(' ', "T", 1)),
+        });
+        let others = [
+            ("time", time),
+            ("revision", self.revision.and_then(filled).map(str::to_owned)),
+            ("retract", self.retract.and_then(filled).map(str::to_owned)),
+        ];
+        for (attribute, text) in others {
+            if let Some(text) = text {
+                event[attribute] = text.into();
+            }
+        }
+        event.to_string()
     }
 
     fn check_width(&self, cells: &Cells) -> Result<(), Fault> {

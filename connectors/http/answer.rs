@@ -7,7 +7,7 @@ use serde_json::json;
 use trueup_model::fact::Epoch;
 
 use super::BODY_BYTES_MAX;
-use crate::intake::Taken;
+use crate::intake::{HandInError, Taken};
 use crate::limits::{BATCH_BYTES_MAX, REFUSED_MAX};
 
 /// How many of the events that were set aside an answer names one by one.
@@ -39,6 +39,12 @@ pub(super) enum Refusal {
     Empty,
     #[error("{0}")]
     Declarations(String),
+    #[error("{0}")]
+    Selection(String),
+    #[error("nothing was set aside as {0}: the quarantine view shows what was")]
+    NotSetAside(String),
+    #[error("this server keeps no quarantine: ask the one that took the events")]
+    NoQuarantine,
     #[error("more than {REFUSED_MAX} events cannot be read, so none was taken; the first of them: {0}")]
     Unreadable(String),
     #[error("the body did not come in time: send it in parts")]
@@ -66,11 +72,23 @@ impl Refusal {
             | Refusal::Empty
             | Refusal::Unreadable(_)
             | Refusal::Declarations(_)
+            | Refusal::Selection(_)
             | Refusal::Broken => StatusCode::BAD_REQUEST,
+            Refusal::NotSetAside(_) | Refusal::NoQuarantine => StatusCode::NOT_FOUND,
             Refusal::TooLarge | Refusal::ListTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Changing | Refusal::Unable(_) | Refusal::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl From<HandInError> for Refusal {
+    fn from(error: HandInError) -> Refusal {
+        match error {
+            HandInError::Stale => Refusal::Changing,
+            HandInError::Unable(why) => Refusal::Unable(why),
+            HandInError::Stopped(why) => Refusal::Stopped(why),
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use trueup_model::arrival::Origin;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::dictionary::{NewNames, Properties};
-use trueup_model::fact::{Declaration, Document, Entry, Fact};
+use trueup_model::fact::{Declaration, Document, Entry, Fact, Replay};
 use trueup_model::grain::Micros;
 use trueup_model::layout::EventLayout;
 use trueup_model::usage::{Refused, UsageBatch, UsageRow};
@@ -46,6 +46,7 @@ enum StoredFact<'a> {
     Catalog(Cow<'a, CatalogChange>),
     Issued(Cow<'a, Document>),
     Declared(Cow<'a, Declaration>),
+    Replayed(Cow<'a, [Replay]>),
 }
 
 /// A value for each dimension of a layout.
@@ -80,6 +81,7 @@ pub(crate) fn write(entry: &Entry, out: &mut Vec<u8>) -> Result<Division, ArrowE
             Fact::Catalog(change) => StoredFact::Catalog(Cow::Borrowed(change)),
             Fact::Issued(document) => StoredFact::Issued(Cow::Borrowed(document)),
             Fact::Declared(declaration) => StoredFact::Declared(Cow::Borrowed(declaration)),
+            Fact::Replayed(replays) => StoredFact::Replayed(Cow::Borrowed(replays)),
         });
     }
     let arrow = (out.len() - start) as u64;
@@ -143,6 +145,7 @@ pub(crate) fn read(header: &Header, body: &[u8]) -> Result<Entry, String> {
             StoredFact::Catalog(change) => Fact::Catalog(change.into_owned()),
             StoredFact::Issued(document) => Fact::Issued(document.into_owned()),
             StoredFact::Declared(declaration) => Fact::Declared(declaration.into_owned()),
+            StoredFact::Replayed(replays) => Fact::Replayed(replays.into_owned()),
         });
     }
     let entry = Entry {
@@ -163,7 +166,7 @@ pub(crate) fn read(header: &Header, body: &[u8]) -> Result<Entry, String> {
 fn usage_rows(fact: &Fact) -> usize {
     match fact {
         Fact::Usage(batch) => batch.rows.len(),
-        Fact::Refused(_) | Fact::Catalog(_) | Fact::Issued(_) | Fact::Declared(_) => 0,
+        Fact::Refused(_) | Fact::Catalog(_) | Fact::Issued(_) | Fact::Declared(_) | Fact::Replayed(_) => 0,
     }
 }
 

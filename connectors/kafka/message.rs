@@ -141,7 +141,7 @@ fn header<'h>(headers: &'h impl Headers, name: &str) -> Option<&'h [u8]> {
 
 fn refuse<M: Message>(reader: &EventReader, fault: Fault, message: &M, builder: &mut EventBatchBuilder) {
     let payload = message.payload().unwrap_or_default();
-    builder.refuse(fault.at(reader.source_name(), At(message), Sender::default(), payload));
+    builder.refuse(fault.at_record(reader.source_name(), At(message), Sender::default(), payload));
 }
 
 #[cfg(test)]

@@ -73,7 +73,8 @@ proptest! {
         prop_assert_eq!(batch.ids.is_empty(), batch.rows.is_empty());
         for refused in &batch.refused {
             prop_assert!(!refused.detail.is_empty());
-            prop_assert!(refused.payload.as_ref().is_some_and(|payload| payload.len() <= 1024));
+            let bytes_max = if refused.whole { 64 * 1024 } else { 1024 };
+            prop_assert!(refused.payload.as_ref().is_some_and(|payload| payload.len() <= bytes_max));
         }
     }
 

@@ -12,9 +12,10 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, start};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
-use trueup_model::fact::{Declaration, Epoch};
+use trueup_connectors::quarantine::{Quarantine, Replayed, Selection, SetAside};
+use trueup_model::fact::{Declaration, Epoch, InputId};
 use trueup_model::layout::{EventLayout, Layouts, NumberColumn};
-use trueup_model::usage::EventBatch;
+use trueup_model::usage::{EventBatch, Refused};
 
 /// Takes everything, and remembers it.
 #[derive(Default)]
@@ -54,10 +55,28 @@ impl Intake for Fake {
         .boxed()
     }
 
+    fn quarantine(&self) -> Option<&dyn Quarantine> {
+        Some(self)
+    }
+
     fn declare(&self, declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>> {
         self.declared.lock().unwrap().extend(declarations);
         async { if self.has_stopped { Err(HandInError::Stopped("the disk is full".to_owned())) } else { Ok(8) } }
             .boxed()
+    }
+}
+
+impl Quarantine for Fake {
+    fn show(&self, input: InputId) -> BoxFuture<'_, Result<Option<SetAside>, HandInError>> {
+        let payload = Some("{}".to_owned());
+        let refused = Refused { source: "http".to_owned(), payload, whole: true, ..Refused::default() };
+        let shown = SetAside { input, received_at: 0, refused, replayed_at: Some(9), is_accepted: false };
+        async move { Ok((input.epoch == 7).then_some(shown)) }.boxed()
+    }
+
+    fn replay(&self, selection: Selection) -> BoxFuture<'_, Result<Replayed, HandInError>> {
+        let accepted = selection.inputs.len() as u64;
+        async move { Ok(Replayed { epoch: Some(9), accepted, still: 2, unreadable: 1 }) }.boxed()
     }
 }
 
@@ -113,9 +132,13 @@ fn post(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, Val
 }
 
 fn post_to(path: &str, address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
+    ask("POST", path, address, headers, body)
+}
+
+fn ask(method: &str, path: &str, address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
     let mut stream = TcpStream::connect(address).unwrap();
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{lines}\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{lines}\r\n");
     // A server that has answered need not read on.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     let promised = headers.iter().find(|(name, _)| *name == "content-length").map(|(_, length)| length.parse());
@@ -259,6 +282,32 @@ fn what_producers_sent_is_declared() {
     let length = said.len().to_string();
     let (status, _) = post_to("/v1/declarations", stopped.address(), &[("content-length", &length)], said.as_bytes());
     assert_eq!(status, 503);
+}
+
+#[test]
+fn what_was_set_aside_is_shown_and_read_again() {
+    let running = Running::new(Fake::default(), Some("s3cret"));
+    let token = ("authorization", "Bearer s3cret");
+    let show = |headers: &[(&str, &str)], input: &str| {
+        ask("GET", &format!("/v1/quarantine/{input}"), running.address(), headers, b"")
+    };
+    let (status, shown) = show(&[token], "7/3");
+    assert_eq!((status, &shown["input"], &shown["whole"]), (200, &"7/3".into(), &true.into()));
+    assert_eq!((&shown["state"], &shown["reason"]), (&"set_aside".into(), &"unreadable".into()));
+    assert_eq!(show(&[], "7/3").0, 401);
+    assert_eq!(show(&[token], "8/3").0, 404);
+    assert_eq!(show(&[token], "8/three").0, 400);
+    let replay = |body: &str| {
+        let length = body.len().to_string();
+        let headers = [token, ("content-length", &*length)];
+        post_to("/v1/quarantine/replay", running.address(), &headers, body.as_bytes())
+    };
+    let (status, replayed) = replay(r#"{"inputs": ["7/3", "7/4"]}"#);
+    assert_eq!(status, 200);
+    assert_eq!(replayed, serde_json::json!({"epoch": 9, "accepted": 2, "still_set_aside": 2, "unreadable": 1}));
+    for wrong in ["", "[]", r#"{"inputs": ["7"]}"#, r#"{"reason": "boring"}"#, r#"{"all": true}"#] {
+        assert_eq!(replay(wrong).0, 400, "{wrong}");
+    }
 }
 
 #[test]

@@ -103,10 +103,10 @@ fn cell(cell: &view_rows::Cell) -> Cell {
 
 /// Of the quarantine the oracle tells how many inputs there are for each reason.
 fn quarantine(rows: &[Row]) -> Rows {
-    let column = View::Quarantine.columns().iter().position(|column| column.name == "reason");
-    let column = column.expect("the quarantine tells reasons");
-    let named =
-        |row: &Row, reason: Reason| matches!(&row[column], view_rows::Cell::Text(name) if **name == *reason.name());
+    let column = |name: &str| View::Quarantine.columns().iter().position(|column| column.name == name);
+    let (reason, state) = (column("reason").expect("it tells reasons"), column("state").expect("it tells states"));
+    let is = |cell: &view_rows::Cell, said: &str| matches!(cell, view_rows::Cell::Text(text) if **text == *said);
+    let named = |row: &Row, name: Reason| is(&row[reason], name.name()) && is(&row[state], "set_aside");
     let count = |reason: Reason| rows.iter().filter(|row| named(row, reason)).count() as i64;
     let counts = Reason::ALL.map(|reason| (reason, count(reason)));
     let counts = counts.into_iter().filter(|(_, inputs)| *inputs > 0);

@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     load_catalog(&engine, &config.catalog, None)?;
     let loaded = load_events(&engine, &EventFiles { events: config.events, mapping: config.mappings })?;
     block_on(async {
-        let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()));
+        let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()).of_tenant(TENANT));
         let options = Options {
             address: config.address,
             token: config.token.clone(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -40,7 +41,7 @@ pub struct Server {
 pub fn open(path: &Path) -> Result<(WayIn, Config), Failure> {
     let config = Config::read(path).map_err(Failure::Input)?;
     if let Some(address) = config.http
-        && block_on(async { Ok(TcpStream::connect(address).await.is_ok()) })?
+        && answers(address)?
     {
         return Ok((WayIn::Server(Server { address, token: config.token.clone() }), config));
     }
@@ -53,11 +54,25 @@ pub fn open(path: &Path) -> Result<(WayIn, Config), Failure> {
     Ok((WayIn::Journal(Box::new(resume(&config)?)), config))
 }
 
+/// Whether somebody listens there.
+pub fn answers(address: SocketAddr) -> Result<bool, Failure> {
+    block_on(async { Ok(TcpStream::connect(address).await.is_ok()) })
+}
+
 impl Server {
     /// Posts JSON; the answer, if the server did what was asked.
     pub fn post(&self, path: &str, json: Vec<u8>) -> Result<Value, Failure> {
+        self.ask(Request::post(path), json)
+    }
+
+    /// Gets JSON.
+    pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(Request::get(path), Vec::new())
+    }
+
+    fn ask(&self, request: Builder, json: Vec<u8>) -> Result<Value, Failure> {
         let (status, body) =
-            block_on(async { timeout(PATIENCE, self.send(path, json)).await.map_err(|_| self.silent())? })?;
+            block_on(async { timeout(PATIENCE, self.send(request, json)).await.map_err(|_| self.silent())? })?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
             return Ok(answer);
@@ -69,15 +84,14 @@ impl Server {
         }
     }
 
-    async fn send(&self, path: &str, json: Vec<u8>) -> Result<(StatusCode, Bytes), Failure> {
+    async fn send(&self, request: Builder, json: Vec<u8>) -> Result<(StatusCode, Bytes), Failure> {
         let lost = |error: hyper::Error| Failure::engine(&error);
         let stream = TcpStream::connect(self.address).await.map_err(|error| Failure::engine(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         // It ends with the request; what goes wrong on it, the request says.
         tokio::spawn(connection);
-        let mut request = Request::post(path).header(HOST, self.address.to_string());
-        request = request.header(CONTENT_TYPE, "application/json");
+        let mut request = request.header(HOST, self.address.to_string()).header(CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }

@@ -10,12 +10,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use trueup_connectors::checkpoint::{Manifest, outline};
 use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, SealedSegment};
-use trueup_model::books::{Books, Turn};
+use trueup_model::books::{Books, Replayed, Turn};
 use trueup_model::calendar::CENTURY;
 use trueup_model::catalog::{Catalog, CatalogChange, CatalogError, Touched};
 use trueup_model::charge::{Group, InvoiceKey};
 use trueup_model::dictionary::Dictionary;
-use trueup_model::fact::{Declaration, Document, Entry, Epoch, Fact};
+use trueup_model::fact::{Declaration, Document, Entry, Epoch, Fact, Replay};
 use trueup_model::grain::{Grain, Micros, show_micros};
 use trueup_model::metering::Metering;
 use trueup_model::usage::{EventBatch, Refused, UsageBatch};
@@ -27,8 +27,10 @@ use super::checkpoints::{Job, Line, Order, hex};
 use super::clock::Clock;
 use super::graph::EpochInput;
 use super::publication::Stopped;
+use super::quarantine::Again;
 use super::retention::{Past, Retention};
 
+mod again;
 mod documents;
 mod events;
 
@@ -45,6 +47,8 @@ pub enum Submission {
     Document(Document),
     /// How many inputs a producer says to have sent.
     Declaration(Declaration),
+    /// Inputs that had been set aside, read again.
+    Again(Again),
     /// It is this late by now, where time passes only when told to.
     Clock(Micros),
     /// A source has been read up to here, in its own words, once this epoch is accepted.
@@ -186,6 +190,7 @@ struct Proposal {
     batches: Vec<Arc<UsageBatch>>,
     refused: Vec<Arc<Refused>>,
     issued: Vec<((Group, Grain), Billed)>,
+    replays: Vec<Replay>,
     rows: u64,
     catalog_changed: bool,
     parts: Vec<Part>,
@@ -207,8 +212,8 @@ impl Proposal {
 
     fn take_refused(&mut self, refused: Vec<Refused>) {
         if !refused.is_empty() {
-            self.facts.push(Fact::Refused(refused.clone()));
-            self.refused.extend(refused.into_iter().map(Arc::new));
+            self.refused.extend(refused.iter().map(|refused| Arc::new(refused.shortened())));
+            self.facts.push(Fact::Refused(refused));
         }
     }
 }
@@ -250,7 +255,7 @@ impl Door {
     pub fn restore(&mut self, checkpoint: &Manifest, outline: &[Arc<Entry>]) -> Result<(), DoorError> {
         for entry in outline {
             let proposal = self.told(entry)?;
-            self.settle(proposal);
+            self.settle(entry.epoch, proposal);
         }
         (self.dispatched, self.rows) = (checkpoint.epoch, checkpoint.rows);
         Ok(())
@@ -274,6 +279,16 @@ impl Door {
     /// The segments of the journal that will never change again.
     pub fn sealed(&self) -> Vec<SealedSegment> {
         self.journal.sealed()
+    }
+
+    /// The books of the last accepted epoch.
+    pub fn books(&self) -> &Arc<Books> {
+        &self.books
+    }
+
+    /// An entry of the journal, if it is there.
+    pub fn journal_entry(&self, epoch: Epoch) -> Result<Option<Arc<Entry>>, JournalError> {
+        self.journal.entries(epoch).next().transpose()
     }
 
     /// Lets the workers finish: no epoch will follow.
@@ -355,6 +370,7 @@ impl Door {
                 Fact::Catalog(change) => self.take_changes(&mut proposal, vec![change.clone()])?,
                 Fact::Issued(document) => take_document(&mut proposal, document.clone())?,
                 Fact::Declared(declaration) => proposal.take_declaration(declaration.clone()),
+                Fact::Replayed(replays) => proposal.take_replays(replays.clone()),
             }
         }
         Ok(proposal)
@@ -389,6 +405,7 @@ impl Door {
             batches: Vec::new(),
             refused: Vec::new(),
             issued: Vec::new(),
+            replays: Vec::new(),
             rows: self.rows,
             catalog_changed: false,
             parts: Vec::new(),
@@ -405,6 +422,7 @@ impl Door {
             }
             Submission::Events(batch) => self.take_events(proposal, batch)?,
             Submission::Document(document) => take_document(proposal, document)?,
+            Submission::Again(again) => self.take_again(proposal, again)?,
         }
         Ok(())
     }
@@ -442,7 +460,7 @@ impl Door {
     fn dispatch(&mut self, entry: &Entry, proposal: Proposal, is_kept: bool) -> Result<(), DoorError> {
         let epoch = entry.epoch;
         let accepted: u64 = proposal.batches.iter().map(|batch| batch.rows.len() as u64).sum();
-        let input = self.settle(proposal);
+        let input = self.settle(epoch, proposal);
         let oldest = self.past.pass(epoch, accepted);
         let mut input = EpochInput { epoch, oldest, ..input };
         if self.order(entry, is_kept)? {
@@ -470,20 +488,25 @@ impl Door {
     }
 
     /// Makes a proposal the state of things, and says what workers have to know of it.
-    fn settle(&mut self, mut proposal: Proposal) -> EpochInput {
+    fn settle(&mut self, epoch: Epoch, mut proposal: Proposal) -> EpochInput {
         let mut intake = Vec::new();
         if proposal.catalog_changed {
             proposal.books.catalog = Arc::new(proposal.catalog);
         }
         intake.extend(self.meter(&proposal.books.catalog, proposal.catalog_changed));
         intake.extend(proposal.batches.into_iter().map(Intake::Usage));
+        for Replay { input, still, .. } in &proposal.replays {
+            let still = still.as_ref().map(|(reason, detail)| (*reason, detail.as_str().into()));
+            proposal.books.replayed.insert(*input, Replayed { at: epoch, still });
+        }
         proposal.books.names = self.dictionary.names().clone();
         self.books = Arc::new(proposal.books);
         *self.accepted.write().unwrap_or_else(PoisonError::into_inner) = self.books.clone();
         self.rows = proposal.rows;
         self.offsets.extend(proposal.offsets);
         let turn = Arc::new(Turn { books: self.books.clone(), touched: proposal.touched, invoices: proposal.invoices });
-        EpochInput { intake, turn, refused: proposal.refused, issued: proposal.issued, ..EpochInput::default() }
+        let Proposal { refused, issued, replays, .. } = proposal;
+        EpochInput { intake, turn, refused, issued, replays, ..EpochInput::default() }
     }
 
     /// The metering from here on, if it is another.

@@ -18,7 +18,7 @@ use timely::progress::Antichain;
 use trueup_model::arrival::Arrival;
 use trueup_model::books::{Books, Turn};
 use trueup_model::charge::{Group, Posting};
-use trueup_model::fact::Epoch;
+use trueup_model::fact::{Epoch, Replay};
 use trueup_model::grain::{Grain, Micros};
 use trueup_model::identity::home;
 use trueup_model::lookup::Target;
@@ -49,6 +49,8 @@ pub struct EpochInput {
     pub refused: Vec<Arc<Refused>>,
     /// The lines of documents issued at this epoch.
     pub issued: Vec<((Group, Grain), Billed)>,
+    /// What became of inputs that were read again.
+    pub replays: Vec<Replay>,
     /// Whether there is to be a checkpoint of it.
     pub is_kept: bool,
 }
@@ -74,6 +76,7 @@ pub struct Inputs {
     turns: InputHandleVec<Epoch, (Epoch, Arc<Turn>)>,
     refused: InputHandleVec<Epoch, ((Quarantined, ()), Epoch, i64)>,
     issued: InputHandleVec<Epoch, ((Posting, ()), Epoch, Billed)>,
+    replayed: InputHandleVec<Epoch, ((Account, ()), Epoch, i64)>,
 }
 
 impl Inputs {
@@ -98,6 +101,11 @@ impl Inputs {
                 let quarantined = Quarantined { epoch, place: place as u64, received_at, refused };
                 self.refused.send(((quarantined, ()), epoch, 1));
             }
+            // What was accepted is counted again by deduplication, where it came in.
+            for replay in input.replays.iter().filter(|replay| replay.still.is_none()) {
+                let account = Account::Arrived(replay.arrival.clone(), State::Quarantined);
+                self.replayed.send(((account, ()), epoch, -1));
+            }
         }
         self.advance_to(epoch + 1);
     }
@@ -107,6 +115,7 @@ impl Inputs {
         self.turns.advance_to(epoch);
         self.refused.advance_to(epoch);
         self.issued.advance_to(epoch);
+        self.replayed.advance_to(epoch);
     }
 }
 
@@ -258,13 +267,14 @@ pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usiz
     let (turns_input, turns) = scope.new_input();
     let (refused_input, refused) = scope.new_input();
     let (issued_input, issued) = scope.new_input();
+    let (replayed_input, replayed) = scope.new_input();
 
     let books = &start.books;
     let metered = metering(intake, turns.clone(), books, start.metering, worker, workers);
     let totals = totals(metered.targets, agenda(turns.clone(), books, worker, workers), start.totals);
     let postings = invoicing(totals.clone(), issued, turns, books, start.postings);
     let set_aside = refused.clone().map(|((input, ()), epoch, inputs)| ((set_aside(&input), ()), epoch, inputs));
-    let accounts = metered.accounts.concat(set_aside);
+    let accounts = metered.accounts.concat(set_aside).concat(replayed);
     let accounts = arrange_here(accounts, "Ledger: inputs by arrival and state", start.accounts);
     let conflicts = metered.conflicts.map(|(epoch, conflict)| ((contradiction(epoch, &conflict), ()), epoch, 1));
     let quarantine = arrange_here(refused.concat(conflicts), "Quarantine: what was set aside", start.quarantine);
@@ -276,6 +286,7 @@ pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usiz
         turns: turns_input,
         refused: refused_input,
         issued: issued_input,
+        replayed: replayed_input,
     };
     inputs.advance_to(start.epoch + 1);
     let traces = Traces {
@@ -298,7 +309,7 @@ fn set_aside(input: &Quarantined) -> Account {
 }
 
 /// Contradictions come after the inputs that the door set aside.
-const CONFLICTS_FROM: u64 = 1 << 40;
+pub const CONFLICTS_FROM: u64 = 1 << 40;
 
 fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
     let (batch, place) = &conflict.refused;
@@ -322,6 +333,7 @@ fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
         reason: Reason::Conflict,
         detail,
         payload: None,
+        whole: false,
     };
     Quarantined { epoch, place: CONFLICTS_FROM + number, received_at: batch.received_at, refused: Arc::new(refused) }
 }

@@ -12,7 +12,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
-use trueup_model::fact::{Declaration, Epoch};
+use trueup_connectors::quarantine::{Quarantine, Replayed, Selection, SetAside};
+use trueup_model::fact::{Declaration, Epoch, InputId};
 use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
@@ -27,6 +28,7 @@ const EPOCH_INPUTS: usize = 100_000;
 /// A way into an engine, for as many senders as there are.
 pub struct Gatherer {
     engine: Arc<Engine>,
+    tenant: String,
     queue: mpsc::Sender<HandedIn>,
 }
 
@@ -45,7 +47,12 @@ impl Gatherer {
         let gathering = engine.clone();
         let thread = thread::Builder::new().name("intake".to_owned());
         thread.spawn(move || gather(&gathering, waiting)).expect("a thread can be started");
-        Gatherer { engine, queue }
+        Gatherer { engine, tenant: "default".to_owned(), queue }
+    }
+
+    /// The same, for the events of another tenant than `default`.
+    pub fn of_tenant(self, tenant: &str) -> Gatherer {
+        Gatherer { tenant: tenant.to_owned(), ..self }
     }
 }
 
@@ -65,9 +72,43 @@ impl Intake for Gatherer {
     fn declare(&self, declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>> {
         self.put(EventBatch::default(), Vec::new(), declarations).map(|taken| Ok(taken?.epoch)).boxed()
     }
+
+    fn quarantine(&self) -> Option<&dyn Quarantine> {
+        Some(self)
+    }
+}
+
+impl Quarantine for Gatherer {
+    fn show(&self, input: InputId) -> BoxFuture<'_, Result<Option<SetAside>, HandInError>> {
+        self.ask(move |engine, _| engine.set_aside(input)).boxed()
+    }
+
+    fn replay(&self, selection: Selection) -> BoxFuture<'_, Result<Replayed, HandInError>> {
+        self.ask(move |engine, tenant| engine.replay_quarantine(tenant, &selection)).boxed()
+    }
+}
+
+/// What the engine's refusal means to a sender.
+fn hand_in_error(error: DoorError) -> HandInError {
+    match error {
+        DoorError::StaleLayouts => HandInError::Stale,
+        DoorError::Journal(error) if !error.is_final() => HandInError::Unable(error.to_string()),
+        error => HandInError::Stopped(error.to_string()),
+    }
 }
 
 impl Gatherer {
+    /// Asks the engine what takes its time, beside the threads that answer.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine, &str) -> Result<T, DoorError> + Send + 'static,
+    ) -> Result<T, HandInError> {
+        let (engine, tenant) = (self.engine.clone(), self.tenant.clone());
+        let asked = tokio::task::spawn_blocking(move || question(&engine, &tenant));
+        let answer = asked.await.map_err(|_| HandInError::Stopped("the engine could not answer".to_owned()))?;
+        answer.map_err(hand_in_error)
+    }
+
     async fn put(
         &self,
         batch: EventBatch,
@@ -128,11 +169,7 @@ fn accept(engine: &Engine, together: Vec<HandedIn>) {
             answers.into_iter().zip(receipt.parts).for_each(|(answer, part)| tell(answer, outcome(part)));
         }
         Err(error) => {
-            let why = match error {
-                DoorError::StaleLayouts => HandInError::Stale,
-                DoorError::Journal(error) if !error.is_final() => HandInError::Unable(error.to_string()),
-                error => HandInError::Stopped(error.to_string()),
-            };
+            let why = hand_in_error(error);
             answers.into_iter().for_each(|answer| tell(answer, Err(why.clone())));
         }
     }

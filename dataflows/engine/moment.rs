@@ -53,6 +53,11 @@ impl Moment {
         self.epoch
     }
 
+    /// What its rows are made of.
+    pub(super) fn newest_as_of(&self) -> AsOf<'_> {
+        self.as_of(self.epoch)
+    }
+
     /// The books of its epoch.
     pub fn books(&self) -> &Arc<Books> {
         self.as_of(self.epoch).books

@@ -15,16 +15,16 @@ use trueup_model::catalog::CustomerId;
 use trueup_model::charge::{Charge, Crossing, Group, InvoiceKey, Posting};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Grain;
-use trueup_model::identity::{home, stable_hash};
+use trueup_model::identity::home;
 use trueup_model::lookup::Lookup;
 use trueup_operators::aggregate::quantity;
 use trueup_operators::read::{Reader, Snapshot};
 use trueup_operators::total::{Billed, Total};
 use trueup_sinks::view::View;
 
-use super::graph::{Quarantined, Snapshots};
+use super::graph::Snapshots;
 use super::usage_rows::{self, Names, Window};
-use super::{catalog_rows, ledger_rows};
+use super::{catalog_rows, ledger_rows, quarantine_rows};
 use crate::{entitlements, rating};
 
 /// A value of a row.
@@ -145,10 +145,8 @@ fn small_rows(view: View, old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>
             posting_rows(old, new, first, correction_row, each);
         }
         View::Quarantine => {
-            for part in new.parts {
-                record_rows(&part.quarantine, None, old, new, |books, record, _| quarantine_row(books, record), each);
-            }
-            posting_rows(old, new, Posting::Alarm(Group::default()), alarm_row, each);
+            quarantine_rows::rows(old, new, each);
+            posting_rows(old, new, Posting::Alarm(Group::default()), quarantine_rows::alarm_row, each);
         }
         View::Ledger => whole_rows(old, new, &ledger_rows::ledger_rows, each),
         View::IngestLedger => ledger_rows::ingest_rows(old, new, each),
@@ -323,7 +321,7 @@ fn time(grain: Grain) -> Cell {
 }
 
 /// The customer, subscription and feature of a group.
-fn group_cells(books: &Books, group: &Group) -> [Cell; 3] {
+pub fn group_cells(books: &Books, group: &Group) -> [Cell; 3] {
     let catalog = &books.catalog;
     [
         text(&catalog.customers.get(group.customer).id),
@@ -501,55 +499,4 @@ fn correction_row(books: &Arc<Books>, posting: &Posting, billed: &Billed) -> Opt
         Cell::Decimal(billed.quantity),
         Cell::Decimal(billed.money),
     ])
-}
-
-fn quarantine_row(_: &Arc<Books>, quarantined: &Quarantined) -> Option<Row> {
-    let refused = &quarantined.refused;
-    let optional = |value: &Option<String>| value.as_deref().map_or(Cell::Null, text);
-    Some(vec![
-        Cell::Integer(quarantined.epoch as i64),
-        Cell::Integer(quarantined.place as i64),
-        Cell::Time(quarantined.received_at),
-        text(&refused.source),
-        text(&refused.partition),
-        text(&refused.position),
-        optional(&refused.event_source),
-        optional(&refused.event_id),
-        text(refused.reason.name()),
-        text(&refused.detail),
-        optional(&refused.payload),
-    ])
-}
-
-/// A group whose amount is beyond what can be kept: its events are counted, its charge is not.
-fn alarm_row(books: &Arc<Books>, posting: &Posting, _: &Billed) -> Option<Row> {
-    let Posting::Alarm(group) = posting else { return None };
-    let [customer, subscription, feature] = [0, 1, 2].map(|part| match &group_cells(books, group)[part] {
-        Cell::Text(text) => text.to_string(),
-        _ => String::new(),
-    });
-    let detail = format!(
-        "the amount for '{feature}' of customer '{customer}' is larger than can be kept: \
-         correct the quantity or the price; until then what was issued of it stands, and nothing is issued"
-    );
-    Some(vec![
-        Cell::Integer(0),
-        Cell::Integer(place_of_alarm(group)),
-        Cell::Time(group.period.micros()),
-        text("rating"),
-        text(""),
-        text(&format!("subscription {subscription}")),
-        Cell::Null,
-        Cell::Null,
-        text("amount_too_large"),
-        text(&detail),
-        Cell::Null,
-    ])
-}
-
-/// A place in the quarantine that no other group has, and no input.
-fn place_of_alarm(group: &Group) -> i64 {
-    let parts = [stable_hash(group.customer, group.subscription), stable_hash(group.period.0, group.feature)];
-    let [one, other] = parts.map(|hash| hash as u32);
-    i64::MIN | (stable_hash(one, other) >> 1) as i64
 }

@@ -14,6 +14,7 @@ pub(super) fn rows(standing: &Standing<'_>) -> Vec<Row> {
     for ((_, state), statements) in &standing.past {
         *states.entry(state).or_default() += statements;
     }
+    *states.entry("quarantined").or_default() += standing.aside.len() as i64;
     for heard in standing.events.values() {
         let state = match heard.event.retract {
             true => "retracted",
@@ -22,6 +23,7 @@ pub(super) fn rows(standing: &Standing<'_>) -> Vec<Row> {
         };
         *states.entry(state).or_default() += 1;
     }
+    states.retain(|_, statements| *statements > 0);
     states.insert("received", states.values().sum());
     states.into_iter().map(|(state, statements)| vec![text(state), integer(statements)]).collect()
 }
@@ -35,6 +37,9 @@ pub(super) fn ingest_rows(standing: &Standing<'_>) -> Vec<Row> {
     for heard in standing.events.values() {
         let state = if heard.event.retract { "retracted" } else { "standing" };
         *arrivals.entry(heard.arrival).or_default().entry(state).or_default() += 1;
+    }
+    for aside in standing.aside.values() {
+        *arrivals.entry(aside.arrival).or_default().entry("quarantined").or_default() += 1;
     }
     for arrival in standing.declared.keys() {
         arrivals.entry(arrival).or_default();

@@ -9,12 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use trueup_model::arrival::Arrival;
 use trueup_model::decimal;
 use trueup_model::event::UsageEvent;
-use trueup_model::fact::Document;
+use trueup_model::fact::{Document, InputId, Replay};
 use trueup_model::meter::Meter;
 use trueup_model::usage::Reason;
 
 use super::Statement;
 use super::definitions::Definitions;
+
+/// The state of a statement that contradicts the one that stands.
+const CONFLICT: &str = "quarantined";
 
 /// Everything that stands after some facts.
 #[derive(Debug, Default)]
@@ -23,11 +26,21 @@ pub(super) struct Standing<'a> {
     /// What stands of each event, by its source and id.
     pub events: BTreeMap<(&'a str, &'a str), Heard<'a>>,
     pub documents: Vec<&'a Document>,
-    pub quarantined: BTreeMap<Reason, i64>,
+    /// What was set aside before it was judged, and is.
+    pub aside: BTreeMap<InputId, Aside<'a>>,
     /// How many statements that stand no more, or never did, are in which state, by how they came.
     pub past: BTreeMap<(&'a Arrival, &'static str), i64>,
     /// How many inputs are said to have been sent.
     pub declared: BTreeMap<&'a Arrival, u64>,
+}
+
+/// A statement that could not be read.
+#[derive(Debug)]
+pub(super) struct Aside<'a> {
+    pub reason: Reason,
+    pub arrival: &'a Arrival,
+    /// What it says, where that is known.
+    pub event: Option<&'a UsageEvent>,
 }
 
 /// A statement as it was read when it came.
@@ -44,8 +57,20 @@ pub(super) struct Heard<'a> {
 }
 
 impl<'a> Standing<'a> {
-    pub fn after(statements: impl Iterator<Item = &'a Statement>) -> Standing<'a> {
+    /// What stands after what was said at each epoch.
+    pub fn after(said: impl Iterator<Item = (u64, &'a [Statement])>) -> Standing<'a> {
         let mut standing = Standing::default();
+        for (epoch, statements) in said {
+            standing.hear(epoch, statements);
+        }
+        standing
+    }
+
+    fn hear(&mut self, epoch: u64, statements: &'a [Statement]) {
+        let standing = self;
+        // Each that is set aside is named by its place among those of its epoch.
+        let mut inputs = (0..).map(|place| InputId { epoch, place });
+        let mut next = || inputs.next().expect("there is always another");
         for statement in statements {
             match statement {
                 Statement::Catalog(change) => standing.definitions.change(change),
@@ -53,19 +78,55 @@ impl<'a> Standing<'a> {
                 Statement::Declared(declaration) => {
                     standing.declared.insert(&declaration.arrival, declaration.events);
                 }
-                Statement::Refused(reason, arrival) => standing.set_aside(*reason, arrival),
+                Statement::Refused(reason, arrival) => {
+                    standing.aside.insert(next(), Aside { reason: *reason, arrival, event: None });
+                }
+                Statement::Replayed(replays) => replays.iter().for_each(|replay| standing.replayed(replay)),
                 Statement::Event(event, arrival) => match Heard::by(&standing.definitions, event, arrival) {
                     Ok(heard) => standing.judge(heard),
-                    Err(reason) => standing.set_aside(reason, arrival),
+                    Err(reason) => {
+                        standing.aside.insert(next(), Aside { reason, arrival, event: Some(event) });
+                    }
                 },
             }
         }
-        standing
     }
 
-    fn set_aside(&mut self, reason: Reason, arrival: &'a Arrival) {
-        *self.quarantined.entry(reason).or_default() += 1;
-        self.put(arrival, "quarantined");
+    fn replayed(&mut self, replay: &Replay) {
+        match &replay.still {
+            None => drop(self.aside.remove(&replay.input)),
+            Some((reason, _)) => {
+                if let Some(aside) = self.aside.get_mut(&replay.input) {
+                    aside.reason = *reason;
+                }
+            }
+        }
+    }
+
+    /// How many inputs are set aside for which reason.
+    pub fn quarantined(&self) -> BTreeMap<Reason, i64> {
+        let mut reasons = BTreeMap::new();
+        for aside in self.aside.values() {
+            *reasons.entry(aside.reason).or_default() += 1;
+        }
+        let conflicts = self.past.iter().filter(|((_, state), _)| *state == CONFLICT).map(|(_, inputs)| inputs);
+        reasons.extend(Some((Reason::Conflict, conflicts.sum())).filter(|(_, inputs)| *inputs > 0));
+        reasons
+    }
+
+    /// What is said when all that is set aside is read again, way by way of each epoch.
+    pub fn replays(&self) -> Vec<Statement> {
+        let mut aside: Vec<(&InputId, &Aside<'_>)> = self.aside.iter().collect();
+        aside.sort_by_key(|(input, aside)| (input.epoch, &aside.arrival.origin, input.place));
+        let mut said = Vec::new();
+        for (input, Aside { arrival, event, .. }) in aside {
+            let Some(event) = event else { continue };
+            let read = Heard::by(&self.definitions, event, arrival);
+            let still = read.as_ref().err().map(|reason| (*reason, String::new()));
+            said.push(Statement::Replayed(vec![Replay { input: *input, arrival: (*arrival).clone(), still }]));
+            said.extend(read.ok().map(|_| Statement::Event((*event).clone(), (*arrival).clone())));
+        }
+        said
     }
 
     fn put(&mut self, arrival: &'a Arrival, state: &'static str) {
@@ -93,7 +154,7 @@ impl<'a> Standing<'a> {
                 self.events.insert(identity, heard);
             }
         } else {
-            self.set_aside(Reason::Conflict, here);
+            self.put(here, CONFLICT);
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 const CATALOG: &str = r#"
 [[meter]]
@@ -84,15 +85,30 @@ rate_card = [{ feature = "calls", price = { model = "per_unit", unit = "0.25" } 
 
 /// Runs a server until it says that it serves, and ends it.
 fn serve_once(folder: &PathBuf) {
+    drop(serve(folder));
+}
+
+/// A server, for as long as it is held.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Not gently: what it has said that it has read is in the journal.
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
+    }
+}
+
+/// A server that says that it serves.
+fn serve(folder: &PathBuf) -> Serving {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
-    let mut server = command.current_dir(folder).arg("serve").stdout(Stdio::piped()).spawn().expect("a server starts");
+    let server = command.current_dir(folder).arg("serve").stdout(Stdio::piped()).spawn().expect("a server starts");
+    let mut server = Serving(server);
     let mut said = String::new();
-    let out = server.stdout.take().expect("it is piped");
+    let out = server.0.stdout.take().expect("it is piped");
     BufReader::new(out).read_line(&mut said).expect("it says that it serves");
     assert!(said.contains("Serving on grpc://"), "{said}");
-    // Not gently: what it has said that it has read is in the journal.
-    server.kill().expect("it runs");
-    server.wait().expect("it ends");
+    server
 }
 
 #[test]
@@ -118,6 +134,60 @@ fn a_journal_can_be_issued_from_and_verified() {
     let (code, verified) = answer(&["verify", "--journal", "kept", "--json"]);
     assert_eq!(code, Some(0), "{verified}");
     assert!(verified.contains(r#""holds":true"#), "{verified}");
+}
+
+#[test]
+fn what_was_sent_is_declared_to_a_journal() {
+    let folder = folder("declared", &[GOOD]);
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");
+    write("trueup.toml", "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\naddress = '127.0.0.1:0'");
+    write("said.json", r#"[{"source": "events.ndjson", "hour": "2026-06-02T09:00:00Z", "events": 2}]"#);
+    write("wrong.json", r#"{"source": "events.ndjson", "hour": "2026-06-02T09:30:00Z", "events": 2}"#);
+    serve_once(&folder);
+    let code = |arguments: &[&str]| trueup(&folder, arguments, Stdio::null()).status.code();
+    assert_eq!(code(&["declare", "said.json"]), Some(0));
+    assert_eq!(code(&["declare", "wrong.json"]), Some(2));
+    assert_eq!(code(&["declare", "nowhere.json"]), Some(2));
+    assert_eq!(code(&["verify", "--journal", "kept"]), Some(0));
+}
+
+#[test]
+fn what_was_set_aside_is_read_again_after_a_fix() {
+    const OTHER: &str = r#"{"id":"3","source":"/s","type":"image","subject":"acme","time":"2026-06-02T09:00:00Z"}"#;
+    let folder = folder("quarantine", &[GOOD, BAD, OTHER]);
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");
+    let port = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("there is a port").port();
+    let (views, http) = (port(), port());
+    let config = "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\n";
+    write("trueup.toml", &format!("{config}address = '127.0.0.1:{views}'\nhttp = '127.0.0.1:{http}'"));
+    let answer = |arguments: &[&str]| {
+        let output = trueup(&folder, arguments, Stdio::piped());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    serve_once(&folder);
+    let (code, listed) = answer(&["quarantine", "list", "--json"]);
+    assert_eq!((code, listed.lines().count()), (Some(0), 2), "{listed}");
+    let (code, shown) = answer(&["quarantine", "show", "2/1"]);
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("unknown_type") && shown.contains(OTHER), "{shown}");
+    assert_eq!(answer(&["quarantine", "show", "2/9"]).0, Some(2));
+    // The catalog is mended while the server is stopped.
+    write("catalog/more.toml", &CATALOG.replace("calls", "images").replace("\"call\"", "\"image\""));
+    let (code, replayed) = answer(&["quarantine", "replay", "--reason", "unknown_type", "--json"]);
+    assert_eq!(code, Some(0));
+    assert!(replayed.contains(r#""accepted":1"#), "{replayed}");
+    // A running server is asked.
+    let server = serve(&folder);
+    let (code, listed) = answer(&["quarantine", "list", "2/0", "2/1", "--json"]);
+    assert_eq!((code, listed.lines().count()), (Some(0), 1), "{listed}");
+    assert!(answer(&["quarantine", "list", "--all"]).1.contains("replayed: "));
+    assert!(answer(&["quarantine", "show", "2/0"]).1.contains(BAD));
+    let (code, replayed) = answer(&["quarantine", "replay", "2/0"]);
+    assert_eq!(code, Some(1));
+    assert!(replayed.contains("1 input still set aside"), "{replayed}");
+    drop(server);
+    let (code, verified) = answer(&["verify", "--journal", "kept", "--json"]);
+    assert_eq!(code, Some(0), "{verified}");
 }
 
 #[test]

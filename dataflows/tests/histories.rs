@@ -250,7 +250,7 @@ fn the_same_seed_gives_the_same_steps() {
 type Situation = (&'static str, &'static str, fn(&[Cell]) -> bool);
 
 /// What must come about in some history, or the histories are not worth much.
-const SITUATIONS: [Situation; 23] = [
+const SITUATIONS: [Situation; 24] = [
     ("an event waits for its customer", "ledger", |row| row[0] == Cell::Text("waiting".into())),
     ("an event is heard twice", "ledger", |row| row[0] == Cell::Text("duplicate".into())),
     ("an event is superseded", "ledger", |row| row[0] == Cell::Text("superseded".into())),
@@ -258,6 +258,7 @@ const SITUATIONS: [Situation; 23] = [
     ("more than a duplicate comes by one way in one hour", "ingest_ledger", |row| row[8] > Cell::Integer(1)),
     ("what was declared came in", "ingest_ledger", |row| row[11] == Cell::Integer(0) && row[3] > Cell::Integer(0)),
     ("less was declared than came in", "ingest_ledger", |row| matches!(row[11], Cell::Integer(more) if more > 0)),
+    ("what was unknown is read again", "usage", |row| row[1] == Cell::Text("late_heard_of".into())),
     ("statements contradict each other", "quarantine", |row| row[0] == Cell::Text("conflict".into())),
     ("a value is missing", "quarantine", |row| row[0] == Cell::Text("missing".into())),
     ("a value is too fine", "quarantine", |row| row[0] == Cell::Text("out_of_range".into())),

@@ -30,6 +30,8 @@ pub enum Act {
     Clock(i64),
     /// Issues one of the invoices that there are then.
     Issue(usize),
+    /// Reads again what is set aside.
+    Replay,
     Commit,
 }
 
@@ -48,7 +50,7 @@ pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnM
             Act::Way(origin) => subject.way(origin.clone()),
             Act::Declare(declaration) => subject.declare(declaration.clone()),
             Act::Clock(micros) => subject.clock(*micros),
-            Act::Issue(_) | Act::Commit => {
+            Act::Issue(_) | Act::Replay | Act::Commit => {
                 if std::mem::take(&mut is_pending) {
                     subject.commit();
                     after_epoch(subject);
@@ -56,9 +58,12 @@ pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnM
             }
         }
         is_pending |= matches!(act, Act::Event(_) | Act::Refused(_) | Act::Declare(_) | Act::Clock(_));
-        if let Act::Issue(pick) = act
-            && issue(subject, *pick)
-        {
+        let is_done = match act {
+            Act::Issue(pick) => issue(subject, *pick),
+            Act::Replay => subject.replay(),
+            _ => false,
+        };
+        if is_done {
             after_epoch(subject);
         }
     }
@@ -94,6 +99,7 @@ impl fmt::Debug for Act {
             Act::Refused(reason) => write!(f, "refused: {}", reason.name()),
             Act::Clock(micros) => write!(f, "clock {}", Cell::Time(*micros)),
             Act::Issue(pick) => write!(f, "issue the invoice number {pick}"),
+            Act::Replay => write!(f, "replay"),
             Act::Commit => write!(f, "commit"),
         }
     }
@@ -144,9 +150,15 @@ pub fn shuffled(history: &[Act], seed: u64) -> History {
 /// Retracts, above all revisions, every event of a history.
 pub fn take_back_everything(history: &[Act]) -> History {
     let events = history.iter().filter_map(|act| if let Act::Event(event) = act { Some(event) } else { None });
-    let known = events.filter(|event| event.event_type != UNHEARD_OF);
-    let last: BTreeMap<_, _> = known.map(|event| ((&event.source, &event.id), event)).collect();
-    let retraction = |event: &UsageEvent| UsageEvent { revision: u32::MAX, retract: true, ..event.clone() };
+    let last: BTreeMap<_, _> = events.map(|event| ((&event.source, &event.id), event)).collect();
+    // Of a type that is known, whatever that of the event was.
+    let event_type = || "call".to_owned();
+    let retraction = |event: &UsageEvent| UsageEvent {
+        revision: u32::MAX,
+        retract: true,
+        event_type: event_type(),
+        ..event.clone()
+    };
     let mut acts: History = last.into_values().map(|event| Act::Event(retraction(event))).collect();
     acts.push(Act::Commit);
     acts
@@ -190,6 +202,8 @@ const DAYS: u64 = 100;
 
 /// A type of event that no meter reads.
 const UNHEARD_OF: &str = "unheard_of";
+/// One that none reads at first.
+const LATE_HEARD_OF: &str = "late_heard_of";
 
 const CUSTOMERS: [&str; 4] = ["acme", "bolt", "kite", "noor"];
 const SUBJECTS: [&str; 6] = ["s1", "s2", "s3", "s4", "s5", "s6"];
@@ -239,6 +253,7 @@ impl World {
             }
             84..87 => Act::Way(self.way()),
             87..89 => Act::Declare(self.declaration()),
+            89 if self.kind == Kind::Any => Act::Replay,
             _ => Act::Commit,
         }
     }
@@ -306,7 +321,7 @@ impl World {
         let event = UsageEvent { id: format!("e{}", self.next_id), ..self.event() };
         match self.dice.below(30) {
             0..2 => UsageEvent { retract: true, data: BTreeMap::new(), ..event },
-            2 => UsageEvent { event_type: UNHEARD_OF.to_owned(), ..event },
+            2 => UsageEvent { event_type: self.dice.pick(&[UNHEARD_OF, LATE_HEARD_OF]).to_owned(), ..event },
             3 => UsageEvent {
                 event_type: "call".to_owned(),
                 data: data(&[("value", "1.2345"), ("user", "ann")]),

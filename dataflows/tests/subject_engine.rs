@@ -20,6 +20,7 @@ use trueup::retelling::{Retelling, Told};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
+use trueup_connectors::quarantine::Selection;
 use trueup_model::arrival::Origin;
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::dictionary::Dictionary;
@@ -189,11 +190,9 @@ impl Subject for EngineSubject {
             source: self.way.source.clone(),
             partition: self.way.partition.clone(),
             position: "here".to_owned(),
-            event_source: None,
-            event_id: None,
             reason,
             detail: "it was to be refused".to_owned(),
-            payload: None,
+            ..Refused::default()
         };
         self.submissions.push(Submission::Events(EventBatch { refused: vec![refused], ..EventBatch::default() }));
     }
@@ -228,6 +227,14 @@ impl Subject for EngineSubject {
         Some(document)
     }
 
+    fn replay(&mut self) -> bool {
+        let replayed = self.engine.replay_quarantine("default", &Selection::default()).expect("it can be read again");
+        let Some(epoch) = replayed.epoch else { return false };
+        self.epoch = epoch;
+        self.kill_in_time();
+        true
+    }
+
     fn rows(&mut self, view: &str) -> Rows {
         let moment = self.engine.wait(self.epoch).expect("the engine runs");
         let shown = View::named(view).expect("the view has a name");
@@ -251,10 +258,11 @@ fn cell(cell: trueup::engine::view_rows::Cell) -> Cell {
 
 /// The quarantine as the oracle knows it: how many inputs for each reason.
 fn counts_by_reason(rows: impl Iterator<Item = Vec<Cell>>) -> Rows {
-    let reason = View::Quarantine.columns().iter().position(|column| column.name == "reason");
-    let reason = reason.expect("the quarantine tells reasons");
+    let place = |name: &str| View::Quarantine.columns().iter().position(|column| column.name == name);
+    let (reason, state) = (place("reason").expect("it tells reasons"), place("state").expect("it tells states"));
     let mut counts = BTreeMap::<Cell, i64>::new();
-    rows.for_each(|row| *counts.entry(row[reason].clone()).or_default() += 1);
+    let set_aside = rows.filter(|row| row[state] == Cell::Text("set_aside".to_owned()));
+    set_aside.for_each(|row| *counts.entry(row[reason].clone()).or_default() += 1);
     counts.into_iter().map(|(reason, count)| vec![reason, Cell::Integer(count)]).collect()
 }
 

@@ -13,11 +13,12 @@ use crate::arrival::Arrival;
 use crate::catalog::{Catalog, FeatureId, PlanId, RateCard, Touched};
 use crate::charge::InvoiceKey;
 use crate::dictionary::{Names, SeriesId};
-use crate::fact::Document;
+use crate::fact::{Document, Epoch, InputId};
 use crate::grain::{Grain, Interval, Micros};
 use crate::meter;
 use crate::money::Amount;
 use crate::terms::Card;
+use crate::usage::Reason;
 
 /// What was issued for one billing period of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,15 @@ pub struct Issued {
     pub currency: Arc<str>,
     /// The places of the invoice and its corrections among all documents.
     pub documents: Vector<usize>,
+}
+
+/// What became of an input that was set aside, when it was last read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// The epoch at which it was.
+    pub at: Epoch,
+    /// Why it stays set aside; none: it was accepted.
+    pub still: Option<(Reason, Arc<str>)>,
 }
 
 /// The books as of one epoch.
@@ -49,6 +59,8 @@ pub struct Books {
     pub numbers: OrdSet<Arc<str>>,
     /// How many inputs producers say to have sent, by way in and hour.
     pub declared: OrdMap<Arrival, u64>,
+    /// What became of inputs that were set aside and read again.
+    pub replayed: OrdMap<InputId, Replayed>,
     /// The billing clock.
     pub clock: Micros,
 }

@@ -1,6 +1,8 @@
 //! Everything that can enter. A fact is accepted once, in the journal, and never changed.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use crate::catalog::CatalogChange;
 use crate::dictionary::NewNames;
 use crate::grain::Micros;
 use crate::money::Amount;
-use crate::usage::{Refused, UsageBatch};
+use crate::usage::{Reason, Refused, UsageBatch};
 
 /// The number of a journal entry: the engine's logical time, from 1 on.
 pub type Epoch = u64;
@@ -28,6 +30,53 @@ pub enum Fact {
     Issued(Document),
     /// How many inputs a producer says to have sent.
     Declared(Declaration),
+    /// Inputs that had been set aside and were read again.
+    Replayed(Vec<Replay>),
+}
+
+/// An input that was set aside: the epoch that brought it, and its place among those of the epoch.
+///
+/// ```
+/// use trueup_model::fact::InputId;
+/// assert_eq!("12/3".parse(), Ok(InputId { epoch: 12, place: 3 }));
+/// assert!("12".parse::<InputId>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InputId {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The place.
+    pub place: u64,
+}
+
+impl fmt::Display for InputId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.epoch, self.place)
+    }
+}
+
+impl FromStr for InputId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<InputId, String> {
+        let parts = text.split_once('/').and_then(|(epoch, place)| Some((epoch.parse().ok()?, place.parse().ok()?)));
+        let (epoch, place) = parts.ok_or_else(|| {
+            format!("`{text}` names no input: write its epoch and place as the quarantine shows them, such as 12/3")
+        })?;
+        Ok(InputId { epoch, place })
+    }
+}
+
+/// An input that was set aside and read again. What was accepted of it is among the usage of the same
+/// entry, received when and where the input was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Which input.
+    pub input: InputId,
+    /// Where the ledger has it.
+    pub arrival: Arrival,
+    /// Why it stays set aside; none: it was accepted.
+    pub still: Option<(Reason, String)>,
 }
 
 /// How many inputs a producer says to have sent by one way for one hour. The last that is said of

@@ -165,10 +165,11 @@ impl UsageBatch {
 }
 
 /// Why an input was set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It is not a CloudEvent, or not even JSON, CSV or Arrow.
+    #[default]
     Unreadable,
     /// A required attribute or property is missing.
     Missing,
@@ -196,6 +197,11 @@ impl Reason {
         Reason::TooManyDimensions,
     ];
 
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// Its name in the quarantine view.
     pub fn name(self) -> &'static str {
         match self {
@@ -211,7 +217,7 @@ impl Reason {
 }
 
 /// An input that was set aside, with all that helps to mend it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Refused {
     /// Which way in: a file's name, a topic, an address.
     pub source: String,
@@ -228,11 +234,27 @@ pub struct Refused {
     pub reason: Reason,
     /// Why, in a sentence that names the thing and the remedy.
     pub detail: String,
-    /// The input itself, cut to a bearable length.
+    /// The input itself as JSON, if it is `whole`; else its beginning.
     pub payload: Option<String>,
+    /// Whether the payload is all of it, so that it can be read again.
+    #[serde(default)]
+    pub whole: bool,
 }
 
+/// The most bytes of a payload that a view shows.
+const SHOWN_BYTES_MAX: usize = 1024;
+
 impl Refused {
+    /// The same with no more of its payload than a view shows: what is kept in memory.
+    pub fn shortened(&self) -> Refused {
+        let shown = |payload: &String| payload[..payload.floor_char_boundary(SHOWN_BYTES_MAX)].to_owned();
+        let whole = self.whole && self.payload.as_ref().is_some_and(|payload| payload.len() <= SHOWN_BYTES_MAX);
+        let (source, partition, position) = (self.source.clone(), self.partition.clone(), self.position.clone());
+        let (event_source, event_id) = (self.event_source.clone(), self.event_id.clone());
+        let (detail, payload) = (self.detail.clone(), self.payload.as_ref().map(shown));
+        Refused { source, partition, position, event_source, event_id, reason: self.reason, detail, payload, whole }
+    }
+
     /// By which way it came.
     pub fn origin(&self) -> Arc<Origin> {
         Arc::new(Origin { source: self.source.clone(), partition: self.partition.clone() })

@@ -10,7 +10,7 @@ use trueup_model::calendar::Cadence;
 use trueup_model::catalog::Subscription;
 use trueup_model::catalog::{AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard};
 use trueup_model::dictionary::{NewNames, Properties};
-use trueup_model::fact::{Declaration, Document, DocumentLine, Entry, Epoch, Fact};
+use trueup_model::fact::{Declaration, Document, DocumentLine, Entry, Epoch, Fact, InputId, Replay};
 use trueup_model::identity::Identity;
 use trueup_model::layout::{EventLayout, NumberColumn};
 use trueup_model::meter::{Aggregation, Meter};
@@ -62,6 +62,7 @@ fn refused(reason: Reason, payload: String) -> Refused {
         event_id: Some("call-1".to_owned()),
         reason,
         detail: "it is not an object; send one".to_owned(),
+        whole: payload.len().is_multiple_of(2),
         payload: Some(payload),
     }
 }
@@ -127,12 +128,23 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         any_usage().prop_map(|batch| Fact::Usage(Arc::new(batch))),
         refusals.prop_map(Fact::Refused),
         any_change().prop_map(Fact::Catalog),
+        any_replays().prop_map(Fact::Replayed),
         (any::<(u64, i64)>()).prop_map(|(events, hour)| Fact::Declared(Declaration {
             arrival: Arrival { hour, origin: origin(events).into() },
             events,
         })),
         any::<i128>().prop_filter("its negative is one", |n| *n > i128::MIN).prop_map(|n| Fact::Issued(document(n))),
     ]
+}
+
+fn any_replays() -> impl Strategy<Value = Vec<Replay>> {
+    let still = option::of((prop::sample::select(&Reason::ALL[..]), any::<String>()));
+    let replay = (any::<(u64, u64, i64)>(), still).prop_map(|((epoch, place, hour), still)| Replay {
+        input: InputId { epoch, place },
+        arrival: Arrival { hour, origin: origin(place).into() },
+        still,
+    });
+    vec(replay, 0..4)
 }
 
 fn any_usage() -> impl Strategy<Value = UsageBatch> {

@@ -2,64 +2,77 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value, json};
 use trueup_model::arrival::Origin;
 use trueup_model::calendar::CENTURY;
+use trueup_model::decimal;
 use trueup_model::dictionary::Properties;
 use trueup_model::grain::{Micros, show_micros};
+use trueup_model::layout::{EventLayout, Layouts};
 use trueup_model::usage::{EventBatch, Reason, Refused, SentIds, UsageBatch, UsageRow};
 
 use super::{Acceptance, Door, DoorError, Proposal};
 
-/// In place of the id of a property set: there are too many.
-const TOO_MANY: u32 = u32::MAX;
-
 impl Door {
     /// Gives a batch the ids of the dictionary, and sets aside what cannot be counted.
-    pub(super) fn take_events(&mut self, proposal: &mut Proposal, batch: EventBatch) -> Result<(), DoorError> {
-        let layouts = proposal.catalog.layouts().clone();
-        if batch.is_stale(layouts.generation) {
-            return Err(DoorError::StaleLayouts);
-        }
-        let subjects: Vec<u32> = batch.subjects.iter().map(|subject| self.dictionary.subject(subject)).collect();
-        let texts: Vec<u32> = batch.texts.iter().map(|text| self.dictionary.text(text)).collect();
-        let mut properties = Vec::with_capacity(batch.properties.len());
-        let mut text_columns = Vec::with_capacity(batch.properties.len());
-        for set in batch.properties {
-            let layout = layouts.of(&set.event_type).ok_or(DoorError::StaleLayouts)?.clone();
-            text_columns.push((layout.numbers.len(), layout.columns()));
-            properties.push(self.property_set(Properties { layout, dimensions: set.dimensions }));
-        }
-        let origin = Arc::new(Origin { source: batch.source, partition: batch.partition });
-        let mut usage = UsageBatch {
-            first_row: proposal.rows,
-            received_at: proposal.books.clock,
-            origin,
-            rows: batch.rows,
-            wide: batch.wide,
-            ids: batch.ids,
-        };
-        for row in &mut usage.rows {
-            let (first, end) = text_columns[row.properties as usize];
-            rename_texts(row, &mut usage.wide, first..end, &texts);
-            row.subject = subjects[row.subject as usize];
-            row.properties = properties[row.properties as usize];
-        }
-        let mut refused = batch.refused;
-        let bounds = Bounds::around(proposal.books.clock, &self.acceptance);
-        set_aside(&mut usage, &bounds, &mut refused);
+    pub(super) fn take_events(&mut self, proposal: &mut Proposal, mut batch: EventBatch) -> Result<(), DoorError> {
+        let received_at = proposal.books.clock;
+        let mut refused = std::mem::take(&mut batch.refused);
+        let (usage, set_aside) = self.usage(proposal, batch, received_at)?;
+        refused.extend(set_aside.into_iter().map(|(_, refused)| refused));
         proposal.take_refused(refused);
         proposal.take_usage(Arc::new(usage));
         Ok(())
     }
 
-    /// The id of a property set; none is given beyond those that may be kept apart.
-    fn property_set(&mut self, properties: Properties) -> u32 {
-        let is_room = self.dictionary.names().property_sets() < self.acceptance.property_sets_max;
-        match is_room || self.dictionary.knows(&properties) {
-            true => self.dictionary.property_set(properties),
-            false => TOO_MANY,
+    /// The rows of a batch under the ids of the dictionary, without those that cannot be counted; and
+    /// why those are not, each with its place in the batch.
+    pub(super) fn usage(
+        &mut self,
+        proposal: &Proposal,
+        mut batch: EventBatch,
+        received_at: Micros,
+    ) -> Result<(UsageBatch, Vec<(usize, Refused)>), DoorError> {
+        let layouts = proposal.catalog.layouts().clone();
+        if batch.is_stale(layouts.generation) {
+            return Err(DoorError::StaleLayouts);
         }
+        let properties = self.property_sets(&batch, &layouts)?;
+        let bounds = Bounds::around(proposal.books.clock, &self.acceptance);
+        let set_aside = set_aside(&mut batch, &properties, &bounds);
+        let subjects: Vec<u32> = batch.subjects.iter().map(|subject| self.dictionary.subject(subject)).collect();
+        let texts: Vec<u32> = batch.texts.iter().map(|text| self.dictionary.text(text)).collect();
+        for row in &mut batch.rows {
+            let PropertySet { id, layout } = &properties[row.properties as usize];
+            rename_texts(row, &mut batch.wide, layout.numbers.len()..layout.columns(), &texts);
+            row.subject = subjects[row.subject as usize];
+            // A row whose property set has no id was set aside.
+            row.properties = id.unwrap_or_default();
+        }
+        let origin = Arc::new(Origin { source: batch.source, partition: batch.partition });
+        let (first_row, rows, wide, ids) = (proposal.rows, batch.rows, batch.wide, batch.ids);
+        Ok((UsageBatch { first_row, received_at, origin, rows, wide, ids }, set_aside))
     }
+
+    /// The property sets of a batch; none is given an id beyond those that may be kept apart.
+    fn property_sets(&mut self, batch: &EventBatch, layouts: &Layouts) -> Result<Vec<PropertySet>, DoorError> {
+        let mut sets = Vec::with_capacity(batch.properties.len());
+        for set in &batch.properties {
+            let layout = layouts.of(&set.event_type).ok_or(DoorError::StaleLayouts)?.clone();
+            let properties = Properties { layout: layout.clone(), dimensions: set.dimensions.clone() };
+            let is_room = self.dictionary.names().property_sets() < self.acceptance.property_sets_max;
+            let id = (is_room || self.dictionary.knows(&properties)).then(|| self.dictionary.property_set(properties));
+            sets.push(PropertySet { id, layout });
+        }
+        Ok(sets)
+    }
+}
+
+/// A property set of a batch.
+struct PropertySet {
+    /// Its id; none: there are too many.
+    id: Option<u32>,
+    layout: Arc<EventLayout>,
 }
 
 /// Between which times an event may have happened.
@@ -79,8 +92,8 @@ impl Bounds {
     }
 
     /// Why a row cannot be counted, if it cannot.
-    fn fault(&self, row: &UsageRow) -> Option<Reason> {
-        if row.properties == TOO_MANY {
+    fn fault(&self, row: &UsageRow, properties: &PropertySet) -> Option<Reason> {
+        if properties.id.is_none() {
             return Some(Reason::TooManyDimensions);
         }
         let is_in_time = row.retract || (self.from <= row.occurred_at && row.occurred_at <= self.to);
@@ -105,36 +118,70 @@ impl Bounds {
     }
 }
 
-/// Moves events that cannot be counted from the batch to `refused`.
-fn set_aside(usage: &mut UsageBatch, bounds: &Bounds, refused: &mut Vec<Refused>) {
-    if usage.rows.iter().all(|row| bounds.fault(row).is_none()) {
-        return;
+/// Takes events that cannot be counted out of the batch, each with its place in it.
+fn set_aside(batch: &mut EventBatch, properties: &[PropertySet], bounds: &Bounds) -> Vec<(usize, Refused)> {
+    let fault = |row: &UsageRow| bounds.fault(row, &properties[row.properties as usize]);
+    if batch.rows.iter().all(|row| fault(row).is_none()) {
+        return Vec::new();
     }
-    let mut kept = SentIds::default();
-    let mut place = 0;
-    let ids = std::mem::take(&mut usage.ids);
-    usage.rows.retain(|row| {
+    let (rows, ids) = (std::mem::take(&mut batch.rows), std::mem::take(&mut batch.ids));
+    let (mut kept, mut kept_ids, mut set_aside) = (Vec::with_capacity(rows.len()), SentIds::default(), Vec::new());
+    for (place, row) in rows.into_iter().enumerate() {
         let sent = ids.get(place);
-        place += 1;
-        let Some(reason) = bounds.fault(row) else {
-            if let Some((source, id)) = sent {
-                kept.push(source, id);
-            }
-            return true;
+        let Some(reason) = fault(&row) else {
+            kept.push(row);
+            sent.into_iter().for_each(|(source, id)| kept_ids.push(source, id));
+            continue;
         };
-        refused.push(Refused {
-            source: usage.origin.source.clone(),
-            partition: usage.origin.partition.clone(),
+        let payload = sent.map(|sent| event(batch, &row, &properties[row.properties as usize].layout, sent));
+        let refused = Refused {
+            source: batch.source.clone(),
+            partition: batch.partition.clone(),
             position: sent.map_or_else(|| "an event".to_owned(), |(_, id)| format!("event {id}")),
             event_source: sent.map(|(source, _)| source.to_owned()),
             event_id: sent.map(|(_, id)| id.to_owned()),
             reason,
-            detail: bounds.detail(row, reason),
-            payload: None,
-        });
-        false
+            detail: bounds.detail(&row, reason),
+            whole: payload.is_some(),
+            payload,
+        };
+        set_aside.push((place, refused));
+    }
+    (batch.rows, batch.ids) = (kept, kept_ids);
+    set_aside
+}
+
+/// A row of a batch as an event in JSON, with what meters read of it, so that it can be read again.
+fn event(batch: &EventBatch, row: &UsageRow, layout: &EventLayout, (source, id): (&str, &str)) -> String {
+    let value = |column: usize| match row.wide {
+        0 => i128::from(row.value),
+        _ => batch.wide[row.value as usize + column],
+    };
+    let numbers = layout.numbers.iter().enumerate().map(|(place, column)| {
+        let number = decimal::show(value(place), column.scale);
+        (column.property.clone(), Value::String(number))
     });
-    usage.ids = kept;
+    let texts = layout.texts.iter().zip(layout.numbers.len()..).map(|(property, column)| {
+        let text = usize::try_from(value(column)).ok().and_then(|place| batch.texts.get(place));
+        (property.clone(), Value::String(text.map(ToString::to_string).unwrap_or_default()))
+    });
+    // What is read as a dimension too is as it was sent, so that comes last.
+    let dimensions = layout.dimensions.iter().zip(&batch.properties[row.properties as usize].dimensions);
+    let dimensions = dimensions
+        .filter_map(|(property, value)| Some((property.clone(), Value::String(value.as_deref()?.to_owned()))));
+    let mut event = json!({
+        "id": id,
+        "source": source,
+        "type": layout.event_type,
+        "subject": &*batch.subjects[row.subject as usize],
+        "time": show_micros(row.occurred_at),
+        "revision": row.revision,
+    });
+    match row.retract {
+        true => event["retract"] = true.into(),
+        false => event["data"] = numbers.chain(texts).chain(dimensions).collect::<Map<_, _>>().into(),
+    }
+    event.to_string()
 }
 
 /// Turns places in the batch's table of texts into ids.
@@ -227,10 +274,17 @@ mod tests {
         let mut ids = SentIds::default();
         ["early", "first", "late", "second"].iter().for_each(|id| ids.push("/s", id));
         let rows = [-1, 5, 50, 6].map(row).to_vec();
-        let mut usage = UsageBatch { rows, ids, ..UsageBatch::default() };
-        let mut refused = Vec::new();
-        set_aside(&mut usage, &Bounds { from: 0, to: 10, property_sets_max: 1 }, &mut refused);
-        assert_eq!([usage.ids.get(0), usage.ids.get(1)], [Some(("/s", "first")), Some(("/s", "second"))]);
-        assert_eq!(refused.iter().filter_map(|one| one.event_id.as_deref()).collect::<Vec<_>>(), ["early", "late"]);
+        let set = trueup_model::usage::PropertySet { event_type: "call".into(), dimensions: [].into() };
+        let (subjects, properties) = (vec!["s".into()], vec![set]);
+        let mut batch = EventBatch { rows, ids, subjects, properties, ..EventBatch::default() };
+        let (numbers, texts, dimensions) = (Vec::new(), Vec::new(), Vec::new());
+        let layout = Arc::new(EventLayout { event_type: "call".to_owned(), numbers, texts, dimensions });
+        let properties = [PropertySet { id: Some(0), layout }];
+        let aside = set_aside(&mut batch, &properties, &Bounds { from: 0, to: 10, property_sets_max: 1 });
+        assert_eq!([batch.ids.get(0), batch.ids.get(1)], [Some(("/s", "first")), Some(("/s", "second"))]);
+        let names: Vec<_> = aside.iter().map(|(place, one)| (*place, one.event_id.as_deref().unwrap())).collect();
+        assert_eq!(names, [(0, "early"), (2, "late")]);
+        let event = trueup_connectors::usage_event(aside[1].1.payload.as_deref().unwrap().as_bytes()).unwrap();
+        assert_eq!((&*event.id, event.occurred_at, aside[1].1.whole), ("late", 50, true));
     }
 }

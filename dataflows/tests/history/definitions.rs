@@ -8,7 +8,7 @@ use trueup_model::meter::{Aggregation, Filter, Meter};
 use trueup_model::money::{ONE, Rounding, RoundingMode, RoundingScope};
 use trueup_model::price::{Price, Tier};
 
-use super::{Act, CHANGING, CUSTOMERS, DAY, FEATURES, HOUR, Kind, PLANS, START, SUBJECTS, World};
+use super::{Act, CHANGING, CUSTOMERS, DAY, FEATURES, HOUR, Kind, LATE_HEARD_OF, PLANS, START, SUBJECTS, World};
 
 const ZONES: [&str; 8] = [
     "UTC",
@@ -41,6 +41,7 @@ impl World {
                 CatalogChange::Price { plan: plan.to_owned(), feature: feature.to_owned(), version }
             }
             4 => CatalogChange::Plan(self.plan(plan)),
+            5 if self.dice.one_in(3) => CatalogChange::Meter(self.meter(LATE_HEARD_OF)),
             5 => {
                 let name = self.dice.pick(&CHANGING);
                 CatalogChange::Meter(self.meter(name))
@@ -73,6 +74,7 @@ impl World {
             "every_user" => {
                 return Meter { aggregation: Aggregation::UniqueCount, property: Some("user".to_owned()), ..meter };
             }
+            LATE_HEARD_OF => return Meter { event_type: LATE_HEARD_OF.to_owned(), ..meter },
             "pings" => {
                 let event_type = "ping".to_owned();
                 return Meter { event_type, aggregation: Aggregation::Count, property: None, ..meter };

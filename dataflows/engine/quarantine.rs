@@ -1,0 +1,274 @@
+//! Reads again what was set aside, after a fix.
+//!
+//! Law: what is accepted then counts as received when and where it was, so that the ledger closes as
+//! before; the input stays in the quarantine as replayed. What fails again stays set aside, with its
+//! reason of now. Only what the journal kept whole can be read again; a contradiction cannot, since
+//! it was read, and says what it says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use trueup_connectors::EventReader;
+use trueup_connectors::journal::JournalError;
+use trueup_connectors::quarantine::{Replayed, Selection, SetAside};
+use trueup_model::arrival::Origin;
+use trueup_model::fact::{Entry, Epoch, Fact, InputId};
+use trueup_model::grain::Micros;
+use trueup_model::layout::Layouts;
+use trueup_model::usage::{EventBatch, Reason, Refused};
+
+use super::Engine;
+use super::door::{Door, DoorError, Submission};
+use super::quarantine_rows;
+
+/// Inputs that are read again in one epoch.
+const INPUTS_MAX: usize = 10_000;
+/// From how many bytes of them on an epoch is large enough.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Inputs of one epoch and one way in, read again.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// When they were received.
+    pub received_at: Micros,
+    /// The events among them, with the way in.
+    pub batch: EventBatch,
+    /// The inputs, in the order of their events.
+    pub inputs: Vec<AgainInput>,
+}
+
+/// An input that was read again.
+#[derive(Clone, Debug)]
+pub struct AgainInput {
+    /// Which.
+    pub input: InputId,
+    /// How many of the batch's rows it has.
+    pub rows: usize,
+    /// Why it still cannot be read, if it cannot.
+    pub still: Option<(Reason, String)>,
+}
+
+/// An input that is to be read again.
+struct Wanted {
+    input: InputId,
+    received_at: Micros,
+    refused: Refused,
+}
+
+impl Engine {
+    /// Reads what is set aside again, in as many epochs as it needs.
+    pub fn replay_quarantine(&self, tenant: &str, selection: &Selection) -> Result<Replayed, DoorError> {
+        let moment = self.published.wait(self.door().last())?;
+        let (inputs, conflicts) = quarantine_rows::set_aside(&moment.newest_as_of(), selection);
+        let mut replayed = Replayed { unreadable: conflicts, ..Replayed::default() };
+        let mut rest = &inputs[..];
+        while !rest.is_empty() {
+            let mut door = self.door();
+            let (wanted, passed) = door.wanted(rest)?;
+            rest = &rest[passed..];
+            let (whole, cut): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.refused.whole);
+            replayed.unreadable += cut.len() as u64;
+            if whole.is_empty() {
+                continue;
+            }
+            let layouts = door.books().catalog.layouts().clone();
+            let again = read_again(&layouts, tenant, whole);
+            let tried: Vec<InputId> = again.iter().flat_map(|again| &again.inputs).map(|tried| tried.input).collect();
+            let receipt = self.accept_at(&mut door, again.into_iter().map(Submission::Again).collect())?;
+            let books = door.books();
+            let is_accepted = |input: &&InputId| books.replayed.get(*input).is_some_and(|one| one.still.is_none());
+            let accepted = tried.iter().filter(is_accepted).count();
+            replayed.accepted += accepted as u64;
+            replayed.still += (tried.len() - accepted) as u64;
+            replayed.epoch = Some(receipt.epoch);
+        }
+        Ok(replayed)
+    }
+
+    /// An input that was set aside, as it was kept; none if there is none of this name.
+    pub fn set_aside(&self, input: InputId) -> Result<Option<SetAside>, DoorError> {
+        let moment = self.published.wait(self.door().last())?;
+        let Some(mut shown) = quarantine_rows::find(&moment.newest_as_of(), input) else { return Ok(None) };
+        let (wanted, _) = self.door().wanted(&[input])?;
+        if let Some(kept) = wanted.into_iter().next() {
+            // What is in memory is the beginning of what was kept.
+            (shown.refused.payload, shown.refused.whole) = (kept.refused.payload, kept.refused.whole);
+        }
+        Ok(Some(shown))
+    }
+}
+
+impl Door {
+    /// Some of these inputs, which ascend, as the journal has them: no more than make an epoch, and how
+    /// many names they had. Contradictions, which the journal has as events, are left out.
+    fn wanted(&self, inputs: &[InputId]) -> Result<(Vec<Wanted>, usize), JournalError> {
+        let (mut wanted, mut bytes, mut passed) = (Vec::new(), 0, 0);
+        for run in inputs.chunk_by(|a, b| a.epoch == b.epoch) {
+            let Some(entry) = self.journal_entry(run[0].epoch)? else { break };
+            let kept = refused(&entry);
+            for &input in run {
+                if wanted.len() == INPUTS_MAX || bytes >= BYTES_MAX {
+                    return Ok((wanted, passed));
+                }
+                passed += 1;
+                let place = usize::try_from(input.place).ok();
+                if let Some(refused) = place.and_then(|place| kept.get(place)) {
+                    bytes += refused.payload.as_ref().map_or(0, String::len);
+                    wanted.push(Wanted { input, received_at: entry.clock, refused: (*refused).clone() });
+                }
+            }
+        }
+        Ok((wanted, inputs.len().max(passed)))
+    }
+}
+
+/// The inputs that an entry set aside, each at its place.
+fn refused(entry: &Entry) -> Vec<&Refused> {
+    entry.facts.iter().flat_map(refused_by).collect()
+}
+
+fn refused_by(fact: &Fact) -> &[Refused] {
+    if let Fact::Refused(refused) = fact { refused } else { &[] }
+}
+
+/// Reads inputs by these layouts, those of one epoch and way in together.
+fn read_again(layouts: &Arc<Layouts>, tenant: &str, wanted: Vec<Wanted>) -> Vec<Again> {
+    let mut groups: BTreeMap<(Epoch, Arc<Origin>), Vec<Wanted>> = BTreeMap::new();
+    for one in wanted {
+        groups.entry((one.input.epoch, one.refused.origin())).or_default().push(one);
+    }
+    let read = |((_, origin), wanted): ((Epoch, Arc<Origin>), Vec<Wanted>)| {
+        let mut reader = EventReader::new(layouts.clone(), tenant, &origin.source).of_partition(&origin.partition);
+        let (mut builder, mut inputs) = (reader.batch(), Vec::with_capacity(wanted.len()));
+        let received_at = wanted.first().map_or(0, |first| first.received_at);
+        for Wanted { input, refused, .. } in wanted {
+            let (rows, refusals) = (builder.len(), builder.refused().len());
+            let payload = refused.payload.unwrap_or_default();
+            reader.read_line(payload.as_bytes(), &refused.position, &mut builder);
+            let still = builder.refused().get(refusals).map(|fault| (fault.reason, fault.detail.clone()));
+            inputs.push(AgainInput { input, rows: builder.len() - rows, still });
+        }
+        Again { received_at, batch: EventBatch { refused: Vec::new(), ..builder.finish() }, inputs }
+    };
+    groups.into_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Setup;
+    use crate::engine::clock::Clock;
+    use crate::engine::door::Acceptance;
+    use crate::engine::view_rows::Cell;
+    use trueup_connectors::catalog_files::read_catalog_texts;
+    use trueup_connectors::usage_event;
+    use trueup_model::catalog::Catalog;
+    use trueup_model::grain::show_micros;
+    use trueup_sinks::view::View;
+
+    const NOW: Micros = 1_750_000_000_000_000;
+    const HOUR: Micros = 3_600_000_000;
+
+    const CATALOG: &str = r#"
+        [[meter]]
+        name = "tokens"
+        event_type = "call"
+        aggregation = "sum"
+        property = "tokens"
+        scale = 2
+        dimensions = ["model"]
+
+        [[meter]]
+        name = "users"
+        event_type = "call"
+        aggregation = "unique_count"
+        property = "user"
+    "#;
+
+    fn engine(acceptance: Acceptance) -> Engine {
+        let engine = Engine::start(Setup { clock: Clock::Told, acceptance, ..Setup::default() });
+        let changes = read_catalog_texts(&[("all.toml", CATALOG)], &Catalog::default()).expect("it is good");
+        let changes = changes.into_iter().map(|(change, _)| change).collect();
+        engine.accept(vec![Submission::Clock(NOW), Submission::Catalog(changes)]).expect("it is good");
+        engine
+    }
+
+    fn send(engine: &Engine, lines: &[String]) -> Epoch {
+        let mut reader = EventReader::new(engine.layouts(), "default", "test");
+        let mut batch = reader.batch();
+        lines.iter().for_each(|line| reader.read_line(line.as_bytes(), "here", &mut batch));
+        engine.accept(vec![Submission::Events(batch.finish())]).expect("events are read").epoch
+    }
+
+    fn event(id: u32, after: Micros, model: &str) -> String {
+        let time = show_micros(NOW + after);
+        format!(
+            r#"{{"id":"{id}","source":"/s","type":"call","subject":"acme","time":"{time}","revision":3,
+                "data":{{"tokens":-1.25,"user":"ann","model":"{model}"}}}}"#
+        )
+    }
+
+    fn number(engine: &Engine, view: View, column: &str) -> Vec<Cell> {
+        let place = view.columns().iter().position(|known| known.name == column).expect("there is such a column");
+        let moment = engine.newest();
+        moment.rows(view).into_iter().map(|row| row[place].clone()).collect()
+    }
+
+    #[test]
+    fn what_the_door_set_aside_is_read_again_when_the_door_is_wider() {
+        let engine = engine(Acceptance { future: HOUR, ..Acceptance::default() });
+        let epoch = send(&engine, &[event(1, 3 * HOUR, "large"), event(2, 0, "large"), event(3, 5 * HOUR, "small")]);
+        let [first, second] = [0, 1].map(|place| InputId { epoch, place });
+        let shown = engine.set_aside(first).expect("the engine runs").expect("it is there");
+        assert_eq!((shown.refused.reason, shown.refused.whole), (Reason::TimeOutOfRange, true));
+        let told =
+            usage_event(shown.refused.payload.as_deref().expect("it is kept").as_bytes()).expect("it is an event");
+        let sent = usage_event(event(1, 3 * HOUR, "large").as_bytes()).expect("it is an event");
+        assert_eq!(told, sent, "the payload says what was sent");
+        // Two hours later one of them is no longer ahead.
+        engine.accept(vec![Submission::Clock(NOW + 2 * HOUR)]).expect("time passes");
+        let replayed = engine.replay_quarantine("default", &Selection::default()).expect("it is read");
+        let expected = Replayed { epoch: Some(epoch + 2), accepted: 1, still: 1, unreadable: 0 };
+        assert_eq!(replayed, expected);
+        engine.wait(epoch + 2).expect("the engine runs");
+        let shown = [first, second].map(|input| engine.set_aside(input).unwrap().unwrap());
+        assert_eq!(
+            shown.map(|one| (one.replayed_at, one.is_accepted)),
+            [(Some(epoch + 2), true), (Some(epoch + 2), false)]
+        );
+        assert_eq!(number(&engine, View::IngestLedger, "standing"), [Cell::Integer(2)]);
+        assert_eq!(number(&engine, View::IngestLedger, "quarantined"), [Cell::Integer(1)]);
+        assert_eq!(number(&engine, View::IngestLedger, "hour"), [Cell::Time(NOW - NOW % HOUR)]);
+        // What was replayed is not read again.
+        let selection = Selection { inputs: [first].into(), ..Selection::default() };
+        assert_eq!(engine.replay_quarantine("default", &selection).expect("nothing is read"), Replayed::default());
+        assert_eq!(engine.newest().epoch(), epoch + 2);
+        assert!(engine.set_aside(InputId { epoch, place: 2 }).expect("the engine runs").is_none());
+    }
+
+    #[test]
+    fn contradictions_and_what_is_no_event_cannot_be_read_again() {
+        let engine = engine(Acceptance::default());
+        let other = event(1, 0, "large").replace("1.25", "1.5");
+        let large = format!(r#"{{"id":"2","padding":"{}"}}"#, "x".repeat(70_000));
+        let epoch = send(&engine, &[event(1, 0, "large"), other, "no event".to_owned(), large]);
+        engine.wait(epoch).expect("the engine runs");
+        let replayed = engine.replay_quarantine("default", &Selection::default()).expect("nothing is read");
+        assert_eq!(replayed, Replayed { unreadable: 3, ..Replayed::default() });
+        let shown = engine.set_aside(InputId { epoch, place: 1 }).unwrap().unwrap();
+        assert_eq!((shown.refused.payload.map(|kept| kept.len()), shown.refused.whole), (Some(1_024), false));
+    }
+
+    #[test]
+    fn more_than_an_epoch_holds_is_read_again_in_several() {
+        let engine = engine(Acceptance { future: HOUR, ..Acceptance::default() });
+        let lines: Vec<String> = (0..INPUTS_MAX as u32 + 500).map(|id| event(id, 2 * HOUR, "large")).collect();
+        let epoch = lines.chunks(7_000).map(|lines| send(&engine, lines)).max().expect("there are lines");
+        engine.accept(vec![Submission::Clock(NOW + 2 * HOUR)]).expect("time passes");
+        let replayed = engine.replay_quarantine("default", &Selection::default()).expect("it is read");
+        let expected = Replayed { epoch: Some(epoch + 3), accepted: lines.len() as u64, still: 0, unreadable: 0 };
+        assert_eq!(replayed, expected);
+        engine.wait(epoch + 3).expect("the engine runs");
+        assert_eq!(number(&engine, View::IngestLedger, "standing"), [Cell::Integer(lines.len() as i64)]);
+    }
+}

@@ -1,10 +1,11 @@
 //! The catalog as files: a folder of TOML that finance and platform people keep under version
 //! control, read into the changes that make it so.
 //!
-//! Any file may hold any of `[[meter]]`, `[[feature]]`, `[[plan]]`, `[[price]]`, `[[customer]]`
-//! and `[[subscription]]`. Changes come in the order in which they can be applied, whatever file
-//! they are in, each with its place, so that whoever refuses one can say where it is written.
-//! Whether definitions fit together is decided where they are applied, not here.
+//! Any file may hold any of `[[meter]]`, `[[feature]]`, `[[plan]]`, `[[price]]`, `[[customer]]`,
+//! `[[subscription]]` and `[[schema]]`, whose JSON is in a file beside them. Changes come in the order
+//! in which they can be applied, whatever file they are in, each with its place, so that whoever refuses
+//! one can say where it is written. Whether definitions fit together is decided where they are applied,
+//! not here.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +19,7 @@ mod moment;
 mod place;
 mod plan;
 mod price;
+mod schema;
 mod section;
 
 pub use place::{CatalogProblems, Place, Problem};
@@ -34,7 +36,7 @@ pub fn read_catalog(folder: &Path, standing: &Catalog) -> Result<Vec<(CatalogCha
         let place = Place { file: folder.display().to_string(), line: None };
         CatalogProblems(vec![Problem::new(place, format!("the catalog cannot be read: {error}"))])
     })?;
-    if texts.is_empty() {
+    if texts.iter().all(|(file, _)| is_schema(file)) {
         let place = Place { file: folder.display().to_string(), line: None };
         let message = "the folder has no .toml files; put the catalog's files there";
         return Err(CatalogProblems(vec![Problem::new(place, message)]));
@@ -59,8 +61,10 @@ pub fn read_catalog_texts(
     files: &[(&str, &str)],
     standing: &Catalog,
 ) -> Result<Vec<(CatalogChange, Place)>, CatalogProblems> {
-    let mut definitions = Definitions::default();
-    for (name, text) in files {
+    let schemas = files.iter().filter(|(file, _)| is_schema(file));
+    let schemas = schemas.map(|(file, text)| (schema::file_name(file).to_owned(), (*text).to_owned())).collect();
+    let mut definitions = Definitions { schema_files: schemas, ..Definitions::default() };
+    for (name, text) in files.iter().filter(|(file, _)| !is_schema(file)) {
         let file = CatalogFile { name, text };
         match toml::de::DeTable::parse(text) {
             Ok(table) => definitions.read_file(&file, table.get_ref()),
@@ -75,7 +79,8 @@ fn read_folder(folder: &Path) -> std::io::Result<Vec<(String, String)>> {
     for entry in fs::read_dir(folder)? {
         paths.push(entry?.path());
     }
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    let is_toml = |path: &Path| path.extension().is_some_and(|extension| extension == "toml");
+    paths.retain(|path| is_toml(path) || path.to_str().is_some_and(is_schema));
     paths.sort();
     let read = |path: &std::path::PathBuf| {
         let text = fs::read_to_string(path)
@@ -83,6 +88,11 @@ fn read_folder(folder: &Path) -> std::io::Result<Vec<(String, String)>> {
         Ok((path.display().to_string(), text))
     };
     paths.iter().map(read).collect()
+}
+
+/// Whether a file of this name holds a schema.
+fn is_schema(file: &str) -> bool {
+    file.ends_with(".schema.json")
 }
 
 type Placed<D> = (D, Place);
@@ -96,6 +106,9 @@ struct Definitions {
     prices: Vec<Placed<CatalogChange>>,
     customers: Vec<Placed<CatalogChange>>,
     subscriptions: Vec<Placed<customer::WrittenSubscription>>,
+    schemas: Vec<Placed<CatalogChange>>,
+    /// What is in the files of schemas, by their names.
+    schema_files: BTreeMap<String, String>,
     /// The time zone of each customer.
     zones: BTreeMap<String, String>,
     /// Where each name is defined, by kind.
@@ -137,6 +150,13 @@ impl Definitions {
         for section in top.sections("subscription")? {
             let read = self.named("subscription", "id", section, customer::subscription);
             self.subscriptions.extend(read);
+        }
+        for section in top.sections("schema")? {
+            let files = std::mem::take(&mut self.schema_files);
+            let read =
+                self.named("schema", "event_type", section, |section, name| schema::schema(section, name, &files));
+            self.schema_files = files;
+            self.schemas.extend(read.map(|(schema, place)| (CatalogChange::Schema(schema), place)));
         }
         Ok(())
     }
@@ -216,7 +236,7 @@ impl Definitions {
             self.problems.sort();
             return Err(CatalogProblems(self.problems));
         }
-        let kinds = [self.meters, self.features, self.plans, self.prices, self.customers, subscriptions];
+        let kinds = [self.schemas, self.meters, self.features, self.plans, self.prices, self.customers, subscriptions];
         Ok(kinds.into_iter().flatten().collect())
     }
 }

@@ -55,9 +55,8 @@ pub struct EventReader {
 impl EventReader {
     /// A reader for what `tenant` sends by the way called `source_name`: a file, a topic.
     pub fn new(layouts: Arc<Layouts>, tenant: &str, source_name: &str) -> EventReader {
-        let columns = layouts.by_type.iter().map(|(name, layout)| (name.clone(), Columns::of(layout)));
         EventReader {
-            columns: Arc::new(columns.collect()),
+            columns: Arc::new(Columns::by_type(&layouts)),
             layouts,
             tenant: tenant.to_owned(),
             source_name: source_name.to_owned(),
@@ -70,6 +69,13 @@ impl EventReader {
     /// The same reader for what comes in by one part of the source, such as a partition.
     pub fn of_partition(mut self, partition: &str) -> EventReader {
         partition.clone_into(&mut self.partition);
+        self
+    }
+
+    /// The same reader for events that were read before, and held against their schema then.
+    pub fn without_schemas(mut self) -> EventReader {
+        let columns = Columns::by_type(&self.layouts).into_iter();
+        self.columns = Arc::new(columns.map(|(name, columns)| (name, columns.without_schema())).collect());
         self
     }
 
@@ -140,7 +146,7 @@ impl EventReader {
         let outcome = envelope
             .read(text, &self.columns)
             .map_err(|error| not_json(&error))
-            .and_then(|()| push(&mut envelope, &self.columns, &mut self.buffers, builder));
+            .and_then(|()| push(text, &mut envelope, &self.columns, &mut self.buffers, builder));
         if let Err(fault) = outcome {
             let sender = envelope.attributes.sender();
             builder.refuse(fault.at(&self.source_name, position, sender, text.as_bytes()));
@@ -155,6 +161,7 @@ impl EventReader {
 
 /// Turns an event that is JSON into a row.
 fn push(
+    text: &str,
     envelope: &mut Envelope<'_>,
     columns: &BTreeMap<String, Columns>,
     buffers: &mut RowBuffers,
@@ -164,6 +171,9 @@ fn push(
     let names = attributes.names()?;
     let columns = columns.get(names.event_type).ok_or_else(|| unknown_type(names.event_type))?;
     let statement = attributes.statement()?;
+    if let Some(schema) = columns.schema().filter(|_| !statement.retract) {
+        schema.check_event(text, columns.layout())?;
+    }
     let values = if statement.retract { &[] } else { data.values(columns)? };
     let head = Head {
         source: names.source,

@@ -3,19 +3,23 @@
 //! A layout is compiled once into slots, one for each different property that it reads. A reader
 //! fills the slots in whatever order the properties come, and `push` turns them into a row.
 
+use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::Arc;
 
-use trueup_model::layout::EventLayout;
+use trueup_model::layout::{EventLayout, Layouts};
 use trueup_model::usage::{EventBatchBuilder, Head};
 
 use crate::fault::Fault;
+use crate::schemas::Compiled;
 use crate::value::{Value, missing_property};
 
 /// What to read of the events of one type.
 #[derive(Debug)]
 pub(crate) struct Columns {
     layout: Arc<EventLayout>,
+    /// What events must keep to, if anything.
+    schema: Option<Arc<Compiled>>,
     /// The property of each slot.
     properties: Vec<Box<str>>,
     /// For each number column, its slot.
@@ -27,6 +31,30 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    /// The slots of every layout, with the schemas of their types.
+    pub fn by_type(layouts: &Layouts) -> BTreeMap<String, Columns> {
+        let columns = |(name, layout): (&String, &Arc<EventLayout>)| {
+            let schema = layouts.schemas.get(name).map(Compiled::of);
+            (name.clone(), Columns { schema, ..Columns::of(layout) })
+        };
+        layouts.by_type.iter().map(columns).collect()
+    }
+
+    /// The schema of its events, if there is one.
+    pub fn schema(&self) -> Option<&Compiled> {
+        self.schema.as_deref()
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &EventLayout {
+        &self.layout
+    }
+
+    /// The same, for events that were held against their schema before.
+    pub fn without_schema(self) -> Columns {
+        Columns { schema: None, ..self }
+    }
+
     /// The slots of a layout.
     pub fn of(layout: &Arc<EventLayout>) -> Columns {
         let mut properties: Vec<Box<str>> = Vec::new();
@@ -39,7 +67,7 @@ impl Columns {
         let numbers = layout.numbers.iter().map(|column| slot(&column.property)).collect();
         let texts = layout.texts.iter().map(|property| slot(property)).collect();
         let dimensions = layout.dimensions.iter().map(|property| slot(property)).collect();
-        Columns { layout: Arc::clone(layout), properties, numbers, texts, dimensions }
+        Columns { layout: Arc::clone(layout), schema: None, properties, numbers, texts, dimensions }
     }
 
     /// The property of each slot.

@@ -37,6 +37,10 @@ impl Fault {
         Fault { reason: Reason::UnknownType, detail: detail.into() }
     }
 
+    pub(crate) fn breaks_schema(detail: impl Into<String>) -> Fault {
+        Fault { reason: Reason::BreaksSchema, detail: detail.into() }
+    }
+
     /// The refusal of an input that came in at `position` of `source`. One that is JSON, as far as one
     /// sees, is kept whole, to be read again.
     pub(crate) fn at(self, source: &str, position: impl Display, sender: Sender<'_>, payload: &[u8]) -> Refused {

@@ -22,8 +22,12 @@ pub trait Intake: Send + Sync + 'static {
     /// outlives a crash. Batches that wait together may enter as one epoch.
     fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>>;
 
-    /// Hands in what producers say to have sent. The answer comes when it is in the journal.
-    fn declare(&self, declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>>;
+    /// Hands in what producers say to have sent. The answer comes when it is in the journal. Where
+    /// nobody keeps a ledger, there is nobody to tell.
+    fn declare(&self, _declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>> {
+        let why = "nobody keeps a ledger here: declare to the server that takes the events";
+        Box::pin(async move { Err(HandInError::Unable(why.to_owned())) })
+    }
 
     /// What was set aside, where that can be looked at.
     fn quarantine(&self) -> Option<&dyn Quarantine> {

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod kafka;
 pub mod limits;
 pub mod quarantine;
+pub mod schemas;
 mod time_text;
 mod value;
 pub mod watched;

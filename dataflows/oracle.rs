@@ -13,8 +13,9 @@
 //! is a duplicate if it says the same and else quarantined; above it, it stands from now on, and
 //! the other is superseded. What says the same agrees in subject, type, time, and every property
 //! that was read of both; if meters ask for other properties by now, the later reading stands and the
-//! one before it is the duplicate. An event that no meter reads, or that lacks a value a meter needs, is refused;
-//! a retraction needs no values.
+//! one before it is the duplicate. An event that no meter reads, that breaks the schema of its type,
+//! or that lacks a value a meter needs, is refused; a retraction needs no values and keeps to no
+//! schema.
 //!
 //! **Ledger.** Each statement is in exactly one state, in the row of the way and the hour in which it
 //! came itself: a later one may move it to another state, and never to another row. What was set aside
@@ -62,6 +63,7 @@ mod ledger;
 mod measure;
 mod quotas;
 mod reading;
+mod schema;
 mod standing;
 mod usage;
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use trueup_model::arrival::Arrival;
+use trueup_model::catalog::CatalogChange;
 use trueup_model::decimal;
 use trueup_model::dictionary::{Dictionary, Properties};
 use trueup_model::event::UsageEvent;
@@ -56,6 +57,8 @@ impl Retelling {
             }
             Fact::Replayed(replays) => vec![Statement::Replayed(replays.clone())],
             Fact::Declared(declaration) => vec![Statement::Declared(declaration.clone())],
+            // What schemas refused was refused when it was read, and only what meters read is kept of the rest.
+            Fact::Catalog(CatalogChange::Schema(_)) => Vec::new(),
             Fact::Catalog(change) => vec![Statement::Catalog(change.clone())],
             Fact::Issued(document) => vec![Statement::Issued(document.clone())],
         }

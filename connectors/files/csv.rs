@@ -154,6 +154,9 @@ impl RowReader {
         let event_type = plan.event_type.text(&self.cells);
         let type_plan = plan.by_type.get(event_type).ok_or_else(|| unknown_type(event_type))?;
         let head = plan.head(&self.id, &self.cells)?;
+        if let Some(schema) = type_plan.columns.schema().filter(|_| !head.retract) {
+            schema.check(plan.data(&self.cells).into(), type_plan.columns.layout())?;
+        }
         let mut values: Vec<Value<'_>> = emptied(take(&mut self.values));
         values.extend(type_plan.cells.iter().map(|cell| cell.map_or(Value::Absent, |cell| self.cells.value(cell))));
         let outcome = self.buffers.push(head, &type_plan.columns, &values, builder);
@@ -183,10 +186,9 @@ impl RowPlan {
         };
         let data = mapping.data.iter().map(|(property, column)| Ok((property.as_str(), cell(column)?)));
         let data: BTreeMap<&str, usize> = data.collect::<Result<_, ReadError>>()?;
-        let by_type = layouts.by_type.iter().map(|(name, layout)| {
-            let columns = Columns::of(layout);
+        let by_type = Columns::by_type(layouts).into_iter().map(|(name, columns)| {
             let cells = columns.properties().iter().map(|property| data.get(&**property).copied()).collect();
-            (name.clone(), TypePlan { columns, cells })
+            (name, TypePlan { columns, cells })
         });
         Ok(RowPlan {
             tenant: tenant.to_owned(),
@@ -210,17 +212,21 @@ impl RowPlan {
         })
     }
 
+    /// The properties that the mapping names, each with its cell as a text.
+    fn data(&self, cells: &Cells) -> Map<String, serde_json::Value> {
+        let filled = self.data.iter().filter(|(_, cell)| !cells.get(*cell).is_empty());
+        filled.map(|(property, cell)| (property.clone(), cells.get(*cell).into())).collect()
+    }
+
     /// A row as a CloudEvent in JSON, with all the properties that the mapping names.
     fn event(&self, id: &str, cells: &Cells) -> String {
         let filled = |cell: usize| Some(cells.get(cell)).filter(|text| !text.is_empty());
-        let data: Map<String, serde_json::Value> =
-            self.data.iter().filter_map(|(property, cell)| Some((property.clone(), filled(*cell)?.into()))).collect();
         let mut event = json!({
             "id": id,
             "source": self.source,
             "type": self.event_type.text(cells),
             "subject": self.subject.text(cells),
-            "data": data,
+            "data": self.data(cells),
         });
         let time = filled(self.time).map(|time| match self.time_format {
             TimeFormat::Iso => time.to_owned(),

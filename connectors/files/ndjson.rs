@@ -71,7 +71,7 @@ mod tests {
         let layout =
             EventLayout { event_type: "call".into(), numbers: Vec::new(), texts: Vec::new(), dimensions: Vec::new() };
         let by_type = [("call".to_owned(), Arc::new(layout))].into();
-        EventReader::new(Arc::new(Layouts { generation: 1, by_type }), "default", "calls.ndjson")
+        EventReader::new(Arc::new(Layouts { generation: 1, by_type, ..Layouts::default() }), "default", "calls.ndjson")
     }
 
     fn event(number: usize) -> String {

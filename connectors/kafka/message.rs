@@ -165,7 +165,8 @@ mod tests {
     fn read(message: &OwnedMessage) -> EventBatch {
         let numbers = vec![NumberColumn { property: "tokens".into(), scale: 0 }];
         let layout = EventLayout { event_type: "call".into(), numbers, texts: vec![], dimensions: vec![] };
-        let layouts = Layouts { generation: 1, by_type: [("call".to_owned(), Arc::new(layout))].into() };
+        let layouts =
+            Layouts { generation: 1, by_type: [("call".to_owned(), Arc::new(layout))].into(), ..Layouts::default() };
         let mut reader = EventReader::new(Arc::new(layouts), "default", "kafka");
         let mut builder = reader.batch();
         read_message(&mut reader, message, &mut builder);

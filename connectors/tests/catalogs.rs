@@ -17,7 +17,7 @@ use trueup_model::price::{Price, Tier};
 fn answer(text: &str) -> String {
     let mut catalog = Catalog::default();
     let mut dictionary = Dictionary::default();
-    let changes = match read_catalog_texts(&[("catalog.toml", text)], &catalog) {
+    let changes = match read_catalog_texts(&[("catalog.toml", text), ("llm_call.schema.json", "{}")], &catalog) {
         Ok(changes) => changes,
         Err(problems) => return problems.to_string(),
     };

@@ -18,7 +18,11 @@ fn layouts() -> Arc<Layouts> {
         texts: Vec::new(),
         dimensions: vec!["model".into()],
     };
-    Arc::new(Layouts { generation: 1, by_type: [("llm.call".to_owned(), Arc::new(layout))].into() })
+    Arc::new(Layouts {
+        generation: 1,
+        by_type: [("llm.call".to_owned(), Arc::new(layout))].into(),
+        ..Layouts::default()
+    })
 }
 
 /// How many rows a file of the example has, and the sums of its two columns.

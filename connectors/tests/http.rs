@@ -31,7 +31,11 @@ impl Intake for Fake {
     fn layouts(&self) -> Arc<Layouts> {
         let numbers = vec![NumberColumn { property: "tokens".into(), scale: 0 }];
         let layout = EventLayout { event_type: "call".into(), numbers, texts: vec![], dimensions: vec![] };
-        Arc::new(Layouts { generation: 1, by_type: [("call".to_owned(), Arc::new(layout))].into() })
+        Arc::new(Layouts {
+            generation: 1,
+            by_type: [("call".to_owned(), Arc::new(layout))].into(),
+            ..Layouts::default()
+        })
     }
 
     fn read_to(&self, _source: &str) -> Option<String> {

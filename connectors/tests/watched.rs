@@ -32,7 +32,7 @@ impl Intake for Fake {
         let numbers = vec![NumberColumn { property: "tokens".into(), scale: 0 }];
         let layout = EventLayout { event_type: "call".into(), numbers, texts: vec![], dimensions: vec![] };
         let generation = self.0.lock().unwrap().generation;
-        Arc::new(Layouts { generation, by_type: [("call".to_owned(), Arc::new(layout))].into() })
+        Arc::new(Layouts { generation, by_type: [("call".to_owned(), Arc::new(layout))].into(), ..Layouts::default() })
     }
 
     fn read_to(&self, source: &str) -> Option<String> {

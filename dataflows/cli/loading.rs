@@ -133,6 +133,9 @@ fn is_known(catalog: &Catalog, plans: &BTreeSet<String>, change: &CatalogChange)
         CatalogChange::Customer(customer) => {
             catalog.customers.named(&customer.id).is_some_and(|known| **known == *customer)
         }
+        CatalogChange::Schema(schema) => {
+            catalog.schemas.named(&schema.event_type).is_some_and(|known| **known == *schema)
+        }
         CatalogChange::Subscription(subscription) => {
             catalog.subscriptions.named(&subscription.id).is_some_and(|known| **known == *subscription)
         }

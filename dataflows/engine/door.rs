@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use trueup_connectors::checkpoint::{Manifest, outline};
 use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, SealedSegment};
+use trueup_connectors::schemas::check_schema;
 use trueup_model::books::{Books, Replayed, Turn};
 use trueup_model::calendar::CENTURY;
 use trueup_model::catalog::{Catalog, CatalogChange, CatalogError, Touched};
@@ -218,6 +219,18 @@ impl Proposal {
     }
 }
 
+/// Refuses schemas that cannot be used: here only, since what is in the journal was accepted.
+fn check_schemas(changes: &[CatalogChange]) -> Result<(), DoorError> {
+    for (index, change) in changes.iter().enumerate() {
+        let CatalogChange::Schema(schema) = change else { continue };
+        check_schema(schema).map_err(|why| {
+            let what = format!("schema of '{}', version {}", schema.event_type, schema.version);
+            DoorError::Catalog { index, error: CatalogError::Contradiction { what, why } }
+        })?;
+    }
+    Ok(())
+}
+
 impl Door {
     /// A door to these workers.
     pub fn new(
@@ -416,7 +429,10 @@ impl Door {
         match submission {
             Submission::Clock(_) => {}
             Submission::Declaration(declaration) => proposal.take_declaration(declaration),
-            Submission::Catalog(changes) => self.take_changes(proposal, changes)?,
+            Submission::Catalog(changes) => {
+                check_schemas(&changes)?;
+                self.take_changes(proposal, changes)?;
+            }
             Submission::ReadTo { source, position } => {
                 proposal.offsets.insert(source, position);
             }

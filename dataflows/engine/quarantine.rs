@@ -131,6 +131,11 @@ fn refused_by(fact: &Fact) -> &[Refused] {
     if let Fact::Refused(refused) = fact { refused } else { &[] }
 }
 
+/// Whether an input was set aside by the door, which had been read before.
+fn was_read(reason: Reason) -> bool {
+    matches!(reason, Reason::TimeOutOfRange | Reason::TooManyDimensions)
+}
+
 /// Reads inputs by these layouts, those of one epoch and way in together.
 fn read_again(layouts: &Arc<Layouts>, tenant: &str, wanted: Vec<Wanted>) -> Vec<Again> {
     let mut groups: BTreeMap<(Epoch, Arc<Origin>), Vec<Wanted>> = BTreeMap::new();
@@ -139,11 +144,15 @@ fn read_again(layouts: &Arc<Layouts>, tenant: &str, wanted: Vec<Wanted>) -> Vec<
     }
     let read = |((_, origin), wanted): ((Epoch, Arc<Origin>), Vec<Wanted>)| {
         let mut reader = EventReader::new(layouts.clone(), tenant, &origin.source).of_partition(&origin.partition);
+        // What passed its schema and stopped at the door is not held against one again: what was kept of
+        // it is what meters read.
+        let mut reader_at_door = reader.clone().without_schemas();
         let (mut builder, mut inputs) = (reader.batch(), Vec::with_capacity(wanted.len()));
         let received_at = wanted.first().map_or(0, |first| first.received_at);
         for Wanted { input, refused, .. } in wanted {
             let (rows, refusals) = (builder.len(), builder.refused().len());
             let payload = refused.payload.unwrap_or_default();
+            let reader = if was_read(refused.reason) { &mut reader_at_door } else { &mut reader };
             reader.read_line(payload.as_bytes(), &refused.position, &mut builder);
             let still = builder.refused().get(refusals).map(|fault| (fault.reason, fault.detail.clone()));
             inputs.push(AgainInput { input, rows: builder.len() - rows, still });

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use trueup_model::catalog::{CatalogChange, Customer, Feature, Plan, PriceVersion, RateCard, Subscription};
+use trueup_model::catalog::{
+    CatalogChange, Customer, EventSchema, Feature, Plan, PriceVersion, RateCard, Subscription,
+};
 use trueup_model::meter::Meter;
 
 /// What is sold to whom, by name.
@@ -15,6 +17,7 @@ pub(super) struct Definitions {
     pub plans: BTreeMap<String, Plan>,
     pub customers: BTreeMap<String, Customer>,
     pub subscriptions: BTreeMap<String, Subscription>,
+    pub schemas: BTreeMap<String, EventSchema>,
 }
 
 impl Definitions {
@@ -25,6 +28,7 @@ impl Definitions {
             CatalogChange::Plan(plan) => drop(self.plans.insert(plan.name.clone(), plan)),
             CatalogChange::Customer(customer) => drop(self.customers.insert(customer.id.clone(), customer)),
             CatalogChange::Subscription(term) => drop(self.subscriptions.insert(term.id.clone(), term)),
+            CatalogChange::Schema(schema) => drop(self.schemas.insert(schema.event_type.clone(), schema)),
             CatalogChange::Price { plan, feature, version } => self.set_price(&plan, &feature, version),
         }
     }

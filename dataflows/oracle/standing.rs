@@ -15,6 +15,7 @@ use trueup_model::usage::Reason;
 
 use super::Statement;
 use super::definitions::Definitions;
+use super::schema;
 
 /// The state of a statement that contradicts the one that stands.
 const CONFLICT: &str = "quarantined";
@@ -171,6 +172,9 @@ impl<'a> Heard<'a> {
         let mut heard = Heard { event, arrival, numbers, texts, dimensions };
         if event.retract {
             return Ok(heard);
+        }
+        if definitions.schemas.get(&event.event_type).is_some_and(|schema| schema::breaks(schema, event)) {
+            return Err(Reason::BreaksSchema);
         }
         for meter in meters {
             heard.read(meter)?;

@@ -75,9 +75,11 @@ fn try_begin(engine: &Engine) -> Result<(), DoorError> {
     let wanted = changes(Outputs::All).into_iter().filter(|change| match change {
         CatalogChange::Customer(customer) => is_wanted(&customer.id),
         CatalogChange::Subscription(subscription) => is_wanted(&subscription.customer),
-        CatalogChange::Meter(_) | CatalogChange::Feature(_) | CatalogChange::Plan(_) | CatalogChange::Price { .. } => {
-            true
-        }
+        CatalogChange::Meter(_)
+        | CatalogChange::Feature(_)
+        | CatalogChange::Plan(_)
+        | CatalogChange::Price { .. }
+        | CatalogChange::Schema(_) => true,
     });
     engine.accept(vec![Submission::Clock(MONTH_END), Submission::Catalog(wanted.collect())]).map(|_| ())
 }

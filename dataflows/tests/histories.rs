@@ -250,7 +250,7 @@ fn the_same_seed_gives_the_same_steps() {
 type Situation = (&'static str, &'static str, fn(&[Cell]) -> bool);
 
 /// What must come about in some history, or the histories are not worth much.
-const SITUATIONS: [Situation; 24] = [
+const SITUATIONS: [Situation; 25] = [
     ("an event waits for its customer", "ledger", |row| row[0] == Cell::Text("waiting".into())),
     ("an event is heard twice", "ledger", |row| row[0] == Cell::Text("duplicate".into())),
     ("an event is superseded", "ledger", |row| row[0] == Cell::Text("superseded".into())),
@@ -262,6 +262,7 @@ const SITUATIONS: [Situation; 24] = [
     ("statements contradict each other", "quarantine", |row| row[0] == Cell::Text("conflict".into())),
     ("a value is missing", "quarantine", |row| row[0] == Cell::Text("missing".into())),
     ("a value is too fine", "quarantine", |row| row[0] == Cell::Text("out_of_range".into())),
+    ("a schema is broken", "quarantine", |row| row[0] == Cell::Text("breaks_schema".into())),
     ("a type is unknown", "quarantine", |row| row[0] == Cell::Text("unknown_type".into())),
     ("usage is kept by quarter hours", "usage", |row| between(&row[3], &row[4]) == 900_000_000),
     ("a day has 23 hours", "usage_daily", |row| between(&row[3], &row[4]) == 23 * 3_600_000_000),

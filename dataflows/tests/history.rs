@@ -118,7 +118,7 @@ pub enum Kind {
 /// The history of a seed.
 pub fn history(seed: u64, kind: Kind, acts: usize) -> History {
     let (said, declared) = (BTreeMap::new(), Vec::new());
-    let mut world = World { dice: Dice(seed), kind, clock: START, next_id: 0, said, declared };
+    let mut world = World { dice: Dice(seed), kind, clock: START, next_id: 0, said, declared, schema_version: 0 };
     let mut history = world.beginning();
     while history.len() < acts {
         let act = world.act();
@@ -222,6 +222,7 @@ struct World {
     said: BTreeMap<String, Vec<UsageEvent>>,
     /// Of which hours it was said what came in.
     declared: Vec<Arrival>,
+    schema_version: u32,
 }
 
 impl World {

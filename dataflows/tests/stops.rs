@@ -25,9 +25,11 @@ fn catalog(change: impl Fn(&mut CatalogChange)) -> Vec<Submission> {
     let is_wanted = |change: &CatalogChange| match change {
         CatalogChange::Customer(customer) => customer.id == "cust-00000",
         CatalogChange::Subscription(subscription) => subscription.customer == "cust-00000",
-        CatalogChange::Meter(_) | CatalogChange::Feature(_) | CatalogChange::Plan(_) | CatalogChange::Price { .. } => {
-            true
-        }
+        CatalogChange::Meter(_)
+        | CatalogChange::Feature(_)
+        | CatalogChange::Plan(_)
+        | CatalogChange::Price { .. }
+        | CatalogChange::Schema(_) => true,
     };
     let mut wanted: Vec<CatalogChange> = changes(Outputs::Core).into_iter().filter(is_wanted).collect();
     wanted.iter_mut().for_each(change);

@@ -12,6 +12,7 @@
 //!   FEATURE: PRICE [from TIME] [; PRICE from TIME] [; quota N [, warning at N]]
 //! price PLAN FEATURE: PRICE [from TIME]
 //! PRICE = N each | graduated N at N [plus N], then N | volume (likewise) | package of N at N | flat N | free
+//! schema TYPE VERSION: needs P, P [; P is V or V]
 //! customer ID [in ZONE] [owns SUBJECT, SUBJECT | owns nothing]
 //! subscribe CUSTOMER to PLAN from TIME [until TIME] [as ID]
 //! use|late SUBJECT TYPE [VALUE] [PROPERTY=VALUE] on TIME [as ID] [revision N]
@@ -26,11 +27,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZoneDatabase;
+use serde_json::json;
 use trueup::oracle::Cell;
 use trueup_model::arrival::{Arrival, Origin};
 use trueup_model::calendar::Cadence;
 use trueup_model::catalog::{
-    AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
+    AnchorRule, CatalogChange, Customer, EventSchema, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
 };
 use trueup_model::decimal;
 use trueup_model::event::UsageEvent;
@@ -104,6 +106,7 @@ impl<'s> Teller<'s> {
             "feature" => self.feature(rest),
             "plan" => self.plan(rest, indented),
             "price" => self.price(rest),
+            "schema" => self.schema(rest),
             "customer" => self.customer(rest),
             "subscribe" => self.subscribe(rest),
             "use" | "late" => self.use_something(rest),
@@ -309,6 +312,21 @@ impl<'s> Teller<'s> {
         let Some((plan, feature)) = names.split_once(' ') else { self.fail("a price is of a plan and a feature") };
         let version = self.version(version);
         self.change(CatalogChange::Price { plan: plan.to_owned(), feature: feature.to_owned(), version });
+    }
+
+    fn schema(&mut self, text: &str) {
+        let (name, clauses) = text.split_once(": ").unwrap_or_else(|| self.fail("a schema is TYPE VERSION: WHAT"));
+        let (event_type, version) = name.split_once(' ').unwrap_or_else(|| self.fail("which version is it?"));
+        let mut schema = json!({ "properties": {} });
+        for clause in clauses.split("; ") {
+            if let Some(needed) = clause.strip_prefix("needs ") {
+                schema["required"] = needed.split(", ").collect();
+            } else if let Some((property, values)) = clause.split_once(" is ") {
+                schema["properties"][property] = json!({ "enum": values.split(" or ").collect::<Vec<_>>() });
+            }
+        }
+        let (event_type, version) = (event_type.to_owned(), self.count(version));
+        self.change(CatalogChange::Schema(EventSchema { event_type, version, text: schema.to_string() }));
     }
 
     fn customer(&mut self, text: &str) {

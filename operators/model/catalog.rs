@@ -21,7 +21,9 @@ mod check;
 mod definition;
 
 pub use check::CatalogError;
-pub use definition::{AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard, Subscription};
+pub use definition::{
+    AnchorRule, CatalogChange, Customer, EventSchema, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
+};
 
 use check::{check_meter, check_version, contradiction, edge, unknown};
 
@@ -100,6 +102,8 @@ pub struct Catalog {
     pub customers: Table<Customer>,
     /// Subscriptions.
     pub subscriptions: Table<Subscription>,
+    /// The schemas of types of events.
+    pub schemas: Table<EventSchema>,
     layouts: Arc<Layouts>,
     /// By subject; dense, because every event's owner is looked up.
     owners: Vector<Option<CustomerId>>,
@@ -111,13 +115,14 @@ pub struct Catalog {
 impl Catalog {
     /// The kind and the name of everything that is defined.
     pub fn names(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let Catalog { meters, features, plans, customers, subscriptions, .. } = self;
+        let Catalog { meters, features, plans, customers, subscriptions, schemas, .. } = self;
         let meters = meters.iter().map(|(name, ..)| ("meter", &**name));
         let features = features.iter().map(|(name, ..)| ("feature", &**name));
         let plans = plans.iter().map(|(name, ..)| ("plan", &**name));
         let customers = customers.iter().map(|(name, ..)| ("customer", &**name));
         let subscriptions = subscriptions.iter().map(|(name, ..)| ("subscription", &**name));
-        meters.chain(features).chain(plans).chain(customers).chain(subscriptions)
+        let schemas = schemas.iter().map(|(name, ..)| ("schema", &**name));
+        meters.chain(features).chain(plans).chain(customers).chain(subscriptions).chain(schemas)
     }
 
     /// What is kept of each type of event.
@@ -166,6 +171,7 @@ impl Catalog {
             CatalogChange::Price { plan, feature, version } => self.set_price(&plan, &feature, version),
             CatalogChange::Customer(customer) => self.define_customer(customer, dictionary),
             CatalogChange::Subscription(subscription) => self.define_subscription(subscription),
+            CatalogChange::Schema(schema) => self.define_schema(schema),
         }
     }
 
@@ -187,6 +193,21 @@ impl Catalog {
         *self = changed;
         // No feature can sell a meter that was not there.
         Ok(Touched { all: !is_new, ..Touched::default() })
+    }
+
+    /// Gives a type of event a schema. What was taken before stays as it was taken.
+    fn define_schema(&mut self, schema: EventSchema) -> Result<Touched, CatalogError> {
+        let is_other = |old: &&Arc<EventSchema>| schema.version <= old.version && ***old != schema;
+        if let Some(old) = self.schemas.named(&schema.event_type).filter(is_other) {
+            let what = format!("schema of '{}', version {}", schema.event_type, schema.version);
+            let why = format!("version {} says something else: give it a greater version", old.version);
+            return Err(contradiction(what, why));
+        }
+        let mut changed = self.clone();
+        changed.schemas.put(&schema.event_type.clone(), schema);
+        changed.lay_out()?;
+        *self = changed;
+        Ok(Touched::default())
     }
 
     /// Whether a meter has the dimensions by which features filter its usage.
@@ -218,8 +239,10 @@ impl Catalog {
             add_columns(layout, meter)?;
         }
         let by_type: BTreeMap<_, _> = by_type.into_iter().map(|(name, layout)| (name, Arc::new(layout))).collect();
-        if by_type != self.layouts.by_type {
-            self.layouts = Arc::new(Layouts { generation: self.layouts.generation + 1, by_type });
+        let schemas: BTreeMap<_, _> =
+            self.schemas.iter().map(|(name, _, schema)| (name.to_string(), schema.clone())).collect();
+        if by_type != self.layouts.by_type || schemas != self.layouts.schemas {
+            self.layouts = Arc::new(Layouts { generation: self.layouts.generation + 1, by_type, schemas });
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::catalog::EventSchema;
 use serde::{Deserialize, Serialize};
 
 /// A property kept as an exact number.
@@ -56,6 +57,8 @@ pub struct Layouts {
     pub generation: u64,
     /// By event type.
     pub by_type: BTreeMap<String, Arc<EventLayout>>,
+    /// What events must keep to, by event type.
+    pub schemas: BTreeMap<String, Arc<EventSchema>>,
 }
 
 impl Layouts {

@@ -183,11 +183,13 @@ pub enum Reason {
     Conflict,
     /// There are more combinations of dimensions than may be kept apart.
     TooManyDimensions,
+    /// It breaks the schema of its type.
+    BreaksSchema,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 8] = [
         Reason::Unreadable,
         Reason::Missing,
         Reason::OutOfRange,
@@ -195,6 +197,7 @@ impl Reason {
         Reason::TimeOutOfRange,
         Reason::Conflict,
         Reason::TooManyDimensions,
+        Reason::BreaksSchema,
     ];
 
     /// The reason of this name.
@@ -212,6 +215,7 @@ impl Reason {
             Reason::TimeOutOfRange => "time_out_of_range",
             Reason::Conflict => "conflict",
             Reason::TooManyDimensions => "too_many_dimensions",
+            Reason::BreaksSchema => "breaks_schema",
         }
     }
 }

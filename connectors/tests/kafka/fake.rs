@@ -96,7 +96,7 @@ impl Fake {
     fn layouts(&self, generation: u64) -> Arc<Layouts> {
         let numbers = vec![NumberColumn { property: "tokens".into(), scale: 0 }];
         let layout = EventLayout { event_type: "call".into(), numbers, texts: vec![], dimensions: vec![] };
-        Arc::new(Layouts { generation, by_type: [("call".to_owned(), Arc::new(layout))].into() })
+        Arc::new(Layouts { generation, by_type: [("call".to_owned(), Arc::new(layout))].into(), ..Layouts::default() })
     }
 }
 

@@ -24,7 +24,7 @@ pub fn layouts() -> Arc<Layouts> {
         layout("login", &[], &["user"], &[]),
         layout("disk", &[("bytes", 0), ("hours", 12)], &[], &["cached"]),
     ];
-    Arc::new(Layouts { generation: 1, by_type: by_type.into() })
+    Arc::new(Layouts { generation: 1, by_type: by_type.into(), ..Layouts::default() })
 }
 
 /// A batch as text, an event or a refusal to a line.

@@ -1,8 +1,9 @@
 //! The catalogs of random histories: small, so that prices, periods and quotas meet what is used.
 
+use serde_json::json;
 use trueup_model::calendar::Cadence;
 use trueup_model::catalog::{
-    AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
+    AnchorRule, CatalogChange, Customer, EventSchema, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
 };
 use trueup_model::meter::{Aggregation, Filter, Meter};
 use trueup_model::money::{ONE, Rounding, RoundingMode, RoundingScope};
@@ -40,6 +41,7 @@ impl World {
                 let version = PriceVersion { effective_from: Some(self.price_moment()), price: self.price(feature) };
                 CatalogChange::Price { plan: plan.to_owned(), feature: feature.to_owned(), version }
             }
+            4 if self.kind == Kind::Any && self.dice.one_in(3) => CatalogChange::Schema(self.schema()),
             4 => CatalogChange::Plan(self.plan(plan)),
             5 if self.dice.one_in(3) => CatalogChange::Meter(self.meter(LATE_HEARD_OF)),
             5 => {
@@ -56,6 +58,19 @@ impl World {
             }
             _ => CatalogChange::Subscription(self.subscription(customer)),
         })
+    }
+
+    /// Another version of what calls must keep to, sometimes nothing.
+    fn schema(&mut self) -> EventSchema {
+        self.schema_version += 1;
+        let required = self.dice.some(&["desk"]);
+        let regions = self.dice.some(&["eu", "us", "ünïx"]);
+        let text = match self.dice.below(3) {
+            0 => json!({}),
+            1 => json!({ "required": required }),
+            _ => json!({ "required": required, "properties": { "region": { "enum": regions } } }),
+        };
+        EventSchema { event_type: "call".to_owned(), version: self.schema_version, text: text.to_string() }
     }
 
     pub(super) fn meter(&mut self, name: &str) -> Meter {

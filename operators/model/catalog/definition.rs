@@ -108,6 +108,17 @@ pub struct Customer {
     pub subjects: Vec<String>,
 }
 
+/// What the events of a type must keep to: a JSON Schema of their `data`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventSchema {
+    /// CloudEvents `type`.
+    pub event_type: String,
+    /// Which version it is; it grows with every change.
+    pub version: u32,
+    /// The schema, as JSON.
+    pub text: String,
+}
+
 /// A customer on a plan over a stretch of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
@@ -145,6 +156,8 @@ pub enum CatalogChange {
     Customer(Customer),
     /// Defines a subscription.
     Subscription(Subscription),
+    /// Gives a type of event a schema, or another version of it.
+    Schema(EventSchema),
 }
 
 impl CatalogChange {
@@ -157,6 +170,7 @@ impl CatalogChange {
             CatalogChange::Plan(Plan { name: plan, .. }) | CatalogChange::Price { plan, .. } => ("plan", plan),
             CatalogChange::Customer(customer) => ("customer", &customer.id),
             CatalogChange::Subscription(subscription) => ("subscription", &subscription.id),
+            CatalogChange::Schema(schema) => ("schema", &schema.event_type),
         }
     }
 }

@@ -88,8 +88,13 @@ impl OutlineFile {
 
 /// Reads the first `length` bytes of an outline.
 pub fn read(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Vec<Arc<Entry>>> {
+    let mut file = disk.open(name)?;
+    // No memory is asked for by a length that the file does not have.
+    if file.length()? < length {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    disk.open(name)?.read_at(0, &mut bytes)?;
+    file.read_at(0, &mut bytes)?;
     let mut rest = &bytes[..];
     let mut entries = Vec::new();
     while !rest.is_empty() {
@@ -131,4 +136,22 @@ fn checksum(head: &[u8], body: &[u8]) -> u32 {
     sum.update(head);
     sum.update(body);
     sum.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::simulated_disk::SimulatedDisk;
+
+    #[test]
+    fn a_length_that_the_file_does_not_have_is_an_error() {
+        let disk = SimulatedDisk::new(1);
+        let mut file = OutlineFile::open(&disk, "outline", 0).expect("the disk is good");
+        let length = file.append(&[Entry { epoch: 1, ..Entry::default() }]).expect("the disk is good");
+        assert_eq!(read(&disk, "outline", length).expect("it is whole").len(), 1);
+        for length in [length + 1, u64::MAX] {
+            let error = read(&disk, "outline", length).expect_err("so much is not there");
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        }
+    }
 }

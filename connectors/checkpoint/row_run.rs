@@ -192,13 +192,19 @@ impl RowRun {
         let footer = pages::read(&mut *file, seed, last, 1)?;
         let counts: Vec<u64> = footer[8..FOOTER].chunks_exact(8).map(u64_of).collect();
         let [rows, values, blocks, origin_bytes, end] = counts[..] else { unreachable!("the footer has five counts") };
-        let begin = rows.div_ceil(ROWS) + values.div_ceil(VALUES);
-        if !footer.starts_with(MAGIC) || end != last || begin > end {
+        let row_pages = rows.div_ceil(ROWS);
+        let begin = row_pages + values.div_ceil(VALUES);
+        let blocks_bytes = blocks.checked_mul(BLOCK_BYTES as u64);
+        let resident_bytes = blocks_bytes.and_then(|bytes| bytes.checked_add(8 * row_pages)?.checked_add(origin_bytes));
+        let is_there = |bytes: u64| bytes.div_ceil(CONTENTS as u64) == end - begin;
+        // There is at least one block, and what is resident fills the pages that are left for it.
+        let fits = end == last && begin <= end && blocks > 0 && resident_bytes.is_some_and(is_there);
+        if !footer.starts_with(MAGIC) || !fits {
             return Err(io::Error::new(ErrorKind::InvalidData, "its last page is not that of a run"));
         }
         let resident = pages::read(&mut *file, seed, begin, (end - begin) as usize)?;
         let (blocks, behind) = resident.split_at(blocks as usize * BLOCK_BYTES);
-        let (firsts, behind) = behind.split_at(rows.div_ceil(ROWS) as usize * 8);
+        let (firsts, behind) = behind.split_at(row_pages as usize * 8);
         let firsts = firsts.chunks_exact(8).map(u64_of).collect();
         let origins = serde_json::from_slice(&behind[..origin_bytes as usize])?;
         let filter = Filter::of(blocks);
@@ -298,7 +304,7 @@ impl Values<'_> {
     }
 
     fn from(&mut self, first: u64, count: u16) -> io::Result<Vec<i128>> {
-        (first..first + u64::from(count)).map(|place| self.value(place)).collect()
+        (0..u64::from(count)).map(|place| self.value(first.saturating_add(place))).collect()
     }
 
     fn value(&mut self, place: u64) -> io::Result<i128> {
@@ -454,5 +460,53 @@ mod tests {
         assert!(read.is_err());
         disk.tamper("run", |bytes| bytes.truncate(whole.len() - PAGE));
         assert!(RowRun::open(&disk, "run").is_err());
+    }
+
+    /// A file whose pages are sound, whoever wrote them.
+    fn forged(disk: &SimulatedDisk, name: &str, contents: &[&[u8]], counts: [u64; 5]) {
+        let mut pages = PageWriter::new(disk.create(name).expect("it is new"), seed(name));
+        contents.iter().for_each(|contents| pages.put(contents).expect("the disk is good"));
+        let footer = [MAGIC.to_vec(), counts.map(u64::to_le_bytes).concat()].concat();
+        pages.put(&footer).and_then(|()| pages.finish()).expect("the disk is good");
+    }
+
+    #[test]
+    fn a_last_page_that_says_more_than_there_is_stops_the_opening() {
+        let disk = SimulatedDisk::new(1);
+        let pages: [&[u8]; 2] = [&[0; CONTENTS]; 2];
+        let counts = [
+            // Rows, wide values, blocks of the filter, bytes of origins, pages.
+            [1, 0, 200, 2, 2],
+            [1, 0, u64::MAX, 2, 2],
+            [1, 0, 0, 2, 2],
+            [1, 0, 1, u64::MAX, 2],
+            [1, 0, 1, 6_000, 2],
+            [0, 0, 0, 2, 0],
+            [u64::MAX, 0, 1, 2, 2],
+            [u64::MAX, u64::MAX, 1, 2, 2],
+            [0, 0, 1, 2, 2],
+        ];
+        for (number, counts) in counts.into_iter().enumerate() {
+            let name = number.to_string();
+            forged(&disk, &name, &pages[..counts[4] as usize], counts);
+            assert!(RowRun::open(&disk, &name).is_err(), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_whose_values_lie_nowhere_is_an_error() {
+        let disk = SimulatedDisk::new(1);
+        let identity = Identity([3, 5]);
+        let sought = UsageRow { identity, value: -1, wide: 2, ..rows(1, 1)[0].row };
+        let (mut page, mut filter) = (Vec::new(), Filter::with_room(1));
+        let origins = serde_json::to_vec(&[Origin::default()]).expect("it is plain");
+        let origin = Arc::new(Origin::default());
+        write_row(&KeptRow { row: sought, received_at: 0, origin, wide: Vec::new() }, usize::MAX, 0, &mut page);
+        filter.put(&identity);
+        let resident = [filter.bytes().flatten().collect(), 5_u64.to_le_bytes().to_vec(), origins.clone()].concat();
+        forged(&disk, "run", &[&page, &resident], [1, 0, 1, origins.len() as u64, 2]);
+        let run = RowRun::open(&disk, "run").expect("its last page is sound");
+        assert!(run.may_hold(&identity) && run.find(&identity).is_err());
+        assert!(run.scan().all(|kept| kept.is_err()));
     }
 }

@@ -70,7 +70,7 @@ impl FileJournal {
         let known = known(&*disk, &ids, settings)?;
         // Whoever had it before is fenced from here on, so what is read now is all it can have
         // acknowledged.
-        let generation = known.number + 1;
+        let generation = next_generation(&ids, known)?;
         Generation { number: generation, ..known }.write(&*disk).map_err(told)?;
         let (mut segments, cut) = scan(&*disk, &ids, known.mark, settings.accept_rollback)?;
         let (mut mark, mut clock) = (Mark::START, Micros::MIN);
@@ -263,6 +263,16 @@ impl Journal for FileJournal {
             false => entries::seal_of(&*self.disk, &self.segments, epoch),
         }
     }
+}
+
+/// The number of this opening; an error where no opening can have the one before it.
+fn next_generation(ids: &[SegmentId], known: Generation) -> Result<u64, JournalError> {
+    known.number.checked_add(1).ok_or_else(|| {
+        let named = ids.iter().find(|id| id.generation == known.number).map(|id| id.name());
+        let file = named.unwrap_or_else(|| "generation".to_owned());
+        let why = format!("it says to be of generation {}, and no journal was opened so often", known.number);
+        JournalError::Damaged { file, offset: 0, why }
+    })
 }
 
 /// What is known of the journal before it is read.

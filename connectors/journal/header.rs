@@ -140,9 +140,9 @@ impl Header {
         Found::Sealed(header, seal)
     }
 
-    /// How many bytes of a segment it and its body take.
+    /// How many bytes of a segment it and its body take; more than any has if it says so.
     pub fn span(&self) -> u64 {
-        LENGTH as u64 + self.body
+        (LENGTH as u64).saturating_add(self.body)
     }
 }
 
@@ -196,6 +196,12 @@ mod tests {
         for (segment, offset) in elsewhere {
             assert!(matches!(Header::read(&bytes, segment, offset), Found::Nothing));
         }
+    }
+
+    #[test]
+    fn a_body_of_any_length_has_an_end() {
+        assert_eq!(HEADER.span(), 192 + 128);
+        assert_eq!(Header { body: u64::MAX, ..HEADER }.span(), u64::MAX);
     }
 
     #[test]

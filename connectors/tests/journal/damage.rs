@@ -161,3 +161,14 @@ fn a_file_that_no_generation_can_have_begun_stops_the_opening() {
     disk.tamper("00000000000000000003-000099.journal", |bytes| bytes.push(1));
     assert!(answer(&disk).contains("it says to be of generation 99, and there were only 1"));
 }
+
+#[test]
+fn a_file_of_a_generation_that_none_can_follow_stops_the_opening() {
+    let disk = SimulatedDisk::new(1);
+    let name = "00000000000000000001-18446744073709551615.journal";
+    disk.tamper(name, |bytes| bytes.push(1));
+    let settings = Settings { segment_bytes: SEGMENT_BYTES, accept_rollback: true };
+    let error = FileJournal::open_on(Arc::new(disk), settings).err().expect("nothing can be written behind it");
+    let why = "it says to be of generation 18446744073709551615, and no journal was opened so often";
+    assert!(error.to_string().starts_with(&format!("{name} is damaged at offset 0: {why}")), "{error}");
+}

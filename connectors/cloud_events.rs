@@ -16,7 +16,7 @@ use trueup_model::usage::{EventBatchBuilder, Head};
 
 use crate::columns::{Columns, RowBuffers, emptied};
 use crate::fault::{Fault, Sender};
-use crate::limits::{BATCH_BYTES_MAX, REFUSED_MAX, check_event, shown};
+use crate::limits::{BATCH_BYTES_MAX, REFUSED_MAX, check_event, cut, shown};
 use crate::value::Value;
 
 pub(crate) mod attributes;
@@ -26,6 +26,9 @@ pub(crate) mod form;
 mod plain;
 
 use envelope::Envelope;
+
+/// The most bytes of what the reader of JSON says that are repeated in a sentence.
+const SAID_BYTES_MAX: usize = 200;
 
 /// Reads events of one tenant by the layouts of one generation.
 ///
@@ -221,13 +224,15 @@ fn utf8(line: &[u8]) -> Result<&str, Fault> {
 }
 
 fn not_json(error: &serde_json::Error) -> Fault {
-    let (mut what, column) = (error.to_string(), error.column());
+    let (said, column) = (error.to_string(), error.column());
     // An event is a line: its place within itself is a byte.
-    if let Some(length) = what.strip_suffix(&format!(" at line 1 column {column}")).map(str::len) {
-        what.truncate(length);
-        what.push_str(&format!(" at byte {column}"));
-    }
-    Fault::unreadable(format!("not a CloudEvent in JSON: {what}; send one JSON object for each event"))
+    let (what, place) = match said.strip_suffix(&format!(" at line 1 column {column}")) {
+        Some(what) => (what, format!(" at byte {column}")),
+        None => (&*said, String::new()),
+    };
+    // It repeats a text that stands in the place of an event, however long that is.
+    let (start, rest) = (cut(what, SAID_BYTES_MAX), if what.len() > SAID_BYTES_MAX { "…" } else { "" });
+    Fault::unreadable(format!("not a CloudEvent in JSON: {start}{rest}{place}; send one JSON object for each event"))
 }
 
 pub(crate) fn unknown_type(event_type: &str) -> Fault {

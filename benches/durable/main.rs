@@ -286,7 +286,7 @@ fn compare(engine: &Engine, events: &Events) -> Result<(), Failed> {
         return if found == expected { Ok(()) } else { Err(format!("{found} instead of {expected}").into()) };
     }
     let accepted = moment.rows(View::Ledger).into_iter().find_map(|row| match &row[..] {
-        [Cell::Text(state), Cell::Integer(count)] if **state == *"accepted" => Some(*count as u64),
+        [Cell::Text(state), Cell::Integer(count)] if **state == *"received" => Some(*count as u64),
         _ => None,
     });
     let count = events.count();

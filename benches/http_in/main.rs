@@ -145,7 +145,7 @@ fn compare(engine: &Engine, events: &Events) -> Result<(), Failed> {
     let last = engine.accept(Vec::new())?.epoch;
     let rows = engine.wait(last)?.rows(View::Ledger);
     let accepted = rows.into_iter().find_map(|row| match &row[..] {
-        [Cell::Text(state), Cell::Integer(count)] if **state == *"accepted" => Some(*count as u64),
+        [Cell::Text(state), Cell::Integer(count)] if **state == *"received" => Some(*count as u64),
         _ => None,
     });
     let count = events.count();

@@ -92,7 +92,7 @@ async fn what_is_put_is_counted_once_and_answered_by_its_epoch() {
     tokio::task::block_in_place(|| engine.wait(epoch)).expect("the engine runs");
     let mut ledger: Vec<String> = engine.newest().rows(View::Ledger).into_iter().map(|row| said(&row)).collect();
     ledger.sort();
-    assert_eq!(ledger, ["accepted 7", "duplicate 2", "quarantined 2", "waiting 3"]);
+    assert_eq!(ledger, ["duplicate 2", "quarantined 2", "received 7", "waiting 3"]);
     server.stop().await;
 }
 

@@ -116,9 +116,9 @@ async fn what_was_read_before_a_start_is_not_read_after_it() {
     let folders = Folders::new();
     lines(&folders.incoming().join("a.ndjson"), 0..20_000);
     columns(&folders.incoming().join("b.arrow"), 20_000..40_000);
-    let ledger = folders.watched_until(|ledger| ledger.contains(&"accepted 40000".to_owned())).await;
-    assert_eq!(ledger, ["accepted 40000", "waiting 40000"]);
+    let ledger = folders.watched_until(|ledger| ledger.contains(&"received 40000".to_owned())).await;
+    assert_eq!(ledger, ["received 40000", "waiting 40000"]);
     lines(&folders.incoming().join("c.ndjson"), 39_999..40_001);
-    let ledger = folders.watched_until(|ledger| ledger.contains(&"accepted 40002".to_owned())).await;
-    assert_eq!(ledger, ["accepted 40002", "duplicate 1", "waiting 40001"]);
+    let ledger = folders.watched_until(|ledger| ledger.contains(&"received 40002".to_owned())).await;
+    assert_eq!(ledger, ["duplicate 1", "received 40002", "waiting 40001"]);
 }

@@ -11,6 +11,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use trueup_model::layout::{EventLayout, Layouts};
 use trueup_model::usage::{EventBatch, EventBatchBuilder, Head};
@@ -21,6 +22,7 @@ use crate::cloud_events::attributes::{
 use crate::cloud_events::unknown_type;
 use crate::fault::{Fault, Sender};
 use crate::limits::{ID_BYTES_MAX, SOURCE_BYTES_MAX, check_name};
+use crate::schemas::Compiled;
 use crate::value::missing_property;
 
 mod column;
@@ -140,7 +142,10 @@ impl ArrowEvents {
     pub(crate) fn reads(&self, column: &str) -> bool {
         match Meaning::of(column) {
             Meaning::Attribute(_) => true,
-            Meaning::Property(property) => self.layouts.by_type.values().any(|layout| reads(layout, property)),
+            // A schema may ask anything of any property.
+            Meaning::Property(property) => {
+                !self.layouts.schemas.is_empty() || self.layouts.by_type.values().any(|layout| reads(layout, property))
+            }
         }
     }
 }
@@ -155,11 +160,15 @@ struct Columns<'a> {
     attributes: [Column<'a>; NAMES.len()],
     by_type: BTreeMap<&'a str, TypeColumns<'a>>,
     properties: Vec<Column<'a>>,
+    /// The place of each property that has a column.
+    places: BTreeMap<&'a str, usize>,
 }
 
 /// What is read of the rows of one type: columns by their place among the properties.
 struct TypeColumns<'a> {
     layout: &'a EventLayout,
+    /// What its events must keep to, if anything.
+    schema: Option<Arc<Compiled>>,
     numbers: Vec<usize>,
     texts: Vec<usize>,
     dimensions: Vec<usize>,
@@ -196,12 +205,24 @@ impl<'a> Columns<'a> {
         if let Some(attribute) = needed.into_iter().find(|attribute| !is_there(*attribute)) {
             return Err(ColumnsError::Missing { column: NAMES[attribute], found: table.names() });
         }
-        let by_type = layouts.by_type.iter().map(|(name, layout)| (&**name, TypeColumns::of(layout, &places)));
+        let by_type = layouts.by_type.iter().map(|(name, layout)| {
+            let schema = layouts.schemas.get(name).map(Compiled::of);
+            (&**name, TypeColumns { schema, ..TypeColumns::of(layout, &places) })
+        });
+        let by_type = by_type.collect();
         Ok(Columns {
             attributes: attributes.map(|column| column.unwrap_or(Column::ABSENT)),
-            by_type: by_type.collect(),
+            by_type,
             properties,
+            places,
         })
+    }
+
+    /// The properties of a row, as a schema sees them.
+    fn data(&self, row: usize) -> Map<String, Value> {
+        let value =
+            |(property, place): (&&str, &usize)| Some(((*property).to_owned(), self.properties[*place].json(row)?));
+        self.places.iter().filter_map(value).collect()
     }
 
     fn attribute(&self, attribute: usize) -> &Column<'a> {
@@ -229,6 +250,7 @@ impl<'a> TypeColumns<'a> {
         let place = |property: &str| places.get(property).copied().unwrap_or(ABSENT);
         TypeColumns {
             layout,
+            schema: None,
             numbers: layout.numbers.iter().map(|column| place(&column.property)).collect(),
             texts: layout.texts.iter().map(|property| place(property)).collect(),
             dimensions: layout.dimensions.iter().map(|property| place(property)).collect(),
@@ -268,6 +290,9 @@ impl<'c, 'a> Rows<'c, 'a> {
             None => return Err(missing(TIME)),
         };
         let revision = columns.attribute(REVISION).revision(row)?;
+        if let Some(schema) = type_columns.schema.as_ref().filter(|_| !retract) {
+            schema.check(columns.data(row).into(), type_columns.layout)?;
+        }
         self.row_buffers.fill(columns, type_columns, row, retract)?;
         let head = Head { source, id, subject, occurred_at, revision, retract };
         self.row_buffers.push(head, type_columns.layout, builder);

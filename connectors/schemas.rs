@@ -423,4 +423,36 @@ mod tests {
         assert_eq!([apply(2, "{}"), apply(2, "{}"), apply(3, "true")], [Ok(1), Ok(1), Ok(2)]);
         assert!(apply(3, "{}").is_err() && apply(2, "{}").is_err());
     }
+
+    #[test]
+    fn rows_of_columns_keep_to_the_schema_too() {
+        use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+        let text = |texts: [Option<&str>; 5]| Arc::new(StringArray::from(texts.to_vec())) as ArrayRef;
+        let all = |one: &'static str| text([Some(one); 5]);
+        let columns: [(&str, ArrayRef); 9] = [
+            ("id", text(["1", "2", "3", "4", "5"].map(Some))),
+            ("source", all("/s")),
+            ("type", all("call")),
+            ("subject", all("acme")),
+            ("time", all("2026-06-01T08:00:00Z")),
+            ("tokens", Arc::new(Int64Array::from(vec![12, 0, 12, 12, 0]))),
+            // Nothing but the schema looks at these.
+            ("data.who", text([Some("ann"), Some("ann"), None, Some("ann"), None])),
+            ("is_paid", Arc::new(BooleanArray::from(vec![true, true, true, false, true]))),
+            ("retract", Arc::new(BooleanArray::from(vec![false, false, false, false, true]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let schema = r#"{"required": ["who"], "properties": {"tokens": {"type": "integer", "minimum": 1}, "who": {"type": "string"}, "is_paid": {"const": true}}}"#;
+        let events = crate::ArrowEvents::new(layouts(schema), "default", "calls.arrow");
+        let batch = events.read_batch(&batch, |row| format!("row {row}")).unwrap();
+        let said =
+            batch.refused.iter().map(|refused| (&*refused.position, refused.detail.split(" breaks").next().unwrap()));
+        assert_eq!(
+            said.collect::<Vec<_>>(),
+            [("row 2", "`data/tokens`"), ("row 3", "`data`"), ("row 4", "`data/is_paid`")]
+        );
+        assert!(batch.refused.iter().all(|refused| refused.reason == Reason::BreaksSchema && !refused.whole));
+        assert_eq!(batch.rows.len(), 2, "the first, and a retraction");
+        assert!(events.reads("data.who"), "no way in may step over what a schema asks for");
+    }
 }

@@ -218,6 +218,14 @@ impl<'a> Column<'a> {
         })
     }
 
+    /// The value of a row as JSON has it, to be held against a schema; none where there is none.
+    pub fn json(&self, row: usize) -> Option<serde_json::Value> {
+        let written = self.written(row)?;
+        let is_text = matches!(self.values, Values::Text(_) | Values::Instant(..));
+        let plain = if is_text { None } else { serde_json::from_str(&written).ok() };
+        Some(plain.unwrap_or_else(|| written.into_owned().into()))
+    }
+
     fn check_kind(&self, property: &str) -> Result<(), Fault> {
         match &self.values {
             Values::Foreign { held, remedy } => {

@@ -25,6 +25,7 @@ pub use copies::{Copies, CopyError, Restored};
 pub use disk::Folder;
 pub use entries::Entries;
 pub use file::{FileJournal, Settings};
+pub use generation::hexadecimal;
 pub use header::Hash;
 pub use memory::MemoryJournal;
 pub use recovery::{Cut, Opened};

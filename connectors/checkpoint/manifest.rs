@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use trueup_model::fact::Epoch;
 
 use crate::journal::disk::Disk;
+use crate::journal::hexadecimal;
 
 /// What belongs to a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +108,7 @@ impl Manifest {
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(text))
 }
 
 #[cfg(test)]

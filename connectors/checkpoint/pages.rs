@@ -80,6 +80,16 @@ pub fn read(file: &mut dyn ReadAt, seed: u32, page: u64, count: usize) -> io::Re
     Ok(bytes)
 }
 
+/// What the checksums of a file begin with: pages of one file are not those of another.
+pub fn seed(name: &str) -> u32 {
+    crc32fast::hash(name.as_bytes())
+}
+
+/// The number in up to eight bytes, the least significant first.
+pub fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte))
+}
+
 fn damaged(page: u64) -> io::Error {
     let offset = page * PAGE as u64;
     io::Error::new(ErrorKind::InvalidData, format!("what is there at offset {offset} is not what was written"))

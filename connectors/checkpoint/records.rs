@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::pages::{self, CONTENTS, PAGE, PageWriter};
+use super::pages::{self, CONTENTS, PAGE, PageWriter, seed, word};
 use crate::journal::disk::{Disk, ReadAt};
 
 /// Pages that are read at once.
@@ -37,17 +37,12 @@ pub fn write<T: Serialize>(disk: &dyn Disk, name: &str, records: impl Iterator<I
     Ok(count)
 }
 
-fn seed(name: &str) -> u32 {
-    crc32fast::hash(name.as_bytes())
-}
-
 /// Reads the records of a file, some pages at a time; ends after the first error.
 pub fn read<T: DeserializeOwned>(disk: &dyn Disk, name: &str) -> io::Result<Records<T>> {
     let mut file: Box<dyn ReadAt> = disk.open(name)?;
     let pages = (file.length()? / PAGE as u64).checked_sub(1).ok_or(ErrorKind::UnexpectedEof)?;
     let end = pages::read(&mut *file, seed(name), pages, 1)?;
-    let word = |at: usize| end[at..HEAD].iter().take(8).rev().fold(0, |word, &byte| (word << 8) | u64::from(byte));
-    let (left, length) = (word(0), word(8));
+    let (left, length) = (word(&end[..8]), word(&end[8..HEAD]));
     if length.div_ceil(CONTENTS as u64) != pages {
         return Err(io::Error::new(ErrorKind::InvalidData, "it is shorter or longer than its last page says"));
     }

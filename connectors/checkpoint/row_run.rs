@@ -18,7 +18,7 @@ use trueup_model::identity::Identity;
 use trueup_model::usage::{UsageBatch, UsageRow};
 
 use super::filter::{BLOCK_BYTES, Filter};
-use super::pages::{self, CONTENTS, PAGE, PageWriter};
+use super::pages::{self, CONTENTS, PAGE, PageWriter, seed, word};
 use crate::journal::disk::{Disk, ReadAt};
 
 const MAGIC: &[u8; 8] = b"trueup-R";
@@ -133,11 +133,6 @@ impl Origins {
     }
 }
 
-/// Pages of one file are not those of another.
-fn seed(name: &str) -> u32 {
-    crc32fast::hash(name.as_bytes())
-}
-
 fn write_row(kept: &KeptRow, first_value: usize, origin: u32, page: &mut Vec<u8>) {
     let row = &kept.row;
     let value = if row.wide > 0 { first_value as i64 } else { row.value };
@@ -190,7 +185,7 @@ impl RowRun {
         let seed = seed(name);
         let last = (file.length()? / PAGE as u64).checked_sub(1).ok_or(ErrorKind::UnexpectedEof)?;
         let footer = pages::read(&mut *file, seed, last, 1)?;
-        let counts: Vec<u64> = footer[8..FOOTER].chunks_exact(8).map(u64_of).collect();
+        let counts: Vec<u64> = footer[8..FOOTER].chunks_exact(8).map(word).collect();
         let [rows, values, blocks, origin_bytes, end] = counts[..] else { unreachable!("the footer has five counts") };
         let row_pages = rows.div_ceil(ROWS);
         let begin = row_pages + values.div_ceil(VALUES);
@@ -205,7 +200,7 @@ impl RowRun {
         let resident = pages::read(&mut *file, seed, begin, (end - begin) as usize)?;
         let (blocks, behind) = resident.split_at(blocks as usize * BLOCK_BYTES);
         let (firsts, behind) = behind.split_at(row_pages as usize * 8);
-        let firsts = firsts.chunks_exact(8).map(u64_of).collect();
+        let firsts = firsts.chunks_exact(8).map(word).collect();
         let origins = serde_json::from_slice(&behind[..origin_bytes as usize])?;
         let filter = Filter::of(blocks);
         Ok(RowRun { name: name.to_owned(), file: Mutex::new(file), seed, rows, values, filter, firsts, origins })
@@ -321,12 +316,6 @@ impl Values<'_> {
         value.copy_from_slice(bytes);
         Ok(i128::from_le_bytes(value))
     }
-}
-
-fn u64_of(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(bytes);
-    u64::from_le_bytes(word)
 }
 
 /// Brings runs together: of each identity the row of the first run that has it.

@@ -87,8 +87,9 @@ impl Generation {
     }
 }
 
-fn hexadecimal(hash: &Hash) -> String {
-    hash.iter().fold(String::new(), |mut text, byte| {
+/// Bytes as people and files show them.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

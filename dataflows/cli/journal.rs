@@ -45,16 +45,17 @@ enum What {
 
 /// Copies, or brings back.
 pub fn run(arguments: &Arguments, json: bool) -> Outcome {
-    let told = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
     match &arguments.what {
         What::Copy { journal, to } => {
             if !journal.is_dir() {
                 return Err(Failure::Input(format!("`{}` is no folder: give the journal's", journal.display())));
             }
-            let (opened, _) = FileJournal::open(journal, Settings::default()).map_err(|error| told(&error))?;
+            let (opened, _) =
+                FileJournal::open(journal, Settings::default()).map_err(|error| Failure::input(&error))?;
             let sealed = opened.sealed();
-            let copies = Copies::at(to).map_err(|error| told(&error))?;
-            let copied = block_on(async { copies.add(journal, &sealed).await.map_err(|error| told(&error)) })?;
+            let copies = Copies::at(to).map_err(|error| Failure::input(&error))?;
+            let copied =
+                block_on(async { copies.add(journal, &sealed).await.map_err(|error| Failure::input(&error)) })?;
             let last = sealed.last().map_or(0, |segment| segment.last);
             let behind = opened.last() - last;
             match json {
@@ -68,11 +69,11 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
             }
         }
         What::Restore { from, journal } => {
-            let copies = Copies::at(from).map_err(|error| told(&error))?;
-            let restored = block_on(async { copies.restore(journal).await.map_err(|error| told(&error)) })?;
+            let copies = Copies::at(from).map_err(|error| Failure::input(&error))?;
+            let restored = block_on(async { copies.restore(journal).await.map_err(|error| Failure::input(&error)) })?;
             // From now on it is known how far this journal goes.
             let settings = Settings { accept_rollback: true, ..Settings::default() };
-            FileJournal::open(journal, settings).map_err(|error| told(&error))?;
+            FileJournal::open(journal, settings).map_err(|error| Failure::input(&error))?;
             match json {
                 true => page::line(json!({"segments": restored.segments, "last": restored.last}).to_string()),
                 false => page::line(format!(

@@ -17,12 +17,13 @@ mod arrangements;
 mod keeper;
 mod loading;
 
+use std::io;
 use std::sync::Arc;
 
 use trueup_connectors::journal::disk::Disk;
 
 pub use keeper::{Job, Keeper, Kept, Line, Order};
-pub use loading::{Loaded, hex, load};
+pub use loading::{Loaded, load};
 
 /// The form of the files. Whoever changes it, or what is in them, changes this.
 const FORM: &str = "1";
@@ -46,6 +47,17 @@ impl Settings {
     pub fn on(disk: Arc<dyn Disk>) -> Settings {
         Settings { disk, hot_rows_max: 2_000_000 }
     }
+}
+
+/// The number of the next run of rows: none is given twice, also to one that nothing needs any more.
+fn next_run(disk: &dyn Disk) -> io::Result<u64> {
+    let taken = disk.list()?.into_iter().filter_map(|name| name.strip_prefix(ROWS)?.parse::<u64>().ok()).max();
+    Ok(taken.unwrap_or_default() + 1)
+}
+
+/// The name of the run with this number.
+fn run_file(number: u64) -> String {
+    format!("{ROWS}{number:012}")
 }
 
 /// What a checkpoint's results come from: the form of the files, and the code.

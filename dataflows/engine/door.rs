@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use trueup_connectors::checkpoint::{Manifest, outline};
-use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, SealedSegment};
+use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, SealedSegment, hexadecimal};
 use trueup_connectors::schemas::check_schema;
 use trueup_model::books::{Books, Replayed, Turn};
 use trueup_model::calendar::CENTURY;
@@ -24,7 +24,7 @@ use trueup_operators::deduplicate::Intake;
 use trueup_operators::total::Billed;
 
 use super::changes::make_all;
-use super::checkpoints::{Job, Line, Order, hex};
+use super::checkpoints::{Job, Line, Order};
 use super::clock::Clock;
 use super::graph::EpochInput;
 use super::publication::Stopped;
@@ -499,7 +499,12 @@ impl Door {
         let Some(seal) = seal else { return Ok(false) };
         keeping.last = entry.epoch;
         let outline = std::mem::take(&mut keeping.outline);
-        keeping.keeper.tell(Job::Order(Order { epoch: entry.epoch, seal: hex(&seal), rows: self.rows, outline }));
+        keeping.keeper.tell(Job::Order(Order {
+            epoch: entry.epoch,
+            seal: hexadecimal(&seal),
+            rows: self.rows,
+            outline,
+        }));
         Ok(true)
     }
 

@@ -11,7 +11,6 @@ use tokio::task::unconstrained;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;
 use trueup::engine::intake::Gatherer;
-use trueup::engine::view_rows::Cell;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::catalog_files::read_catalog_texts;
@@ -19,7 +18,8 @@ use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
 use trueup_model::catalog::Catalog;
 use trueup_model::fact::{Entry, Fact};
-use trueup_sinks::view::View;
+
+use crate::ledger::ledger;
 
 fn catalog(text: &str) -> Submission {
     let changes = read_catalog_texts(&[("catalog.toml", text)], &Catalog::default()).expect("the catalog is good");
@@ -110,16 +110,6 @@ async fn send(intake: &Gatherer, id: usize) -> Result<Taken, HandInError> {
         format!(r#"{{"id":"{id}","source":"/s","type":"call","subject":"acme","time":"2026-06-01T00:00:00Z"}}"#);
     reader.read_line(event.as_bytes(), "here", &mut batch);
     intake.hand_in(batch.finish(), Vec::new()).await
-}
-
-fn ledger(engine: &Engine) -> Vec<String> {
-    let said = |row: Vec<Cell>| match &row[..] {
-        [Cell::Text(state), Cell::Integer(events)] => format!("{state} {events}"),
-        row => panic!("{row:?}"),
-    };
-    let mut rows: Vec<String> = engine.newest().rows(View::Ledger).into_iter().map(said).collect();
-    rows.sort();
-    rows
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

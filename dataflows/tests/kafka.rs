@@ -10,13 +10,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use trueup::engine::clock::Clock;
-use trueup::engine::view_rows::Cell;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::FileJournal;
 use trueup_connectors::kafka::rdkafka::ClientConfig;
 use trueup_connectors::kafka::rdkafka::mocking::MockCluster;
 use trueup_connectors::kafka::rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
-use trueup_sinks::view::View;
+
+use crate::ledger::ledger;
 
 const CATALOG: &str = r#"
 meter = [{ name = "tokens", event_type = "call", aggregation = "sum", property = "tokens", scale = 0 }]
@@ -141,12 +141,7 @@ fn told(folder: &Path) -> (Vec<String>, Vec<String>) {
     let (journal, _) = FileJournal::open(&folder.join("journal"), Default::default()).expect("it is whole");
     let setup = Setup { clock: Clock::Told, journal: Box::new(journal), ..Setup::default() };
     let engine = Engine::resume(setup, |_| {}).expect("it can be computed");
-    let said = |row: Vec<Cell>| match &row[..] {
-        [Cell::Text(state), Cell::Integer(events)] => format!("{state} {events}"),
-        row => panic!("{row:?}"),
-    };
-    let mut ledger: Vec<String> = engine.newest().rows(View::Ledger).into_iter().map(said).collect();
-    ledger.sort();
+    let ledger = ledger(&engine);
     let place = |partition| engine.read_to(&format!("kafka/kafka/calls/{partition}")).unwrap_or_default();
     let places = (0..PARTITIONS).map(|partition| place(partition).split(" of ").next().unwrap_or_default().to_owned());
     (ledger, places.collect())

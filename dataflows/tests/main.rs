@@ -11,6 +11,7 @@ mod intake;
 mod kafka;
 mod kills;
 mod laws;
+mod ledger;
 mod planted;
 mod puts;
 mod scenarios;

@@ -15,12 +15,12 @@ use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::puts::Puts;
-use trueup::engine::view_rows::Cell;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::catalog_files::read_catalog_texts;
 use trueup_model::catalog::Catalog;
 use trueup_sinks::server::{self, Options, Server};
-use trueup_sinks::view::View;
+
+use crate::ledger::ledger;
 
 const CATALOG: &str = "[[meter]]\nname = 'tokens'\nevent_type = 'call'\naggregation = 'sum'\nproperty = 'tokens'\n\
                        scale = 2\ndimensions = ['model']\n";
@@ -90,9 +90,7 @@ async fn what_is_put_is_counted_once_and_answered_by_its_epoch() {
     );
     let epoch = answers[2]["epoch"].as_u64().expect("an answer has an epoch");
     tokio::task::block_in_place(|| engine.wait(epoch)).expect("the engine runs");
-    let mut ledger: Vec<String> = engine.newest().rows(View::Ledger).into_iter().map(|row| said(&row)).collect();
-    ledger.sort();
-    assert_eq!(ledger, ["duplicate 2", "quarantined 2", "received 7", "waiting 3"]);
+    assert_eq!(ledger(&engine), ["duplicate 2", "quarantined 2", "received 7", "waiting 3"]);
     server.stop().await;
 }
 
@@ -118,11 +116,4 @@ async fn what_cannot_be_read_ends_its_stream_and_no_other() {
     let server = serve(&engine).await;
     let answers = put(server.address(), vec![batch(&[("3", Some(1))])]).await;
     assert_eq!(answers[0].as_ref().expect_err("nobody takes it").code(), Code::Unavailable);
-}
-
-fn said(row: &[Cell]) -> String {
-    match row {
-        [Cell::Text(state), Cell::Integer(events)] => format!("{state} {events}"),
-        row => panic!("{row:?}"),
-    }
 }

@@ -10,13 +10,13 @@ use arrow::ipc::writer::FileWriter;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;
 use trueup::engine::intake::Gatherer;
-use trueup::engine::view_rows::Cell;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::catalog_files::read_catalog_texts;
 use trueup_connectors::journal::{FileJournal, Settings};
 use trueup_connectors::watched::{Options, start};
 use trueup_model::catalog::Catalog;
-use trueup_sinks::view::View;
+
+use crate::ledger::ledger;
 
 const CATALOG: &str =
     "[[meter]]\nname = 'tokens'\nevent_type = 'call'\naggregation = 'sum'\nproperty = 'tokens'\nscale = 0\n";
@@ -56,11 +56,11 @@ impl Folders {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
-            ledger = self::ledger(&engine);
+            ledger = crate::ledger::ledger(&engine);
         }
         // Whatever would be read twice would be by now.
         tokio::time::sleep(10 * PAUSE).await;
-        ledger = self::ledger(&engine);
+        ledger = crate::ledger::ledger(&engine);
         watch.stop().await;
         engine.stop();
         ledger
@@ -71,16 +71,6 @@ impl Drop for Folders {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-fn ledger(engine: &Engine) -> Vec<String> {
-    let said = |row: Vec<Cell>| match &row[..] {
-        [Cell::Text(state), Cell::Integer(events)] => format!("{state} {events}"),
-        row => panic!("{row:?}"),
-    };
-    let mut rows: Vec<String> = engine.newest().rows(View::Ledger).into_iter().map(said).collect();
-    rows.sort();
-    rows
 }
 
 fn lines(path: &Path, ids: std::ops::Range<usize>) {

@@ -18,7 +18,7 @@ use trueup_operators::cold::RUNS_MAX;
 use trueup_operators::event_index::Table;
 
 use super::archive::{RowArchive, SharedShelf, Shelf};
-use super::{ARRANGEMENT, OUTLINE, ROWS, Settings, arrangements, fingerprint};
+use super::{ARRANGEMENT, OUTLINE, ROWS, Settings, arrangements, fingerprint, next_run, run_file};
 use crate::engine::graph::Snapshots;
 use crate::engine::publication::Published;
 
@@ -147,8 +147,7 @@ impl Desk {
         let disk = &*settings.disk;
         let outline_bytes = manifests.first().map_or(0, |newest| newest.outline_bytes);
         let outline = OutlineFile::open(disk, OUTLINE, outline_bytes)?;
-        let runs = disk.list()?.into_iter().filter_map(|name| name.strip_prefix(ROWS)?.parse::<u64>().ok());
-        let next_run = runs.max().unwrap_or_default() + 1;
+        let next_run = next_run(disk)?;
         let desk = Desk {
             settings: settings.clone(),
             unwritten: shelves.iter().map(|_| VecDeque::new()).collect(),
@@ -204,7 +203,7 @@ impl Desk {
         rows_about: u64,
         rows: impl Iterator<Item = io::Result<KeptRow>>,
     ) -> io::Result<Arc<RowRun>> {
-        let name = format!("{ROWS}{:012}", self.next_run);
+        let name = run_file(self.next_run);
         self.next_run += 1;
         let disk = &*self.settings.disk;
         row_run::write(disk, &name, rows_about, rows)?;

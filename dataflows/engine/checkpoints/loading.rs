@@ -8,11 +8,11 @@ use std::thread;
 use trueup_connectors::checkpoint::row_run::{self, RowRun};
 use trueup_connectors::checkpoint::{Manifest, Share, outline};
 use trueup_connectors::journal::disk::Disk;
-use trueup_connectors::journal::{Hash, Journal, JournalError};
+use trueup_connectors::journal::{Journal, JournalError, hexadecimal};
 use trueup_model::fact::Entry;
 
 use super::keeper::Kept;
-use super::{OUTLINE, ROWS, Settings, arrangements, fingerprint};
+use super::{OUTLINE, Settings, arrangements, fingerprint, next_run, run_file};
 use crate::engine::graph::Start;
 
 /// A checkpoint, as an engine begins with it.
@@ -60,16 +60,11 @@ fn is_usable(manifest: &Manifest, journal: &dyn Journal) -> Result<bool, Journal
         tracing::info!(epoch, "a checkpoint is passed over: another version of the program wrote it");
         return Ok(false);
     }
-    let is_of_it = journal.seal_of(epoch)?.is_some_and(|seal| hex(&seal) == manifest.seal);
+    let is_of_it = journal.seal_of(epoch)?.is_some_and(|seal| hexadecimal(&seal) == manifest.seal);
     if !is_of_it {
         tracing::warn!(epoch, "a checkpoint is passed over: it belongs to another journal");
     }
     Ok(is_of_it)
-}
-
-/// A seal as a manifest has it.
-pub fn hex(seal: &Hash) -> String {
-    seal.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(disk: &dyn Disk, manifest: Manifest, workers: usize) -> io::Result<Loaded> {
@@ -102,13 +97,12 @@ fn open_runs(disk: &dyn Disk, shares: &[Share]) -> io::Result<Vec<Vec<Arc<RowRun
 fn divide_runs(disk: &dyn Disk, shares: &[Share], workers: usize) -> io::Result<Vec<Vec<Arc<RowRun>>>> {
     let all: Vec<Arc<RowRun>> = open_runs(disk, shares)?.into_iter().flatten().collect();
     let rows: u64 = all.iter().map(|run| run.rows()).sum();
-    let taken = disk.list()?.into_iter().filter_map(|name| name.strip_prefix(ROWS)?.parse::<u64>().ok()).max();
-    let name = |worker: usize| format!("{ROWS}{:012}", taken.unwrap_or_default() + 1 + worker as u64);
+    let first = next_run(disk)?;
     let divide = |worker: usize| {
         let is_mine = |kept: &io::Result<row_run::KeptRow>| {
             kept.as_ref().map_or(true, |kept| kept.row.identity.worker(workers) == worker)
         };
-        let name = name(worker);
+        let name = run_file(first + worker as u64);
         row_run::write(disk, &name, rows.div_ceil(workers as u64), row_run::merged(&all).filter(is_mine))?;
         Ok(vec![Arc::new(RowRun::open(disk, &name)?)])
     };

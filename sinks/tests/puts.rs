@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::ipc::{MessageHeader, root_as_message};
@@ -159,6 +160,25 @@ async fn what_is_no_put_of_events_is_refused() {
     let error = put(&mut client, Vec::new()).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::InvalidArgument, "nothing was sent"));
     assert_eq!(taken.load(Ordering::SeqCst), 0);
+}
+
+/// The stream is not closed under a client that still writes: it would hear of nothing but that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_waits_until_the_client_has_written() {
+    let (_server, mut client, _) = serve_counting(0).await;
+    let (sender, mut receiver) = mpsc::channel(1);
+    let sent = stream::poll_fn(move |context| receiver.poll_recv(context));
+    let all = messages(path(&["usage"]), 5).await;
+    let writes = tokio::spawn(async move {
+        for message in all {
+            sender.send(message).await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok::<_, mpsc::error::SendError<FlightData>>(())
+    });
+    let error = client.do_put(sent).await.unwrap_err();
+    assert!(error.message().contains("put usage events at [\"events\"]"), "{}", error.message());
+    assert!(writes.await.unwrap().is_ok(), "the stream was closed while the client wrote");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,11 @@
 //! running total of the feature in its billing period. What has no meter is charged once for each
 //! period that has begun by the clock, at the price of its beginning.
 //!
+//! **Backfills.** In a scope stands what somebody's events say, as far as a meter reads them, within a
+//! time; a batch that is applied in its place retracts, each at its revision, those that it does not
+//! name. Taken back, of each event of which the batch's statement still stands, is that: where nothing
+//! counted before it is retracted, else what stood before stands again, one revision later.
+//!
 //! **Quotas.** A quota is measured over the whole billing period. It stands somewhere where there is
 //! usage, and where the clock is inside the period and the term. Each change of its state between
 //! two epochs is a crossing; what does not stand anywhere is ok.
@@ -48,12 +53,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_model::arrival::Arrival;
+use trueup_model::backfill::Scope;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::{Declaration, Document, DocumentLine, Replay};
 use trueup_model::usage::Reason;
 
 mod amount;
+mod backfills;
 mod billing;
 mod cell;
 mod days;
@@ -90,6 +97,27 @@ pub enum Statement {
     Catalog(CatalogChange),
     /// A document that was issued.
     Issued(Document),
+    /// The events of this epoch are a backfill, or what one brought is taken back; and how what follows
+    /// from it came in.
+    Backfill(Backfill, Arrival),
+}
+
+/// What is asked of a backfill.
+#[derive(Clone, Debug)]
+pub enum Backfill {
+    /// The events before it in the epoch are the batch; with a scope they stand in place of all that
+    /// stood in it.
+    Apply {
+        /// Its name.
+        name: String,
+        /// In place of what it stands.
+        scope: Option<Scope>,
+    },
+    /// What the batch brought, and nobody has changed since, is taken back.
+    Revert {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What was accepted at one epoch.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use trueup_model::arrival::Arrival;
+use trueup_model::backfill::Backfill;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::decimal;
 use trueup_model::dictionary::{Dictionary, Properties};
@@ -15,7 +16,7 @@ use trueup_model::fact::{Entry, Epoch, Fact};
 use trueup_model::grain::Micros;
 use trueup_model::usage::{Refused, UsageBatch, UsageRow};
 
-use crate::oracle::Statement;
+use crate::oracle::{self, Statement};
 
 /// What was accepted at one epoch.
 #[derive(Clone, Debug)]
@@ -28,6 +29,14 @@ pub struct Told {
     pub statements: Vec<Statement>,
 }
 
+/// What was asked of a backfill; what it did is for the oracle to find out.
+fn asked(backfill: &Backfill) -> oracle::Backfill {
+    match backfill {
+        Backfill::Applied(batch) => oracle::Backfill::Apply { name: batch.name.clone(), scope: batch.scope.clone() },
+        Backfill::Reverted { name, .. } => oracle::Backfill::Revert { name: name.clone() },
+    }
+}
+
 /// Retells entries, from the first on.
 #[derive(Debug, Default)]
 pub struct Retelling {
@@ -38,7 +47,14 @@ impl Retelling {
     /// The next entry.
     pub fn retell(&mut self, entry: &Entry) -> Told {
         self.dictionary.learn(&entry.names);
-        let statements = entry.facts.iter().flat_map(|fact| self.statements(fact, entry.clock)).collect();
+        // What follows from a backfill the oracle works out by itself.
+        let mut follows = false;
+        let told = entry.facts.iter().filter(|fact| {
+            let is_told = !(follows && matches!(fact, Fact::Usage(_)));
+            follows |= matches!(fact, Fact::Backfill(_));
+            is_told
+        });
+        let statements = told.flat_map(|fact| self.statements(fact, entry.clock)).collect();
         Told { epoch: entry.epoch, clock: entry.clock, statements }
     }
 
@@ -61,6 +77,9 @@ impl Retelling {
             Fact::Catalog(CatalogChange::Schema(_)) => Vec::new(),
             Fact::Catalog(change) => vec![Statement::Catalog(change.clone())],
             Fact::Issued(document) => vec![Statement::Issued(document.clone())],
+            Fact::Backfill(backfill) => {
+                vec![Statement::Backfill(asked(backfill), Arrival::at(backfill.origin(), clock))]
+            }
         }
     }
 

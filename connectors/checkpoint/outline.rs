@@ -21,7 +21,7 @@ const HEAD: usize = 36;
 pub fn gather(outline: &mut Vec<Entry>, entry: &Entry) {
     let is_outlined = |fact: &&Fact| match fact {
         Fact::Usage(_) | Fact::Refused(_) => false,
-        Fact::Catalog(_) | Fact::Issued(_) | Fact::Declared(_) | Fact::Replayed(_) => true,
+        Fact::Catalog(_) | Fact::Issued(_) | Fact::Declared(_) | Fact::Replayed(_) | Fact::Backfill(_) => true,
     };
     let facts: Vec<Fact> = entry.facts.iter().filter(is_outlined).cloned().collect();
     match outline.last_mut() {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
 use trueup_model::arrival::Origin;
+use trueup_model::backfill::Backfill;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::dictionary::{NewNames, Properties};
 use trueup_model::fact::{Declaration, Document, Entry, Fact, Replay};
@@ -47,6 +48,7 @@ enum StoredFact<'a> {
     Issued(Cow<'a, Document>),
     Declared(Cow<'a, Declaration>),
     Replayed(Cow<'a, [Replay]>),
+    Backfill(Cow<'a, Backfill>),
 }
 
 /// A value for each dimension of a layout.
@@ -82,6 +84,7 @@ pub(crate) fn write(entry: &Entry, out: &mut Vec<u8>) -> Result<Division, ArrowE
             Fact::Issued(document) => StoredFact::Issued(Cow::Borrowed(document)),
             Fact::Declared(declaration) => StoredFact::Declared(Cow::Borrowed(declaration)),
             Fact::Replayed(replays) => StoredFact::Replayed(Cow::Borrowed(replays)),
+            Fact::Backfill(backfill) => StoredFact::Backfill(Cow::Borrowed(backfill)),
         });
     }
     let arrow = (out.len() - start) as u64;
@@ -146,6 +149,7 @@ pub(crate) fn read(header: &Header, body: &[u8]) -> Result<Entry, String> {
             StoredFact::Issued(document) => Fact::Issued(document.into_owned()),
             StoredFact::Declared(declaration) => Fact::Declared(declaration.into_owned()),
             StoredFact::Replayed(replays) => Fact::Replayed(replays.into_owned()),
+            StoredFact::Backfill(backfill) => Fact::Backfill(backfill.into_owned()),
         });
     }
     let entry = Entry {
@@ -166,7 +170,12 @@ pub(crate) fn read(header: &Header, body: &[u8]) -> Result<Entry, String> {
 fn usage_rows(fact: &Fact) -> usize {
     match fact {
         Fact::Usage(batch) => batch.rows.len(),
-        Fact::Refused(_) | Fact::Catalog(_) | Fact::Issued(_) | Fact::Declared(_) | Fact::Replayed(_) => 0,
+        Fact::Refused(_)
+        | Fact::Catalog(_)
+        | Fact::Issued(_)
+        | Fact::Declared(_)
+        | Fact::Replayed(_)
+        | Fact::Backfill(_) => 0,
     }
 }
 

@@ -56,6 +56,7 @@ impl From<DoorError> for Failure {
             DoorError::Catalog { .. }
             | DoorError::StaleLayouts
             | DoorError::Document { .. }
+            | DoorError::Backfill { .. }
             | DoorError::ClockTooFar { .. }
             | DoorError::WallClock => Failure::input(&error),
             DoorError::Journal(_) | DoorError::Stopped(_) => Failure::engine(&error),

@@ -32,9 +32,13 @@ use super::quarantine::Again;
 use super::retention::{Past, Retention};
 
 mod again;
+mod backfills;
 mod documents;
 mod events;
+mod history;
 
+pub use backfills::Apply;
+use backfills::take_backfill;
 use documents::{keeps_currencies, take_document};
 
 /// What somebody wants accepted.
@@ -50,6 +54,10 @@ pub enum Submission {
     Declaration(Declaration),
     /// Inputs that had been set aside, read again.
     Again(Again),
+    /// The events submitted before it are a backfill.
+    Backfill(Apply),
+    /// What the backfill of this name brought is taken back.
+    Revert(String),
     /// It is this late by now, where time passes only when told to.
     Clock(Micros),
     /// A source has been read up to here, in its own words, once this epoch is accepted.
@@ -81,6 +89,14 @@ pub enum DoorError {
         /// Its number.
         number: String,
         /// Why.
+        why: String,
+    },
+    /// A backfill cannot be applied, or taken back.
+    #[error("backfill '{name}' {why}")]
+    Backfill {
+        /// Its name.
+        name: String,
+        /// Why, and what to do.
         why: String,
     },
     /// Time is told to an engine that reads it from the machine.
@@ -182,6 +198,7 @@ struct Keeping {
 
 /// What an epoch is made of while it is being checked.
 struct Proposal {
+    epoch: Epoch,
     catalog: Catalog,
     touched: Touched,
     books: Books,
@@ -373,7 +390,7 @@ impl Door {
     /// What an entry of the journal says, as it was proposed.
     fn told(&mut self, entry: &Entry) -> Result<Proposal, DoorError> {
         self.dictionary.learn(&entry.names);
-        let mut proposal = self.begin();
+        let mut proposal = self.begin(entry.epoch);
         proposal.books.clock = entry.clock;
         proposal.offsets.clone_from(&entry.offsets);
         for fact in &entry.facts {
@@ -384,6 +401,7 @@ impl Door {
                 Fact::Issued(document) => take_document(&mut proposal, document.clone())?,
                 Fact::Declared(declaration) => proposal.take_declaration(declaration.clone()),
                 Fact::Replayed(replays) => proposal.take_replays(replays.clone()),
+                Fact::Backfill(backfill) => take_backfill(&mut proposal, backfill.clone()),
             }
         }
         Ok(proposal)
@@ -391,7 +409,7 @@ impl Door {
 
     /// Checks submissions and makes an epoch of them.
     fn propose(&mut self, submissions: Vec<Submission>) -> Result<Proposal, DoorError> {
-        let mut proposal = self.begin();
+        let mut proposal = self.begin(self.journal.last() + 1);
         proposal.books.clock = self.clock.now(proposal.books.clock);
         // An epoch has one time: whatever comes in with it is received then.
         for submission in &submissions {
@@ -407,8 +425,9 @@ impl Door {
     }
 
     /// An epoch in which nothing has happened.
-    fn begin(&self) -> Proposal {
+    fn begin(&self, epoch: Epoch) -> Proposal {
         Proposal {
+            epoch,
             catalog: (*self.books.catalog).clone(),
             touched: Touched::default(),
             books: (*self.books).clone(),
@@ -426,6 +445,7 @@ impl Door {
     }
 
     fn take(&mut self, proposal: &mut Proposal, submission: Submission) -> Result<(), DoorError> {
+        proposal.may_go_on(&submission)?;
         match submission {
             Submission::Clock(_) => {}
             Submission::Declaration(declaration) => proposal.take_declaration(declaration),
@@ -439,6 +459,8 @@ impl Door {
             Submission::Events(batch) => self.take_events(proposal, batch)?,
             Submission::Document(document) => take_document(proposal, document)?,
             Submission::Again(again) => self.take_again(proposal, again)?,
+            Submission::Backfill(apply) => self.apply(proposal, apply)?,
+            Submission::Revert(name) => self.revert(proposal, &name)?,
         }
         Ok(())
     }

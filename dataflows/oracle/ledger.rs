@@ -16,7 +16,7 @@ pub(super) fn rows(standing: &Standing<'_>) -> Vec<Row> {
     }
     *states.entry("quarantined").or_default() += standing.aside.len() as i64;
     for heard in standing.events.values() {
-        let state = match heard.event.retract {
+        let state = match heard.retract {
             true => "retracted",
             false if owners.contains_key(heard.event.subject.as_str()) => "counted",
             false => "waiting",
@@ -35,7 +35,7 @@ pub(super) fn ingest_rows(standing: &Standing<'_>) -> Vec<Row> {
         *arrivals.entry(arrival).or_default().entry(state).or_default() += statements;
     }
     for heard in standing.events.values() {
-        let state = if heard.event.retract { "retracted" } else { "standing" };
+        let state = if heard.retract { "retracted" } else { "standing" };
         *arrivals.entry(heard.arrival).or_default().entry(state).or_default() += 1;
     }
     for aside in standing.aside.values() {

@@ -56,7 +56,7 @@ impl<'a> Readings<'a> {
             by_type.entry(&meter.event_type).or_default().push(meter);
         }
         let mut all = Vec::new();
-        for heard in standing.events.values().filter(|heard| !heard.event.retract) {
+        for heard in standing.events.values().filter(|heard| !heard.retract) {
             let customer = owners.get(heard.event.subject.as_str()).copied();
             let grain_length = customer.map_or(days::HOUR, |customer| grains[customer.id.as_str()]);
             for meter in by_type.get(heard.event.event_type.as_str()).into_iter().flatten() {
@@ -97,6 +97,11 @@ fn read<'a>(
         dimensions,
         value,
     })
+}
+
+/// Whether a meter reads an event.
+pub(super) fn is_read(meter: &Meter, heard: &Heard<'_>) -> bool {
+    heard.event.event_type == meter.event_type && read(meter, heard, None, days::HOUR).is_some()
 }
 
 /// Whether each property that the filter names is there and has one of its values.

@@ -7,15 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_model::arrival::Arrival;
+use trueup_model::backfill::{Scope, Whose};
 use trueup_model::decimal;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::{Document, InputId, Replay};
 use trueup_model::meter::Meter;
 use trueup_model::usage::Reason;
 
-use super::Statement;
+use super::backfills::Backfills;
 use super::definitions::Definitions;
+use super::reading::is_read;
 use super::schema;
+use super::{Backfill, Statement};
 
 /// The state of a statement that contradicts the one that stands.
 const CONFLICT: &str = "quarantined";
@@ -33,6 +36,9 @@ pub(super) struct Standing<'a> {
     pub past: BTreeMap<(&'a Arrival, &'static str), i64>,
     /// How many inputs are said to have been sent.
     pub declared: BTreeMap<&'a Arrival, u64>,
+    /// How many statements came to stand so far.
+    came: usize,
+    backfills: Backfills<'a>,
 }
 
 /// A statement that could not be read.
@@ -45,10 +51,14 @@ pub(super) struct Aside<'a> {
 }
 
 /// A statement as it was read when it came.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Heard<'a> {
     pub event: &'a UsageEvent,
     pub arrival: &'a Arrival,
+    pub revision: u32,
+    pub retract: bool,
+    /// Which of those that came to stand it is.
+    pub came: usize,
     /// The properties that some meter read as numbers: with so many places, in units of 10^-12.
     pub numbers: BTreeMap<String, (u32, i128)>,
     /// The properties that some meter read as texts.
@@ -59,10 +69,15 @@ pub(super) struct Heard<'a> {
 
 impl<'a> Standing<'a> {
     /// What stands after what was said at each epoch.
-    pub fn after(said: impl Iterator<Item = (u64, &'a [Statement])>) -> Standing<'a> {
-        let mut standing = Standing::default();
+    pub fn after(said: impl Iterator<Item = (u64, &'a [Statement])> + Clone) -> Standing<'a> {
+        let backfills = Backfills::of(said.clone().flat_map(|(_, statements)| statements));
+        let mut standing = Standing { backfills, ..Standing::default() };
         for (epoch, statements) in said {
+            let before = standing.backfills.is_remembered(statements).then(|| standing.events.clone());
             standing.hear(epoch, statements);
+            if let Some(before) = before {
+                standing.backfills.remember(statements, &before, &standing.events);
+            }
         }
         standing
     }
@@ -74,6 +89,10 @@ impl<'a> Standing<'a> {
         let mut next = || inputs.next().expect("there is always another");
         for statement in statements {
             match statement {
+                Statement::Backfill(Backfill::Apply { scope, .. }, arrival) => {
+                    scope.iter().for_each(|scope| standing.displace(scope, statements, arrival));
+                }
+                Statement::Backfill(Backfill::Revert { name }, arrival) => standing.revert(name, arrival),
                 Statement::Catalog(change) => standing.definitions.change(change),
                 Statement::Issued(document) => standing.documents.push(document),
                 Statement::Declared(declaration) => {
@@ -130,15 +149,74 @@ impl<'a> Standing<'a> {
         said
     }
 
+    /// Retracts what stands in a scope, unless the epoch names it.
+    fn displace(&mut self, scope: &Scope, statements: &[Statement], arrival: &'a Arrival) {
+        let owners = self.definitions.owners();
+        let is_whose = |subject: &str| match &scope.whose {
+            Whose::Subject(one) => one == subject,
+            Whose::Customer(customer) => owners.get(subject).is_some_and(|owner| owner.id == *customer),
+        };
+        let meter = &self.definitions.meters[&scope.meter];
+        let named = self.named_by(statements);
+        let is_displaced = |key: &(&str, &str), heard: &Heard<'_>| {
+            !heard.retract
+                && is_whose(&heard.event.subject)
+                && (scope.from..scope.to).contains(&heard.event.occurred_at)
+                && is_read(meter, heard)
+                && !named.contains(key)
+        };
+        let displaced = self.events.iter().filter(|(key, heard)| is_displaced(key, heard));
+        let retracted: Vec<_> = displaced.map(|(key, heard)| (*key, heard.retracted())).collect();
+        retracted.into_iter().for_each(|(key, heard)| self.replace(key, Heard { arrival, ..heard }));
+    }
+
+    /// The events that statements are about which can be read.
+    fn named_by<'s>(&self, statements: &'s [Statement]) -> BTreeSet<(&'s str, &'s str)> {
+        let read = statements.iter().filter_map(|statement| match statement {
+            Statement::Event(event, arrival) => Heard::by(&self.definitions, event, arrival).ok(),
+            _ => None,
+        });
+        read.map(|heard| (heard.event.source.as_str(), heard.event.id.as_str())).collect()
+    }
+
+    /// Takes back what a backfill brought.
+    fn revert(&mut self, name: &str, arrival: &'a Arrival) {
+        for (key, brought) in self.backfills.brought_by(name) {
+            let standing = &self.events[&key];
+            if standing.came != brought.came {
+                continue;
+            }
+            match brought.before.filter(|before| !before.retract) {
+                Some(before) => {
+                    let Some(revision) = standing.revision.checked_add(1) else { continue };
+                    self.replace(key, Heard { arrival, revision, ..before });
+                }
+                None if standing.retract => {}
+                None => self.replace(key, Heard { arrival, ..standing.retracted() }),
+            }
+        }
+    }
+
+    /// Lets another statement stand for an event.
+    fn replace(&mut self, key: (&'a str, &'a str), heard: Heard<'a>) {
+        self.put(self.events[&key].arrival, "superseded");
+        self.stand(key, heard);
+    }
+
+    fn stand(&mut self, key: (&'a str, &'a str), heard: Heard<'a>) {
+        self.came += 1;
+        self.events.insert(key, Heard { came: self.came, ..heard });
+    }
+
     fn put(&mut self, arrival: &'a Arrival, state: &'static str) {
         *self.past.entry((arrival, state)).or_default() += 1;
     }
 
     fn judge(&mut self, heard: Heard<'a>) {
         let identity = (heard.event.source.as_str(), heard.event.id.as_str());
-        let rank = |heard: &Heard<'_>| (heard.event.revision, heard.event.retract);
+        let rank = |heard: &Heard<'_>| (heard.revision, heard.retract);
         let Some(other) = self.events.get(&identity) else {
-            self.events.insert(identity, heard);
+            self.stand(identity, heard);
             return;
         };
         let (here, before) = (heard.arrival, other.arrival);
@@ -146,13 +224,13 @@ impl<'a> Standing<'a> {
             self.put(here, "superseded");
         } else if rank(&heard) > rank(other) {
             self.put(before, "superseded");
-            self.events.insert(identity, heard);
-        } else if heard.event.retract || heard.says_the_same(other) {
-            if heard.event.retract || heard.was_read_for() == other.was_read_for() {
+            self.stand(identity, heard);
+        } else if heard.retract || heard.says_the_same(other) {
+            if heard.retract || heard.was_read_for() == other.was_read_for() {
                 self.put(here, "duplicate");
             } else {
                 self.put(before, "duplicate");
-                self.events.insert(identity, heard);
+                self.stand(identity, heard);
             }
         } else {
             self.put(here, CONFLICT);
@@ -169,7 +247,8 @@ impl<'a> Heard<'a> {
             return Err(Reason::UnknownType);
         }
         let (numbers, texts, dimensions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut heard = Heard { event, arrival, numbers, texts, dimensions };
+        let (revision, retract) = (event.revision, event.retract);
+        let mut heard = Heard { event, arrival, revision, retract, came: 0, numbers, texts, dimensions };
         if event.retract {
             return Ok(heard);
         }
@@ -180,6 +259,11 @@ impl<'a> Heard<'a> {
             heard.read(meter)?;
         }
         Ok(heard)
+    }
+
+    /// The statement that takes it back.
+    fn retracted(&self) -> Heard<'a> {
+        Heard { retract: true, ..self.clone() }
     }
 
     fn read(&mut self, meter: &Meter) -> Result<(), Reason> {

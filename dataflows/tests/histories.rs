@@ -182,6 +182,42 @@ fn check_every_order_of_a_few_statements(fresh: &Fresh) {
     }
 }
 
+/// Views that tell of the way, and not only of where it led.
+const OF_THE_WAY: [&str; 4] = ["ledger", "ingest_ledger", "quarantine", "quota_crossings"];
+
+fn check_that_a_backfill_can_be_taken_back(fresh: &Fresh) {
+    let mut moved = 0;
+    for seed in seeds() {
+        let mut subject = fresh(seed);
+        run(&history(seed, Kind::Any, ACTS), &mut *subject, |_| {});
+        let lasting = VIEWS.into_iter().filter(|view| !OF_THE_WAY.contains(view));
+        let shown =
+            |subject: &mut dyn Subject| lasting.clone().map(|view| (view, subject.rows(view))).collect::<Vec<_>>();
+        let before = shown(&mut *subject);
+        // Those of another history have the same ids, and say something else.
+        let other = history(seed + 1_000, Kind::Any, ACTS / 3);
+        let events = other.iter().filter_map(|act| if let Act::Event(event) = act { Some(event) } else { None });
+        events.for_each(|event| subject.event(event.clone()));
+        subject.backfill("other", None);
+        moved += u64::from(shown(&mut *subject) != before);
+        subject.revert("other");
+        for ((view, before), (_, after)) in before.iter().zip(shown(&mut *subject)) {
+            assert!(*before == after, "seed {seed}: {view} is another\n{}", difference(&after, before));
+        }
+    }
+    assert!(moved > 0, "some backfill moves something");
+}
+
+#[test]
+fn the_oracle_can_take_backfills_back() {
+    check_that_a_backfill_can_be_taken_back(&the_oracle);
+}
+
+#[test]
+fn the_engine_can_take_backfills_back() {
+    check_that_a_backfill_can_be_taken_back(&the_engine);
+}
+
 #[test]
 fn the_oracle_keeps_the_laws() {
     check_histories(&the_oracle);

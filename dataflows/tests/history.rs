@@ -5,105 +5,17 @@
 //! quantities lie on tier bounds, and events on the edges of periods.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use trueup::oracle::Cell;
 use trueup_model::arrival::{Arrival, Origin};
+use trueup_model::backfill::{Scope, Whose};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::Declaration;
 use trueup_model::usage::Reason;
 
-use crate::subject::Subject;
-
 mod definitions;
 
-/// One thing that happens.
-#[derive(Clone)]
-pub enum Act {
-    Catalog(CatalogChange),
-    Event(UsageEvent),
-    Refused(Reason),
-    /// What follows comes in by this way.
-    Way(Origin),
-    Declare(Declaration),
-    Clock(i64),
-    /// Issues one of the invoices that there are then.
-    Issue(usize),
-    /// Reads again what is set aside.
-    Replay,
-    Commit,
-}
-
-/// What happens, in order.
-pub type History = Vec<Act>;
-
-/// Does what the history says. What the catalog refuses is left out, and so are epochs in which
-/// nothing happens.
-pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnMut(&mut dyn Subject)) {
-    let mut is_pending = false;
-    for act in history {
-        match act {
-            Act::Catalog(change) => is_pending |= subject.catalog(change.clone()).is_ok(),
-            Act::Event(event) => subject.event(event.clone()),
-            Act::Refused(reason) => subject.refused(*reason),
-            Act::Way(origin) => subject.way(origin.clone()),
-            Act::Declare(declaration) => subject.declare(declaration.clone()),
-            Act::Clock(micros) => subject.clock(*micros),
-            Act::Issue(_) | Act::Replay | Act::Commit => {
-                if std::mem::take(&mut is_pending) {
-                    subject.commit();
-                    after_epoch(subject);
-                }
-            }
-        }
-        is_pending |= matches!(act, Act::Event(_) | Act::Refused(_) | Act::Declare(_) | Act::Clock(_));
-        let is_done = match act {
-            Act::Issue(pick) => issue(subject, *pick),
-            Act::Replay => subject.replay(),
-            _ => false,
-        };
-        if is_done {
-            after_epoch(subject);
-        }
-    }
-}
-
-/// Whether there was anything to issue.
-fn issue(subject: &mut dyn Subject, pick: usize) -> bool {
-    let invoices = subject.rows("invoices");
-    let invoice = invoices.iter().nth(pick % invoices.len().max(1)).map(Vec::as_slice);
-    let Some([Cell::Text(customer), Cell::Text(subscription), Cell::Time(period_start), ..]) = invoice else {
-        return false;
-    };
-    subject.issue(customer, subscription, *period_start).is_some()
-}
-
-impl fmt::Debug for Act {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Act::Catalog(change) => write!(f, "{change:?}"),
-            Act::Event(event) => write!(
-                f,
-                "{} {} r{} {} by {} at {} {:?}",
-                if event.retract { "retract" } else { "event" },
-                event.id,
-                event.revision,
-                event.event_type,
-                event.subject,
-                Cell::Time(event.occurred_at),
-                event.data,
-            ),
-            Act::Way(origin) => write!(f, "by {} {}", origin.source, origin.partition),
-            Act::Declare(declaration) => write!(f, "{declaration:?}"),
-            Act::Refused(reason) => write!(f, "refused: {}", reason.name()),
-            Act::Clock(micros) => write!(f, "clock {}", Cell::Time(*micros)),
-            Act::Issue(pick) => write!(f, "issue the invoice number {pick}"),
-            Act::Replay => write!(f, "replay"),
-            Act::Commit => write!(f, "commit"),
-        }
-    }
-}
+pub use crate::acts::{Act, History, run};
 
 /// Which kind of history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +61,11 @@ pub fn shuffled(history: &[Act], seed: u64) -> History {
 
 /// Retracts, above all revisions, every event of a history.
 pub fn take_back_everything(history: &[Act]) -> History {
-    let events = history.iter().filter_map(|act| if let Act::Event(event) = act { Some(event) } else { None });
+    let events = history.iter().flat_map(|act| match act {
+        Act::Event(event) => std::slice::from_ref(event),
+        Act::Backfill(events, _) => events,
+        _ => &[],
+    });
     let last: BTreeMap<_, _> = events.map(|event| ((&event.source, &event.id), event)).collect();
     // Of a type that is known, whatever that of the event was.
     let event_type = || "call".to_owned();
@@ -255,8 +171,26 @@ impl World {
             84..87 => Act::Way(self.way()),
             87..89 => Act::Declare(self.declaration()),
             89 if self.kind == Kind::Any => Act::Replay,
+            90..93 if self.kind == Kind::Any => self.backfill(),
+            93..95 if self.kind == Kind::Any => Act::Revert(self.dice.below(10) as usize),
             _ => Act::Commit,
         }
+    }
+
+    /// A few statements, half the time in place of what somebody used in some weeks.
+    fn backfill(&mut self) -> Act {
+        let events = (0..self.dice.below(8)).map(|_| self.statement()).collect();
+        let scope = self.dice.one_in(2).then(|| {
+            let whose = match self.dice.one_in(2) {
+                true => Whose::Subject(self.dice.pick(&SUBJECTS).to_owned()),
+                // The first is in every catalog.
+                false => Whose::Customer(CUSTOMERS[self.dice.below(3) as usize].to_owned()),
+            };
+            let from = START + self.dice.below(DAYS) as i64 * DAY;
+            let to = from + self.dice.below(60) as i64 * DAY;
+            Scope { whose, meter: self.dice.pick(&LASTING).to_owned(), from, to }
+        });
+        Act::Backfill(events, scope)
     }
 
     fn way(&mut self) -> Origin {

@@ -1,5 +1,7 @@
 //! The tests of the whole: one binary, because each one links the engine.
 
+mod acts;
+mod backfills;
 mod checkpoints;
 mod commands;
 mod examples;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use trueup::oracle::Cell;
 use trueup_model::arrival::{Arrival, Origin};
+use trueup_model::backfill::Scope;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::{Declaration, Document};
@@ -35,10 +36,12 @@ pub enum Mistake {
     ForgetsThatClocksGoOn,
     IgnoresPartitions,
     AddsUpDeclarations,
+    IgnoresScopes,
+    ForgetsToTakeBack,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 17] = [
+    pub const ALL: [Mistake; 19] = [
         Mistake::LosesTheLastEventOfAnEpoch,
         Mistake::CountsARepeatedEventTwice,
         Mistake::ForgetsRetractions,
@@ -56,6 +59,8 @@ impl Mistake {
         Mistake::ForgetsThatClocksGoOn,
         Mistake::IgnoresPartitions,
         Mistake::AddsUpDeclarations,
+        Mistake::IgnoresScopes,
+        Mistake::ForgetsToTakeBack,
     ];
 }
 
@@ -157,6 +162,18 @@ impl Subject for Mistaken {
         }
         self.flush();
         self.oracle.commit()
+    }
+
+    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64 {
+        self.flush();
+        self.oracle.backfill(name, scope.filter(|_| self.mistake != Mistake::IgnoresScopes))
+    }
+
+    fn revert(&mut self, name: &str) -> u64 {
+        match self.mistake {
+            Mistake::ForgetsToTakeBack => self.oracle.commit(),
+            _ => self.oracle.revert(name),
+        }
     }
 
     fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document> {

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use trueup::oracle::{Cell, Oracle, Statement, VIEWS};
+use trueup::oracle::{Backfill, Cell, Oracle, Statement, VIEWS};
 use trueup_model::arrival::{Arrival, Origin};
+use trueup_model::backfill::{Scope, origin};
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::dictionary::Dictionary;
 use trueup_model::event::UsageEvent;
@@ -42,6 +43,13 @@ pub trait Subject {
     /// Ends the epoch and tells its number. Called only if a fact was given, or the clock set.
     fn commit(&mut self) -> u64;
 
+    /// Ends the epoch as a backfill of this name. Called only if nothing but events was given.
+    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64;
+
+    /// Takes a backfill back that was applied, in an epoch of its own. Called only when no facts wait
+    /// for a commit, and once for each.
+    fn revert(&mut self, name: &str) -> u64;
+
     /// Issues what is outstanding for a billing period, in an epoch of its own that is committed
     /// when this returns; none, and no epoch, if nothing is outstanding. Called only when no facts
     /// wait for a commit. Documents are numbered `INV-000001`, `INV-000002` and so on, corrections
@@ -60,6 +68,7 @@ pub trait Subject {
 enum Sent {
     Event(UsageEvent, Arc<Origin>),
     Refused(Reason, Arc<Origin>),
+    Backfill(Backfill),
     Other(Statement),
 }
 
@@ -68,6 +77,11 @@ impl Sent {
         match self {
             Sent::Event(event, way) => Statement::Event(event, Arrival::at(way, clock)),
             Sent::Refused(reason, way) => Statement::Refused(reason, Arrival::at(way, clock)),
+            Sent::Backfill(asked) => {
+                let (Backfill::Apply { name, .. } | Backfill::Revert { name }) = &asked;
+                let arrival = Arrival::at(origin(name), clock);
+                Statement::Backfill(asked, arrival)
+            }
             Sent::Other(statement) => statement,
         }
     }
@@ -167,6 +181,16 @@ impl Subject for OracleSubject {
         self.epoch
     }
 
+    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64 {
+        self.sent.push(Sent::Backfill(Backfill::Apply { name: name.to_owned(), scope }));
+        self.commit()
+    }
+
+    fn revert(&mut self, name: &str) -> u64 {
+        self.sent.push(Sent::Backfill(Backfill::Revert { name: name.to_owned() }));
+        self.commit()
+    }
+
     fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document> {
         let document = self.draft(customer, subscription, period_start)?;
         self.issued(document.clone());
@@ -245,6 +269,20 @@ impl Subject for Beside {
 
     fn commit(&mut self) -> u64 {
         let epoch = self.subject.commit();
+        self.compare(epoch);
+        epoch
+    }
+
+    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64 {
+        let epoch = self.subject.backfill(name, scope.clone());
+        self.oracle.sent.push(Sent::Backfill(Backfill::Apply { name: name.to_owned(), scope }));
+        self.compare(epoch);
+        epoch
+    }
+
+    fn revert(&mut self, name: &str) -> u64 {
+        let epoch = self.subject.revert(name);
+        self.oracle.sent.push(Sent::Backfill(Backfill::Revert { name: name.to_owned() }));
         self.compare(epoch);
         epoch
     }

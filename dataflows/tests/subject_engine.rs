@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use serde_json::json;
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
-use trueup::engine::door::{Acceptance, Submission};
+use trueup::engine::door::{Acceptance, Apply, Submission};
 use trueup::engine::issue::Request;
 use trueup::engine::retention::Retention;
 use trueup::engine::worker::Pace;
@@ -22,6 +22,7 @@ use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
 use trueup_connectors::quarantine::Selection;
 use trueup_model::arrival::Origin;
+use trueup_model::backfill::Scope;
 use trueup_model::catalog::{Catalog, CatalogChange};
 use trueup_model::dictionary::Dictionary;
 use trueup_model::event::UsageEvent;
@@ -217,6 +218,17 @@ impl Subject for EngineSubject {
         self.epoch = self.engine.accept(submissions).expect("what was checked is accepted").epoch;
         self.kill_in_time();
         self.epoch
+    }
+
+    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64 {
+        let apply = Apply { name: name.to_owned(), digest: String::new(), scope, sets_aside: true };
+        self.submissions.push(Submission::Backfill(apply));
+        self.commit()
+    }
+
+    fn revert(&mut self, name: &str) -> u64 {
+        self.submissions.push(Submission::Revert(name.to_owned()));
+        self.commit()
     }
 
     fn issue(&mut self, customer: &str, subscription: &str, period_start: i64) -> Option<Document> {

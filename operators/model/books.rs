@@ -10,6 +10,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::arrival::Arrival;
+use crate::backfill::Applied;
 use crate::catalog::{Catalog, FeatureId, PlanId, RateCard, Touched};
 use crate::charge::InvoiceKey;
 use crate::dictionary::{Names, SeriesId};
@@ -61,6 +62,8 @@ pub struct Books {
     pub declared: OrdMap<Arrival, u64>,
     /// What became of inputs that were set aside and read again.
     pub replayed: OrdMap<InputId, Replayed>,
+    /// Backfills, by name.
+    pub backfills: OrdMap<Arc<str>, Applied>,
     /// The billing clock.
     pub clock: Micros,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Arrival;
+use crate::backfill::Backfill;
 use crate::catalog::CatalogChange;
 use crate::dictionary::NewNames;
 use crate::grain::Micros;
@@ -32,6 +33,8 @@ pub enum Fact {
     Declared(Declaration),
     /// Inputs that had been set aside and were read again.
     Replayed(Vec<Replay>),
+    /// A backfill was applied, or taken back.
+    Backfill(Backfill),
 }
 
 /// An input that was set aside: the epoch that brought it, and its place among those of the epoch.

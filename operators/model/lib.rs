@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod arrival;
+pub mod backfill;
 pub mod books;
 pub mod calendar;
 pub mod catalog;

@@ -6,6 +6,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use trueup_model::arrival::{Arrival, Origin};
+use trueup_model::backfill::{Backfill, Batch, Scope, Undone, Whose};
 use trueup_model::calendar::Cadence;
 use trueup_model::catalog::Subscription;
 use trueup_model::catalog::{AnchorRule, CatalogChange, Customer, Feature, Plan, PriceVersion, Quota, RateCard};
@@ -134,6 +135,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             events,
         })),
         any::<i128>().prop_filter("its negative is one", |n| *n > i128::MIN).prop_map(|n| Fact::Issued(document(n))),
+        (any::<String>(), any::<u64>(), option::of(any::<i64>())).prop_map(|(name, n, at)| backfill(name, n, at)),
     ]
 }
 
@@ -145,6 +147,15 @@ fn any_replays() -> impl Strategy<Value = Vec<Replay>> {
         still,
     });
     vec(replay, 0..4)
+}
+
+fn backfill(name: String, number: u64, at: Option<i64>) -> Fact {
+    let whose = if number.is_multiple_of(2) { Whose::Subject(name.clone()) } else { Whose::Customer(name.clone()) };
+    let undone = Undone { retracted: number, restored: !number, left: 1 };
+    let reverted = Backfill::Reverted { name: name.clone(), undone };
+    let scope = at.map(|at| Scope { whose, meter: name.clone(), from: at, to: i64::MAX });
+    let batch = Batch { name, digest: "00ff".to_owned(), scope, events: number, displaced: !number };
+    Fact::Backfill(if number.is_multiple_of(3) { reverted } else { Backfill::Applied(batch) })
 }
 
 fn any_usage() -> impl Strategy<Value = UsageBatch> {

@@ -1,0 +1,107 @@
+//! Backfills: named batches of events that enter as one epoch, and are taken back as one.
+//!
+//! What is applied is fixed before: a name, a digest of what was staged, and, if the batch is to
+//! stand in place of all there was, a scope. What follows from it is worked out at the door and lies
+//! in the same entry of the journal, behind the fact that says so.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arrival::Origin;
+use crate::fact::Epoch;
+use crate::grain::Micros;
+
+/// What a journal entry says of a backfill. Usage that lies before it in the entry is the batch;
+/// usage behind it is what follows: events that were retracted, or stand again as they stood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backfill {
+    /// A batch was applied.
+    Applied(Batch),
+    /// What a batch had brought was taken back.
+    Reverted {
+        /// Its name.
+        name: String,
+        /// What was done for it.
+        undone: Undone,
+    },
+}
+
+impl Backfill {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let (Backfill::Applied(Batch { name, .. }) | Backfill::Reverted { name, .. }) = self;
+        name
+    }
+
+    /// The way by which what follows from it comes in.
+    pub fn origin(&self) -> Arc<Origin> {
+        origin(self.name())
+    }
+}
+
+/// The way by which the events of a backfill come in, and what follows from them.
+pub fn origin(name: &str) -> Arc<Origin> {
+    Arc::new(Origin { source: "backfill".to_owned(), partition: name.to_owned() })
+}
+
+/// A batch that was applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Its name, which no other has.
+    pub name: String,
+    /// Of what was staged: SHA-256, in hexadecimal digits.
+    pub digest: String,
+    /// In place of what it stands; none: it comes on top.
+    pub scope: Option<Scope>,
+    /// How many of its events passed.
+    pub events: u64,
+    /// How many events of the scope were retracted, since the batch does not name them.
+    pub displaced: u64,
+}
+
+/// Which events a batch stands in place of: those of somebody that a meter reads, used within a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Whose.
+    pub whose: Whose,
+    /// The meter that reads them. Another one that reads them too loses them as well.
+    pub meter: String,
+    /// The first instant at which they were used.
+    pub from: Micros,
+    /// The first instant after it.
+    pub to: Micros,
+}
+
+/// Whose events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// Those of one subject.
+    Subject(String),
+    /// Those of every subject that is a customer's when the batch is applied.
+    Customer(String),
+}
+
+/// What taking a batch back did, by identities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Retracted: before the batch nothing of them counted.
+    pub retracted: u64,
+    /// Stand again as they stood before the batch, under a greater revision.
+    pub restored: u64,
+    /// Left as they are: somebody else has changed them since, or no greater revision is left.
+    pub left: u64,
+}
+
+/// A batch in the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What was applied.
+    pub batch: Batch,
+    /// At which epoch.
+    pub epoch: Epoch,
+    /// At which epoch it was taken back, and what that did.
+    pub reverted: Option<(Epoch, Undone)>,
+}

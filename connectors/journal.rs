@@ -15,6 +15,7 @@ mod file;
 mod generation;
 pub(crate) mod header;
 mod memory;
+mod overlay;
 mod recovery;
 mod sealed;
 mod segment;
@@ -28,6 +29,7 @@ pub use file::{FileJournal, Settings};
 pub use generation::hexadecimal;
 pub use header::Hash;
 pub use memory::MemoryJournal;
+pub use overlay::Overlay;
 pub use recovery::{Cut, Opened};
 pub use sealed::{SealedSegment, verify_segment};
 

@@ -4,6 +4,7 @@
 //! tables or with `--json` as one JSON object a line; all that is said about the work itself goes
 //! to stderr.
 
+mod backfill;
 mod check;
 mod copying;
 mod declare;
@@ -78,6 +79,8 @@ enum Command {
     Declare(declare::Arguments),
     /// Look at what was set aside, and read it again after a fix
     Quarantine(quarantine::Arguments),
+    /// Stage events, preview what they move, apply them as one epoch, and take them back
+    Backfill(backfill::Arguments),
     /// Price usage by a plan, tier by tier
     Quote(quote::Arguments),
     /// Check a catalog and tell what it defines
@@ -113,6 +116,7 @@ fn answer(cli: Cli) -> Outcome {
         Command::Issue(arguments) => issue::run(&arguments, json),
         Command::Declare(arguments) => declare::run(&arguments, json),
         Command::Quarantine(arguments) => quarantine::run(&arguments, json),
+        Command::Backfill(arguments) => backfill::run(&arguments, json),
         Command::Quote(arguments) => quote::run(&arguments, json),
         Command::Check(arguments) => check::run(&arguments, json),
         Command::Journal(arguments) => journal::run(&arguments, json),

@@ -190,7 +190,8 @@ fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(),
     Ok(())
 }
 
-fn open(engine: &Engine, path: &Path, mappings: &Mappings) -> Result<EventBatches, Failure> {
+/// Opens a file of events, to be read by the layouts of now.
+pub fn open(engine: &Engine, path: &Path, mappings: &Mappings) -> Result<EventBatches, Failure> {
     let (name, layouts) = (path.display().to_string(), engine.layouts());
     let format = format(path);
     let mapping = if format == Format::Csv { Some(mappings.of(path)?) } else { None };
@@ -202,12 +203,12 @@ fn open(engine: &Engine, path: &Path, mappings: &Mappings) -> Result<EventBatche
 }
 
 /// The format of a file of events; one whose name does not say it has an event to a line.
-fn format(path: &Path) -> Format {
+pub fn format(path: &Path) -> Format {
     Format::of(path).unwrap_or(Format::Lines)
 }
 
 /// The files as given, and those in the folders among them by name.
-fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -229,10 +230,11 @@ fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// The mapping of each CSV file.
-struct Mappings(Vec<(PathBuf, CsvMapping)>);
+pub struct Mappings(Vec<(PathBuf, CsvMapping)>);
 
 impl Mappings {
-    fn read(mappings: &[PathBuf], files: &[PathBuf]) -> Result<Mappings, Failure> {
+    /// Reads mappings: one for each CSV file in order, or one for all.
+    pub fn read(mappings: &[PathBuf], files: &[PathBuf]) -> Result<Mappings, Failure> {
         let tables: Vec<&PathBuf> = files.iter().filter(|file| format(file) == Format::Csv).collect();
         let read = mappings.iter().map(|path| read_mapping(path)).collect::<Result<Vec<_>, _>>()?;
         let pairs = match &read[..] {
@@ -250,7 +252,8 @@ impl Mappings {
         Ok(Mappings(pairs))
     }
 
-    fn of(&self, file: &Path) -> Result<&CsvMapping, Failure> {
+    /// How to read a CSV file.
+    pub fn of(&self, file: &Path) -> Result<&CsvMapping, Failure> {
         let found = self.0.iter().find(|(path, _)| path == file);
         found.map(|(_, mapping)| mapping).ok_or_else(|| {
             let file = file.display();

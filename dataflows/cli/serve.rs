@@ -14,10 +14,11 @@ use trueup::engine::clock::Clock;
 use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::puts::Puts;
+use trueup::engine::retention::Retention;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
-use trueup_connectors::journal::{FileJournal, Folder, Settings};
+use trueup_connectors::journal::{FileJournal, Folder, Journal, Overlay, Settings};
 use trueup_connectors::watched;
 use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::server::{self, Options, Server};
@@ -108,7 +109,23 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// Starts an engine on what its journal tells, if it has one.
 pub fn resume(config: &Config) -> Result<Engine, Failure> {
-    let setup = Setup { workers: config.workers, clock: Clock::Wall, retention: config.retention, ..Setup::default() };
+    let setup = Setup { clock: Clock::Wall, retention: config.retention, ..Setup::default() };
+    resume_with(config, setup, |journal| Box::new(journal))
+}
+
+/// The same, but nothing that it accepts reaches the journal, and time passes when it is told.
+pub fn resume_aside(config: &Config) -> Result<Engine, Failure> {
+    let retention = Retention { events: u64::MAX, ..Retention::default() };
+    let setup = Setup { clock: Clock::Told, retention, ..Setup::default() };
+    resume_with(config, setup, |journal| Box::new(Overlay::on(journal)))
+}
+
+fn resume_with(
+    config: &Config,
+    setup: Setup,
+    kept: impl FnOnce(FileJournal) -> Box<dyn Journal>,
+) -> Result<Engine, Failure> {
+    let setup = Setup { workers: config.workers, ..setup };
     let Some(folder) = &config.journal else { return Ok(Engine::start(setup)) };
     let (journal, opened) = FileJournal::open(folder, Settings::default()).map_err(|error| Failure::input(&error))?;
     if let Some(cut) = &opened.cut {
@@ -117,7 +134,7 @@ pub fn resume(config: &Config) -> Result<Engine, Failure> {
     let checkpoints = checkpoints_of(folder, true)?;
     let progress = ProgressBar::new(opened.last);
     let mut again = 0;
-    let engine = Engine::resume(Setup { journal: Box::new(journal), checkpoints, ..setup }, |epoch| {
+    let engine = Engine::resume(Setup { journal: kept(journal), checkpoints, ..setup }, |epoch| {
         again += 1;
         progress.set_position(epoch);
     })?;

@@ -77,8 +77,9 @@ impl Moment {
         AsOf { epoch, books: books.expect("books are kept from the oldest epoch on"), parts: &self.parts }
     }
 
-    /// The rows that came or went after `after`, each with its difference.
-    fn difference(&self, view: View, after: Epoch) -> Vec<(Row, i64)> {
+    /// The rows that came or went after `after`, an epoch that is still told apart, each with its
+    /// difference.
+    pub fn difference(&self, view: View, after: Epoch) -> Vec<(Row, i64)> {
         let mut rows: BTreeMap<Row, i64> = BTreeMap::new();
         let (old, new) = (self.as_of(after), self.as_of(self.epoch));
         view_rows::read_changed(view, &old, &new, &mut |row, diff| *rows.entry(row).or_default() += diff);

@@ -136,6 +136,88 @@ fn a_journal_can_be_issued_from_and_verified() {
     assert!(verified.contains(r#""holds":true"#), "{verified}");
 }
 
+/// The JSON objects of an answer, one a line.
+fn objects(answer: &str) -> Vec<serde_json::Value> {
+    answer.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+#[test]
+fn a_backfill_is_staged_previewed_applied_and_taken_back() {
+    let folder = folder("backfill", &[GOOD]);
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");
+    write("catalog/sold.toml", SOLD);
+    write("trueup.toml", "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\naddress = '127.0.0.1:0'");
+    let answer = |arguments: &[&str]| {
+        let arguments = [&["--json", "backfill"], arguments].concat();
+        let output = trueup(&folder, &arguments, Stdio::piped());
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.code(), out, err)
+    };
+    serve_once(&folder);
+    let late = |id: &str| GOOD.replace(r#""id":"1""#, &format!(r#""id":"{id}""#));
+    write("late.csv", "id,at\n7,2026-06-03T10:00:00Z\n8,2026-06-04T10:00:00Z\n");
+    write(
+        "mapping.toml",
+        "event_type = { constant = 'call' }\nid = { column = 'id' }\nsource = '/s'\n\
+         subject = { constant = 'acme' }\ntime = { column = 'at' }",
+    );
+    let stage = ["stage", "june", "late.csv", "--mapping", "mapping.toml"];
+    assert_eq!(answer(&stage).0, Some(0));
+    let (code, _, why) = answer(&stage);
+    assert_eq!((code, why.contains("staged already")), (Some(2), true), "{why}");
+    // What happens to the file now is of no importance.
+    write("late.csv", "");
+    let (code, previewed, why) = answer(&["preview", "june"]);
+    assert_eq!(code, Some(0), "{why}");
+    assert_eq!(answer(&["preview", "june"]).1, previewed, "a preview leaves no trace");
+    let previewed = objects(&previewed);
+    assert_eq!(previewed[0]["money"][0]["total"], "0.5", "{previewed:?}");
+    assert_eq!(previewed[0]["usage"][0]["events"], 2);
+    let digest = previewed[0]["digest"].as_str().expect("it has a digest").to_owned();
+    let (code, _, why) = answer(&["apply", "june", "--digest", "00"]);
+    assert_eq!((code, why.contains("preview it again")), (Some(2), true), "{why}");
+    let (code, applied, why) = answer(&["apply", "june", "--digest", &digest]);
+    assert_eq!(code, Some(0), "{why}");
+    let applied = &objects(&applied)[0];
+    assert_eq!(applied["events"], 2);
+    let (code, _, why) = answer(&["apply", "june"]);
+    assert_eq!((code, why.contains("was applied at epoch")), (Some(2), true), "{why}");
+
+    // In place of all there is, with an event that cannot be read.
+    write("again.ndjson", &[late("1").as_str(), &late("9"), BAD].join("\n"));
+    let scope = ["--replace", "--customer", "acme", "--meter", "calls", "--from", "2026-06-01", "--to", "2026-06-04"];
+    assert_eq!(answer(&[&["stage", "again", "again.ndjson"], &scope[..]].concat()).0, Some(0));
+    let (code, _, why) = answer(&["apply", "again"]);
+    assert_eq!((code, why.contains("brings 1 event that cannot be counted")), (Some(2), true), "{why}");
+    let (code, applied, why) = answer(&["apply", "again", "--set-aside"]);
+    assert_eq!(code, Some(0), "{why}");
+    let applied = &objects(&applied)[0];
+    // Of the three that stood, one is named and one lies behind the end.
+    assert_eq!((&applied["events"], &applied["displaced"]), (&2.into(), &1.into()), "{applied}");
+
+    let (_, previewed, _) = answer(&["preview", "again", "--revert"]);
+    assert_eq!(objects(&previewed)[0]["money"].as_array().map(Vec::len), Some(0), "one comes and one goes");
+    for name in ["again", "june"] {
+        let (code, _, why) = answer(&["revert", name]);
+        assert_eq!(code, Some(0), "{why}");
+    }
+    let (_, listed, _) = answer(&["list"]);
+    let listed = objects(&listed);
+    assert_eq!((&listed[0]["reverted"]["retracted"], &listed[0]["reverted"]["restored"]), (&1.into(), &1.into()));
+    // Of what it brought, one had been displaced and stood again: nobody else's is touched.
+    assert_eq!((&listed[1]["reverted"]["retracted"], &listed[1]["reverted"]["left"]), (&1.into(), &1.into()));
+
+    // What was staged is what is applied, or nothing is.
+    write("more.ndjson", &late("10"));
+    assert_eq!(answer(&["stage", "more", "more.ndjson"]).0, Some(0));
+    write("kept/backfills/more/0001-more.ndjson", &late("11"));
+    let (code, _, why) = answer(&["apply", "more"]);
+    assert_eq!((code, why.contains("is not as it was")), (Some(2), true), "{why}");
+    let verified = trueup(&folder, &["verify", "--journal", "kept", "--json"], Stdio::piped());
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert_eq!((verified.status.code(), said.contains(r#""holds":true"#)), (Some(0), true), "{said}");
+}
+
 #[test]
 fn what_was_sent_is_declared_to_a_journal() {
     let folder = folder("declared", &[GOOD]);

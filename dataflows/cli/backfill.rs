@@ -1,0 +1,345 @@
+//! `trueup backfill`: a named batch of events, staged, previewed, applied as one epoch, taken back as
+//! one.
+
+mod preview;
+mod staged;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde_json::json;
+use trueup::engine::Engine;
+use trueup::engine::clock::Clock;
+use trueup::engine::door::{Apply, Submission};
+use trueup_model::backfill::{Applied, Scope, Whose};
+
+use super::failure::{Failure, Outcome};
+use super::loading::EventFiles;
+use super::serve::{resume, resume_aside};
+use super::table::Table;
+use super::{page, words};
+use crate::config::Config;
+use staged::{Shelf, Staged};
+
+/// Stage events, preview what they move, apply them as one epoch, and take them back.
+///
+/// All of it works on the journal that the configuration names, of a server that has stopped; it shows
+/// what was done when it is back. A preview changes nothing.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The configuration of the server, which names the journal
+    #[arg(long, global = true, value_name = "FILE", default_value = "trueup.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Put events aside under a name, as they are now
+    Stage(Stage),
+    /// Show which usage, quotas and money a batch would move
+    Preview(Preview),
+    /// Let a batch count, as one epoch
+    Apply(ApplyArguments),
+    /// Take back what a batch brought, as one epoch
+    Revert(Named),
+    /// List what was staged, applied and taken back
+    List,
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// The name of the batch
+    name: String,
+}
+
+/// Put events aside under a name, as they are now.
+///
+/// The files are copied into the journal's folder with a digest of each. Nothing counts before it is
+/// applied, and what is applied is what was staged.
+#[derive(Debug, clap::Args)]
+struct Stage {
+    /// The name of the batch: letters, digits, `-`, `_` and `.`
+    name: String,
+    /// Files of events, or folders of them: CloudEvents as JSON lines, CSV, Arrow or Parquet
+    #[arg(value_name = "FILE", required_unless_present = "replace")]
+    files: Vec<PathBuf>,
+    /// How to read CSV: a TOML file for all, or one for each CSV file in order, each with --mapping
+    #[arg(long, value_name = "FILE")]
+    mapping: Vec<PathBuf>,
+    /// Let the batch stand in place of all usage of a subject or customer that a meter reads
+    #[arg(long, requires_all = ["meter", "from", "to", "whose"])]
+    replace: bool,
+    #[command(flatten)]
+    whose: WhoseArguments,
+    /// The meter of the usage that is replaced
+    #[arg(long, requires = "replace")]
+    meter: Option<String>,
+    /// When the usage that is replaced begins: a date or a time
+    #[arg(long, value_name = "TIME", requires = "replace")]
+    from: Option<String>,
+    /// When it ends: the first instant after it
+    #[arg(long, value_name = "TIME", requires = "replace")]
+    to: Option<String>,
+    /// Stage it in place of what was staged under this name
+    #[arg(long)]
+    again: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(id = "whose", multiple = false)]
+struct WhoseArguments {
+    /// Whose usage is replaced: a subject
+    #[arg(long, requires = "replace")]
+    subject: Option<String>,
+    /// Whose usage is replaced: every subject of a customer
+    #[arg(long, requires = "replace")]
+    customer: Option<String>,
+}
+
+/// Show which usage, quotas and money a batch would move.
+///
+/// The batch is accepted on top of the journal as it is, by an engine that writes nothing, and the
+/// views before and after are compared. With --json every row that differs is a line.
+#[derive(Debug, clap::Args)]
+struct Preview {
+    /// The name of the batch
+    name: String,
+    /// Show what taking it back would move
+    #[arg(long)]
+    revert: bool,
+    /// How many rows of each view to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    show: usize,
+}
+
+/// Let a batch count, as one epoch.
+///
+/// All of its events enter together, or none. A batch is applied once. If some of its events cannot be
+/// counted nothing is applied, unless --set-aside.
+#[derive(Debug, clap::Args)]
+struct ApplyArguments {
+    /// The name of the batch
+    name: String,
+    /// Apply it only if this is its digest, as its preview showed it
+    #[arg(long, value_name = "SHA256")]
+    digest: Option<String>,
+    /// Set aside what cannot be counted, and apply the rest
+    #[arg(long)]
+    set_aside: bool,
+}
+
+/// Does what is asked of backfills.
+pub fn run(arguments: &Arguments, json: bool) -> Outcome {
+    let config = Config::read(&arguments.config).map_err(Failure::Input)?;
+    let Some(journal) = &config.journal else {
+        let shown = arguments.config.display();
+        return Err(Failure::Input(format!(
+            "`{shown}` names no journal, so nothing that is applied would stay: add one"
+        )));
+    };
+    let shelf = Shelf::of(journal);
+    match &arguments.act {
+        Act::Stage(arguments) => stage(&shelf, arguments, json),
+        Act::Preview(arguments) => preview(&config, &shelf, arguments, json),
+        Act::Apply(arguments) => apply(&config, &shelf, arguments, json),
+        Act::Revert(Named { name }) => revert(&config, name, json),
+        Act::List => list(&config, &shelf, json),
+    }
+}
+
+fn stage(shelf: &Shelf, arguments: &Stage, json: bool) -> Outcome {
+    let files = EventFiles { events: arguments.files.clone(), mapping: arguments.mapping.clone() };
+    let staged = shelf.stage(&arguments.name, &files, scope(arguments)?, arguments.again)?;
+    let (name, digest) = (staged.name(), staged.digest());
+    match json {
+        true => page::line(json!({"name": name, "files": staged.files(), "digest": digest}).to_string()),
+        false => page::line(format!(
+            "{} staged as `{name}`, digest {digest}. See what it moves: trueup backfill preview {name}",
+            words::counted(staged.files(), "file")
+        )),
+    }
+    Ok(())
+}
+
+fn scope(arguments: &Stage) -> Result<Option<Scope>, Failure> {
+    let whose = match (&arguments.whose.subject, &arguments.whose.customer) {
+        (Some(subject), _) => Whose::Subject(subject.clone()),
+        (None, Some(customer)) => Whose::Customer(customer.clone()),
+        (None, None) => return Ok(None),
+    };
+    let (Some(meter), Some(from), Some(to)) = (&arguments.meter, &arguments.from, &arguments.to) else {
+        return Ok(None);
+    };
+    let (from, to) = (words::parse_instant(from)?, words::parse_instant(to)?);
+    if from >= to {
+        return Err(Failure::Input("what is replaced ends before it begins: give a --to after --from".to_owned()));
+    }
+    Ok(Some(Scope { whose, meter: meter.clone(), from, to }))
+}
+
+fn preview(config: &Config, shelf: &Shelf, arguments: &Preview, json: bool) -> Outcome {
+    let name = &arguments.name;
+    let staged = if arguments.revert { None } else { Some(shelf.find(name)?) };
+    let engine = resume_aside(config)?;
+    let submissions = match &staged {
+        Some(staged) => submissions(&engine, staged, true)?,
+        None => vec![Submission::Revert(name.clone())],
+    };
+    // What time alone moves is none of the batch's doing, so it passes before.
+    let now = Clock::Wall.now(engine.books().clock);
+    let before = engine.accept(vec![Submission::Clock(now)])?.epoch;
+    let receipt = engine.accept(submissions)?;
+    let after = engine.wait(receipt.epoch)?;
+    let books = engine.books();
+    let applied = books.backfills.get(name.as_str()).expect("it was applied, or taken back, just now");
+    let moved = preview::Moved::between(&after, before);
+    match json {
+        true => moved.print_json(&figures(name, applied, receipt.refused(), false)),
+        false => {
+            page::line(sentence(name, applied, receipt.refused(), false));
+            moved.print(arguments.show);
+            if staged.is_some() {
+                let digest = &applied.batch.digest;
+                page::line(format!("Apply just this: trueup backfill apply {name} --digest {digest}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn apply(config: &Config, shelf: &Shelf, arguments: &ApplyArguments, json: bool) -> Outcome {
+    let staged = shelf.find(&arguments.name)?;
+    if let Some(digest) = arguments.digest.as_ref().filter(|digest| **digest != staged.digest()) {
+        return Err(Failure::Input(format!(
+            "backfill '{}' has the digest {}, not {digest}: it was staged again, so preview it again",
+            staged.name(),
+            staged.digest()
+        )));
+    }
+    let engine = resume(config)?;
+    let submissions = submissions(&engine, &staged, arguments.set_aside)?;
+    let receipt = engine.accept(submissions)?;
+    engine.wait(receipt.epoch)?;
+    told(&engine, &arguments.name, receipt.refused(), json);
+    Ok(())
+}
+
+fn revert(config: &Config, name: &str, json: bool) -> Outcome {
+    let engine = resume(config)?;
+    let receipt = engine.accept(vec![Submission::Revert(name.to_owned())])?;
+    engine.wait(receipt.epoch)?;
+    told(&engine, name, 0, json);
+    Ok(())
+}
+
+/// What makes a backfill of what was staged, as one epoch.
+fn submissions(engine: &Engine, staged: &Staged, sets_aside: bool) -> Result<Vec<Submission>, Failure> {
+    if engine.books().catalog.meters.iter().next().is_none() {
+        return Err(Failure::Input(
+            "the journal has no catalog yet, so no event could be read: run `trueup serve` on it once".to_owned(),
+        ));
+    }
+    let batches = staged.read(engine)?;
+    let apply = Apply {
+        name: staged.name().to_owned(),
+        digest: staged.digest().to_owned(),
+        scope: staged.scope().cloned(),
+        sets_aside,
+    };
+    Ok(batches.into_iter().map(Submission::Events).chain([Submission::Backfill(apply)]).collect())
+}
+
+/// Says what was done.
+fn told(engine: &Engine, name: &str, refused: u64, json: bool) {
+    let books = engine.books();
+    let Some(applied) = books.backfills.get(name) else { return };
+    match json {
+        true => page::line(figures(name, applied, refused, true).to_string()),
+        false => page::line(sentence(name, applied, refused, true)),
+    }
+}
+
+/// What was done at its epoch, or, in a preview, what would be.
+fn sentence(name: &str, applied: &Applied, refused: u64, is_done: bool) -> String {
+    let counted = |number: u64, thing| words::counted(usize::try_from(number).unwrap_or(usize::MAX), thing);
+    let when = |what: &str, epoch| match is_done {
+        true => format!("was {what} as epoch {}", words::count(epoch)),
+        false => format!("would be {what}"),
+    };
+    if let Some((epoch, undone)) = &applied.reverted {
+        return format!(
+            "Backfill `{name}` {}: {} retracted, {} as they stood before, {} left, since they were changed after it.",
+            when("taken back", *epoch),
+            counted(undone.retracted, "event"),
+            words::count(undone.restored),
+            words::count(undone.left),
+        );
+    }
+    format!(
+        "Backfill `{name}` {}: {}, {} others of its scope retracted, {} set aside.",
+        when("applied", applied.epoch),
+        counted(applied.batch.events, "event"),
+        words::count(applied.batch.displaced),
+        counted(refused, "input"),
+    )
+}
+
+/// The same for programs; in a preview without epochs, which it cannot know.
+fn figures(name: &str, applied: &Applied, refused: u64, is_done: bool) -> serde_json::Value {
+    let reverted = applied.reverted.as_ref().map(|(epoch, undone)| {
+        json!({
+            "epoch": is_done.then_some(epoch),
+            "retracted": undone.retracted,
+            "restored": undone.restored,
+            "left": undone.left,
+        })
+    });
+    json!({
+        "name": name,
+        "digest": applied.batch.digest,
+        "epoch": (is_done || reverted.is_some()).then_some(applied.epoch),
+        "events": applied.batch.events,
+        "displaced": applied.batch.displaced,
+        "set_aside": refused,
+        "reverted": reverted,
+    })
+}
+
+fn list(config: &Config, shelf: &Shelf, json: bool) -> Outcome {
+    let engine = resume_aside(config)?;
+    let books = engine.books();
+    let mut table = Table::new(&["name", "state", ">epoch", ">events", ">retracted", "digest"]);
+    for (name, applied) in &books.backfills {
+        if json {
+            page::line(figures(name, applied, 0, true).to_string());
+            continue;
+        }
+        let (state, epoch) = match applied.reverted {
+            Some((epoch, _)) => ("taken back", epoch),
+            None => ("applied", applied.epoch),
+        };
+        let [epoch, events, displaced] = [epoch, applied.batch.events, applied.batch.displaced].map(words::count);
+        let digest = applied.batch.digest.chars().take(12).collect();
+        table.row([name.to_string(), state.to_owned(), epoch, events, displaced, digest]);
+    }
+    for name in shelf.names()?.into_iter().filter(|name| !books.backfills.contains_key(name.as_str())) {
+        let staged = shelf.find(&name);
+        let (state, digest) = match &staged {
+            Ok(staged) => ("staged", staged.digest()),
+            Err(_) => ("damaged", ""),
+        };
+        match json {
+            true => page::line(json!({"name": name, "digest": digest, "epoch": null}).to_string()),
+            false => {
+                let digest = digest.chars().take(12).collect();
+                table.row([name, state.to_owned(), String::new(), String::new(), String::new(), digest]);
+            }
+        }
+    }
+    if !json {
+        table.print();
+    }
+    Ok(())
+}

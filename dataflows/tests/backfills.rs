@@ -197,6 +197,20 @@ fn a_batch_stands_in_place_of_a_scope() {
     assert_eq!(refused.to_string(), "backfill 'nothing' replaces usage of 'nothing', which is no meter");
 }
 
+#[test]
+fn a_scope_is_left_by_what_happened_at_its_end() {
+    let engine = told(1);
+    // Each on the day after its number, all of the first customer.
+    send(&engine, &[(3, 0, false, 1), (6, 0, false, 1), (9, 0, false, 1)]);
+    let catalog = engine.books().catalog.clone();
+    let reading = catalog.meters.iter().find(|(_, _, meter)| meter.event_type == trueup_workload::events::TYPES[0]);
+    let meter = reading.expect("a meter reads them").2.name.clone();
+    let (from, to) = (MONTH_START + 3 * DAY, MONTH_START + 9 * DAY);
+    let scope = Scope { whose: Whose::Customer(customer_name(0)), meter, from, to };
+    apply(&engine, "two", &[], Some(scope)).expect("it is applied");
+    assert_eq!(engine.books().backfills["two"].batch.displaced, 2);
+}
+
 /// Journal and checkpoints on one disk, so that its calls can be counted.
 fn on(disk: &SimulatedDisk) -> Result<Engine, String> {
     let settings = Settings { segment_bytes: 20_000, ..Settings::default() };

@@ -186,8 +186,11 @@ impl World {
                 // The first is in every catalog.
                 false => Whose::Customer(CUSTOMERS[self.dice.below(3) as usize].to_owned()),
             };
-            let from = START + self.dice.below(DAYS) as i64 * DAY;
-            let to = from + self.dice.below(60) as i64 * DAY;
+            // Mostly where most usage is, so that some of it lies on the edges.
+            let (first, days) =
+                if self.dice.one_in(3) { (self.dice.below(DAYS), 60) } else { (80 + self.dice.below(12), 10) };
+            let from = START + first as i64 * DAY;
+            let to = from + self.dice.below(days) as i64 * DAY;
             Scope { whose, meter: self.dice.pick(&LASTING).to_owned(), from, to }
         });
         Act::Backfill(events, scope)

@@ -86,15 +86,12 @@ pub struct HttpServer {
     task: JoinHandle<io::Result<()>>,
 }
 
-/// Listens; returns once the address is bound.
-pub async fn start(intake: Arc<dyn Intake>, options: Options) -> io::Result<HttpServer> {
-    let listener = TcpListener::bind(options.address).await?;
-    let address = listener.local_addr()?;
-    let listener = Bounded::new(listener, options.connections_max, SILENCE_MAX);
+/// What answers requests, without a socket: for whoever serves it otherwise, or asks it directly.
+pub fn router(intake: Arc<dyn Intake>, options: &Options) -> Router {
     let desk = Desk {
         intake,
-        token: options.token.map(|token| Sha256::digest(token).into()),
-        tenant: options.tenant,
+        token: options.token.as_ref().map(|token| Sha256::digest(token).into()),
+        tenant: options.tenant.clone(),
         room: Room::new(options.bytes_max),
     };
     let router = Router::new()
@@ -102,7 +99,15 @@ pub async fn start(intake: Arc<dyn Intake>, options: Options) -> io::Result<Http
         .route("/v1/declarations", post(declare))
         .route("/v1/quarantine/replay", post(quarantine::replay))
         .route("/v1/quarantine/{epoch}/{place}", get(quarantine::show));
-    let router = router.with_state(Arc::new(desk));
+    router.with_state(Arc::new(desk))
+}
+
+/// Listens; returns once the address is bound.
+pub async fn start(intake: Arc<dyn Intake>, options: Options) -> io::Result<HttpServer> {
+    let listener = TcpListener::bind(options.address).await?;
+    let address = listener.local_addr()?;
+    let listener = Bounded::new(listener, options.connections_max, SILENCE_MAX);
+    let router = router(intake, &options);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async {
         // A dropped sender stops the server too: nobody is left who could.

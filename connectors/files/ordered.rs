@@ -10,9 +10,10 @@
 //! For each piece its place in the line is taken before it is parsed, and the line is short:
 //! that bounds the memory, and whoever falls behind makes the others wait.
 
+use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use trueup_model::usage::EventBatch;
 
@@ -39,6 +40,7 @@ type Job<T> = (Piece<T>, SyncSender<Parsed>);
 #[derive(Debug)]
 pub struct EventBatches {
     line: Receiver<Receiver<Parsed>>,
+    cutter: Option<JoinHandle<()>>,
     read_to: u64,
 }
 
@@ -47,13 +49,24 @@ impl EventBatches {
     pub fn read_to(&self) -> u64 {
         self.read_to
     }
+
+    /// Goes on with a panic that ended the cutting: a file that was not cut to its end must not look like
+    /// one that ends there, or what is behind it would be lost in silence.
+    fn end(&mut self) {
+        if let Some(Err(panic)) = self.cutter.take().map(JoinHandle::join) {
+            resume_unwind(panic);
+        }
+    }
 }
 
 impl Iterator for EventBatches {
     type Item = Result<EventBatch, ReadError>;
 
     fn next(&mut self) -> Option<Result<EventBatch, ReadError>> {
-        let place = self.line.recv().ok()?;
+        let Ok(place) = self.line.recv() else {
+            self.end();
+            return None;
+        };
         let parsed = place.recv().expect("a piece in the line is always parsed, since parsing never panics");
         Some(parsed.map(|(batch, last)| {
             self.read_to = last;
@@ -78,8 +91,8 @@ where
         let (work, parse) = (Arc::clone(&work), parse.clone());
         thread::spawn(move || parse_pieces(&work, parse));
     }
-    thread::spawn(move || cut_pieces(pieces, &places, &jobs));
-    EventBatches { line, read_to }
+    let cutter = thread::spawn(move || cut_pieces(pieces, &places, &jobs));
+    EventBatches { line, cutter: Some(cutter), read_to }
 }
 
 /// Ends at the end of the input, at an error, or when nobody waits any more.
@@ -111,5 +124,28 @@ fn parse_pieces<T>(work: &Mutex<Receiver<Job<T>>>, mut parse: impl FnMut(&T) -> 
     while let Ok((piece, done)) = next() {
         // Whoever waited may be gone, and then the batch is not needed.
         drop(done.send(parse(&piece.content).map(|batch| (batch, piece.last))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batches(pieces: impl Iterator<Item = u64> + Send + 'static) -> EventBatches {
+        let pieces = pieces.map(|last| Ok(Piece { content: (), last }));
+        in_order(pieces, 0, 2, |()| Ok(EventBatch::default()))
+    }
+
+    #[test]
+    fn the_pieces_before_the_end_are_all_there() {
+        let mut batches = batches(1..=9);
+        assert_eq!(batches.by_ref().filter(Result::is_ok).count(), 9);
+        assert!(batches.next().is_none() && batches.read_to() == 9);
+    }
+
+    #[test]
+    #[should_panic(expected = "this cannot be cut")]
+    fn a_file_that_was_not_cut_to_its_end_does_not_end() {
+        batches((1..).inspect(|last| assert!(*last < 3, "this cannot be cut"))).for_each(drop);
     }
 }

@@ -151,8 +151,12 @@ impl EventReader {
             .map_err(|error| not_json(&error))
             .and_then(|()| push(text, &mut envelope, &self.columns, &mut self.buffers, builder));
         if let Err(fault) = outcome {
-            let sender = envelope.attributes.sender();
-            builder.refuse(fault.at(&self.source_name, position, sender, text.as_bytes()));
+            let (source, sender) = (&self.source_name, envelope.attributes.sender());
+            builder.refuse(match is_batch(text) {
+                // A list within a list is no event, and would be a list of them if it were read again alone.
+                true => fault.at_record(source, position, sender, text.as_bytes()),
+                false => fault.at(source, position, sender, text.as_bytes()),
+            });
         }
         self.values = emptied(envelope.data.into_memory());
     }

@@ -46,6 +46,21 @@ fn hostile_events_get_the_answers_in_the_files() {
     assert!(count >= 60, "only {count} cases are left");
 }
 
+#[test]
+fn what_was_kept_whole_is_refused_again_when_it_is_read_alone() {
+    let event =
+        r#"{"id":"1","source":"/a","type":"call","subject":"acme","time":"2026-06-01T00:00:00Z","data":{"tokens":1}}"#;
+    let lines = ["[", "{", "[]", "[{}]", "[[]]", "[[EVENT]]", "[[EVENT,EVENT],{}]", " [ [EVENT, 1]]", "EVENT EVENT"];
+    for line in lines.map(|line| line.replace("EVENT", event)) {
+        let batch = read(line.as_bytes());
+        for refused in batch.refused.iter().filter(|refused| refused.whole) {
+            let again = read(refused.payload.as_deref().unwrap_or_default().as_bytes());
+            let details: Vec<_> = again.refused.iter().map(|again| &again.detail).collect();
+            assert!(again.rows.is_empty() && details == [&refused.detail], "{line} and then {again:?}");
+        }
+    }
+}
+
 /// Pieces of events, so that random lines get past the first byte.
 fn event_like() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![

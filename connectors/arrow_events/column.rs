@@ -278,6 +278,7 @@ impl<'a> Values<'a> {
                 held: array.data_type().to_string(),
                 remedy: ", and floats are not exact; send decimals, whole numbers or texts",
             },
+            DataType::FixedSizeBinary(_) => Values::Foreign { held: "bytes".to_owned(), remedy: OF_EVENTS },
             other => Values::Foreign { held: cut(&other.to_string(), 64).to_owned(), remedy: OF_EVENTS },
         }
     }

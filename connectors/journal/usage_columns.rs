@@ -4,6 +4,7 @@
 //! `Decimal128(38, 0)`, which holds every `i128` as it is. Sources are dictionary-encoded, since a
 //! batch comes from few.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
@@ -13,15 +14,18 @@ use arrow_array::types::{
     ArrowPrimitiveType, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt16Type, UInt32Type,
 };
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Decimal128Array, FixedSizeBinaryArray, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, StringArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::Buffer;
-use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use trueup_model::identity::Identity;
 use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
+
+use crate::arrow_events::ipc::messages::Messages;
+use crate::arrow_events::ipc::{Decoder, Limits};
+use crate::arrow_events::table::{Content, Table};
 
 /// Rows whose senders gave only identities.
 static ROWS: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(Schema::new(row_fields())));
@@ -150,18 +154,79 @@ fn identity(bytes: &[u8]) -> Identity {
 }
 
 /// The one batch of a stream of one of these schemas.
+///
+/// It is read as what strangers send is: the library's own reader of streams believes lengths, and a
+/// journal that somebody sealed again by hand must not end the process.
 fn read_stream(stream: &[u8], schemas: &[&SchemaRef]) -> Result<RecordBatch, ArrowError> {
     let stranger = |what: &str| ArrowError::SchemaError(what.to_owned());
-    let mut reader = StreamReader::try_new(stream, None)?;
-    if !schemas.contains(&&reader.schema()) {
-        return Err(stranger("its columns are not those of usage"));
-    }
-    let batch = reader.next().ok_or_else(|| stranger("it has no rows"))??;
-    if reader.next().is_some() {
-        return Err(stranger("it has more than one batch"));
-    }
+    let Table { rows, columns } = only_table(stream)?;
+    let names = || columns.iter().map(|column| &column.name);
+    let schema = schemas.iter().find(|schema| schema.fields().iter().map(|field| field.name()).eq(names()));
+    let schema = SchemaRef::clone(schema.ok_or_else(|| stranger("its columns are not those of usage"))?);
+    let arrays = columns.into_iter().map(|column| match column.content {
+        Content::Values(array) => Ok(array),
+        Content::Foreign(kind) => Err(stranger(&format!("its column `{}` holds {kind}", column.name))),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = RecordBatch::try_new_with_options(schema, arrays.collect::<Result<_, _>>()?, &options)?;
     match batch.columns().iter().any(|column| column.logical_null_count() > 0) {
         true => Err(stranger("it has nulls")),
         false => Ok(batch),
+    }
+}
+
+fn only_table(stream: &[u8]) -> Result<Table, ArrowError> {
+    let mut messages = Messages::new(stream, stream.len());
+    // Dictionaries are counted with what their arrays take.
+    let mut decoder = Decoder::new(Limits { rows_max: usize::MAX, bytes_max: 2 * stream.len() });
+    let mut only = None;
+    while let Some((header, body)) = messages.next().map_err(unreadable)? {
+        let table = decoder.read(&header, &body, |_| true).map_err(unreadable)?;
+        if only.is_some() && table.is_some() {
+            return Err(unreadable("it has more than one batch"));
+        }
+        only = only.or(table);
+    }
+    only.ok_or_else(|| unreadable("it has no rows"))
+}
+
+fn unreadable(why: impl Display) -> ArrowError {
+    ArrowError::IpcError(why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> UsageBatch {
+        let row = |number: u64| UsageRow {
+            identity: Identity([number, !number]),
+            occurred_at: -1,
+            value: 7,
+            subject: 1,
+            properties: 2,
+            revision: 3,
+            retract: number == 1,
+            wide: 0,
+        };
+        let mut batch = UsageBatch { rows: (0..3).map(row).collect(), ..UsageBatch::default() };
+        ["a", "b", "a"].iter().for_each(|source| batch.ids.push(source, "call-1"));
+        batch
+    }
+
+    #[test]
+    fn a_stream_that_somebody_forged_is_read_or_refused() {
+        let (mut stream, mut refused) = (Vec::new(), 0);
+        write_rows(&batch(), &mut stream).unwrap();
+        assert_eq!(read_rows(&stream).unwrap(), (batch().rows, batch().ids));
+        for place in 0..stream.len() {
+            for forged in [0, 1, 0x3f, 0x7f, 0x80, 0xff] {
+                let before = std::mem::replace(&mut stream[place], forged);
+                refused += usize::from(read_rows(&stream).is_err());
+                stream[place] = before;
+            }
+            refused += usize::from(read_rows(&stream[..place]).is_err());
+        }
+        assert!(refused > stream.len(), "most of it is not arbitrary");
     }
 }

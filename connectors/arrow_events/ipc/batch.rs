@@ -127,6 +127,10 @@ impl<'a> Body<'a> {
                 let own = self.own(shape, self.rows)?;
                 self.array(data_type, own).map(Content::Values)
             }
+            Kind::Bytes(width) => {
+                let own = self.own(shape, self.rows)?;
+                self.array(&DataType::FixedSizeBinary(*width), own).map(Content::Values)
+            }
             Kind::Dictionary { id, keys, values } => {
                 let Kind::Values(value_type) = &values.kind else {
                     self.skip(shape)?;
@@ -142,7 +146,7 @@ impl<'a> Body<'a> {
                 };
                 self.dictionary_array(keys, value_type, own, values).map(Content::Values)
             }
-            kind => {
+            kind @ (Kind::Struct | Kind::Foreign(_)) => {
                 self.skip(shape)?;
                 Ok(Content::Foreign(foreign(kind).to_owned()))
             }
@@ -248,6 +252,7 @@ impl<'a> Body<'a> {
 fn foreign(kind: &Kind) -> &'static str {
     match kind {
         Kind::Foreign(name) => name,
+        Kind::Bytes(_) => "bytes",
         Kind::Struct => "structs",
         Kind::Dictionary { .. } => "dictionaries",
         Kind::Values(_) => "values",
@@ -282,6 +287,7 @@ fn fit(data_type: &DataType, own: &mut Own, bytes_max: usize) -> Result<(), IpcE
         DataType::Utf8 => (rows + 1) * 4,
         DataType::LargeUtf8 => (rows + 1) * 8,
         DataType::Utf8View => rows * VIEW_BYTES,
+        DataType::FixedSizeBinary(width) => rows.saturating_mul(*width as usize),
         other => rows * other.primitive_width().unwrap_or_default(),
     };
     at_least(first, bytes)?;

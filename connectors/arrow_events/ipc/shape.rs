@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Values(DataType),
     /// Places in a dictionary.
     Dictionary { id: i64, keys: DataType, values: Box<Shape> },
+    /// So many bytes in each row: no event has them, but the rows of the journal.
+    Bytes(i32),
     /// A value of each child.
     Struct,
     /// Anything else, by its name.
@@ -114,7 +116,10 @@ fn own(field: Field<'_>) -> Option<(Kind, usize, bool)> {
         Type::Struct_ => Some((Kind::Struct, 1, false)),
         Type::Binary | Type::LargeBinary => foreign("bytes", 3),
         Type::BinaryView => Some((Kind::Foreign("bytes"), 2, true)),
-        Type::FixedSizeBinary => foreign("bytes", 2),
+        Type::FixedSizeBinary => match field.type_as_fixed_size_binary()?.byteWidth() {
+            width @ 1.. => Some((Kind::Bytes(width), 2, false)),
+            _ => foreign("bytes", 2),
+        },
         Type::Date => match field.type_as_date()?.unit() {
             DateUnit::DAY | DateUnit::MILLISECOND => foreign("dates", 2),
             _ => None,

@@ -38,6 +38,7 @@ mod state;
 mod watch;
 
 pub use halt::Halt;
+pub use message::read_message;
 /// The client underneath, with its mock cluster, for whoever tries a source out.
 pub use rdkafka;
 pub use state::State;

@@ -52,7 +52,8 @@ fn refused_whole<M: Message>(reader: &EventReader, message: &M, read: &EventBatc
     builder
 }
 
-fn read_message<M: Message>(reader: &mut EventReader, message: &M, builder: &mut EventBatchBuilder) {
+/// Reads one message, whoever it comes from.
+pub fn read_message<M: Message>(reader: &mut EventReader, message: &M, builder: &mut EventBatchBuilder) {
     let headers = message.headers();
     let read = match headers {
         None => read_body(reader, message, Kind::Unsaid, builder),

@@ -30,6 +30,8 @@ const ROWS: u64 = (CONTENTS / ROW) as u64;
 const VALUES: u64 = (CONTENTS / VALUE) as u64;
 /// Pages that are read at once when all are.
 const SCANNED: u64 = 128;
+/// Origins that are known by their address.
+const RECENT: usize = 16;
 /// What the last page has: the mark, and how many rows, values, blocks, bytes of origins and pages before
 /// it there are.
 const FOOTER: usize = 8 + 5 * 8;
@@ -119,16 +121,22 @@ pub fn write(
 struct Origins {
     in_order: Vec<Arc<Origin>>,
     places: BTreeMap<Arc<Origin>, u32>,
+    /// Those that were asked for last. Rows share theirs, so most are found here by their address.
+    recent: Vec<(Arc<Origin>, u32)>,
 }
 
 impl Origins {
     fn place(&mut self, origin: &Arc<Origin>) -> u32 {
-        if let Some(place) = self.places.get(origin) {
+        if let Some((_, place)) = self.recent.iter().find(|(recent, _)| Arc::ptr_eq(recent, origin)) {
             return *place;
         }
-        let place = self.in_order.len() as u32;
-        self.in_order.push(origin.clone());
-        self.places.insert(origin.clone(), place);
+        let next = self.in_order.len() as u32;
+        let place = *self.places.entry(origin.clone()).or_insert(next);
+        if place == next {
+            self.in_order.push(origin.clone());
+        }
+        self.recent.truncate(RECENT - 1);
+        self.recent.insert(0, (origin.clone(), place));
         place
     }
 }

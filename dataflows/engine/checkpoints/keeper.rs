@@ -24,8 +24,11 @@ use crate::engine::publication::Published;
 
 /// How much may wait for the keeper before workers wait.
 const WAITING_MAX: usize = 4;
-/// How many runs of about the same size become one.
-const TIER: usize = 4;
+/// How many runs of about the same size become one. Fewer: rows are written more often. More: there are
+/// more runs to ask whether they hold an identity. Writing costs more, up to here.
+const TIER: usize = 8;
+/// Rows that are fetched together when a table is written.
+const FETCHED: usize = 64;
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
 
@@ -301,9 +304,9 @@ impl Desk {
     }
 }
 
-/// How many of the newest runs are to be merged. Runs of about the same size wait until there are four
-/// of them: so a row is written again about as often as the number of rows becomes four times as
-/// large, and there are at most three runs of each size.
+/// How many of the newest runs are to be merged. Runs of about the same size wait until there are eight
+/// of them: so a row is written again about as often as the number of rows becomes eight times as
+/// large, and there are at most seven runs of each size.
 fn alike(sizes: &[u64]) -> usize {
     let mut largest = sizes.first().copied().unwrap_or_default();
     let same = sizes.iter().take_while(|&&size| {
@@ -326,7 +329,14 @@ fn sorted(rows: &Table) -> impl Iterator<Item = io::Result<KeptRow>> + '_ {
         .map(|(batch, place)| (row_run::order(&batch.rows[place as usize].identity), batch, place))
         .collect();
     places.sort_unstable_by_key(|(order, _, _)| *order);
-    places.into_iter().map(|(_, batch, place)| Ok(KeptRow::of(batch, place)))
+    let mut places = places.into_iter();
+    // In the order of runs, rows lie anywhere in memory. Fetched a few at once, they are waited for once.
+    std::iter::from_fn(move || {
+        let rows: Vec<_> =
+            places.by_ref().take(FETCHED).map(|(_, batch, place)| Ok(KeptRow::of(batch, place))).collect();
+        (!rows.is_empty()).then_some(rows)
+    })
+    .flatten()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Takes usage events over HTTP: `POST /v1/events`. What producers say to have sent comes by
-//! `POST /v1/declarations`; what was set aside is shown and read again under `/v1/quarantine`.
+//! `POST /v1/declarations`; what was set aside is shown and read again under `/v1/quarantine`,
+//! and what was staged is applied and taken back under `/v1/backfills`.
 //!
 //! Law: an answer in the 200s means that every event it counts is in the journal; 422 means that
 //! all was set aside. After any other answer, or none, a sender sends the same again: whatever was
@@ -31,6 +32,7 @@ use trueup_model::fact::Epoch;
 use trueup_model::usage::EventBatch;
 
 mod answer;
+mod backfills;
 mod body;
 mod form;
 mod listener;
@@ -41,6 +43,7 @@ use body::{Held, Room};
 use form::Form;
 use listener::Bounded;
 
+use crate::backfills::Backfills;
 use crate::declarations::read_declarations;
 use crate::intake::{HandInError, Intake, Taken};
 
@@ -70,12 +73,21 @@ pub struct Options {
     pub bytes_max: usize,
     /// How many connections are taken up at once; others wait. Each costs a file descriptor.
     pub connections_max: usize,
+    /// The batches that are staged, if there is a place for them.
+    pub backfills: Option<Arc<dyn Backfills>>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Options { address, token: None, tenant: "default".to_owned(), bytes_max: 256 << 20, connections_max: 512 }
+        Options {
+            address,
+            token: None,
+            tenant: "default".to_owned(),
+            bytes_max: 256 << 20,
+            connections_max: 512,
+            backfills: None,
+        }
     }
 }
 
@@ -93,10 +105,13 @@ pub fn router(intake: Arc<dyn Intake>, options: &Options) -> Router {
         token: options.token.as_ref().map(|token| Sha256::digest(token).into()),
         tenant: options.tenant.clone(),
         room: Room::new(options.bytes_max),
+        backfills: options.backfills,
     };
     let router = Router::new()
         .route("/v1/events", post(take))
         .route("/v1/declarations", post(declare))
+        .route("/v1/backfills/{name}/apply", post(backfills::apply))
+        .route("/v1/backfills/{name}/revert", post(backfills::revert))
         .route("/v1/quarantine/replay", post(quarantine::replay))
         .route("/v1/quarantine/{epoch}/{place}", get(quarantine::show));
     router.with_state(Arc::new(desk))
@@ -152,6 +167,7 @@ struct Desk {
     token: Option<[u8; 32]>,
     tenant: String,
     room: Room,
+    backfills: Option<Arc<dyn Backfills>>,
 }
 
 impl Desk {

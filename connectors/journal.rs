@@ -7,6 +7,7 @@ use thiserror::Error;
 use trueup_model::fact::{Entry, Epoch};
 use trueup_model::grain::Micros;
 
+mod aside;
 pub(crate) mod body;
 mod copies;
 pub mod disk;
@@ -15,13 +16,14 @@ mod file;
 mod generation;
 pub(crate) mod header;
 mod memory;
-mod overlay;
+
 mod recovery;
 mod sealed;
 mod segment;
 pub mod simulated_disk;
 mod usage_columns;
 
+pub use aside::Aside;
 pub use copies::{Copies, CopyError, Restored};
 pub use disk::Folder;
 pub use entries::Entries;
@@ -29,7 +31,7 @@ pub use file::{FileJournal, Settings};
 pub use generation::hexadecimal;
 pub use header::Hash;
 pub use memory::MemoryJournal;
-pub use overlay::Overlay;
+
 pub use recovery::{Cut, Opened};
 pub use sealed::{SealedSegment, verify_segment};
 

@@ -23,6 +23,7 @@ mod quarantine;
 mod quote;
 mod remote;
 mod replay;
+mod resume;
 mod serve;
 mod shown;
 mod signals;

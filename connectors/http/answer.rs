@@ -3,10 +3,11 @@
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use trueup_model::fact::Epoch;
 
 use super::BODY_BYTES_MAX;
+use crate::backfills::BackfillError;
 use crate::intake::{HandInError, Taken};
 use crate::limits::{BATCH_BYTES_MAX, REFUSED_MAX};
 
@@ -41,6 +42,12 @@ pub(super) enum Refusal {
     Declarations(String),
     #[error("{0}")]
     Selection(String),
+    #[error("{0}")]
+    Terms(String),
+    #[error("{0}")]
+    Backfill(String),
+    #[error("this server has no journal, and so no staged backfills: ask the one that has")]
+    NoBackfills,
     #[error("nothing was set aside as {0}: the quarantine view shows what was")]
     NotSetAside(String),
     #[error("this server keeps no quarantine: ask the one that took the events")]
@@ -73,8 +80,10 @@ impl Refusal {
             | Refusal::Unreadable(_)
             | Refusal::Declarations(_)
             | Refusal::Selection(_)
+            | Refusal::Terms(_)
             | Refusal::Broken => StatusCode::BAD_REQUEST,
-            Refusal::NotSetAside(_) | Refusal::NoQuarantine => StatusCode::NOT_FOUND,
+            Refusal::NotSetAside(_) | Refusal::NoQuarantine | Refusal::NoBackfills => StatusCode::NOT_FOUND,
+            Refusal::Backfill(_) => StatusCode::CONFLICT,
             Refusal::TooLarge | Refusal::ListTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
@@ -93,6 +102,15 @@ impl From<HandInError> for Refusal {
     }
 }
 
+impl From<BackfillError> for Refusal {
+    fn from(error: BackfillError) -> Refusal {
+        match error {
+            BackfillError::Refused(why) => Refusal::Backfill(why),
+            BackfillError::NotNow(error) => error.into(),
+        }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = json!({"error": self.to_string()}).to_string();
@@ -105,6 +123,11 @@ impl IntoResponse for Refusal {
         response.headers_mut().extend(header.map(|(name, value)| (name, value.parse().expect("it is a header"))));
         response
     }
+}
+
+/// The answer that tells what was done.
+pub(super) fn told(done: &Value) -> Response {
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], done.to_string()).into_response()
 }
 
 /// The answer when declarations were taken.

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use trueup_connectors::backfills::{BackfillError, Backfills, Terms};
 use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, start};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_connectors::quarantine::{Quarantine, Replayed, Selection, SetAside};
@@ -312,6 +313,53 @@ fn what_was_set_aside_is_shown_and_read_again() {
     for wrong in ["", "[]", r#"{"inputs": ["7"]}"#, r#"{"reason": "boring"}"#, r#"{"all": true}"#] {
         assert_eq!(replay(wrong).0, 400, "{wrong}");
     }
+}
+
+/// A shelf with one batch, `june`, that is applied once.
+#[derive(Debug, Default)]
+struct Shelf(Mutex<Vec<Terms>>);
+
+impl Backfills for Shelf {
+    fn apply(&self, name: String, terms: Terms) -> BoxFuture<'_, Result<Value, BackfillError>> {
+        let mut applied = self.0.lock().unwrap();
+        let is_new = name == "june" && applied.is_empty();
+        applied.push(terms);
+        Box::pin(async move {
+            match is_new {
+                true => Ok(serde_json::json!({"name": name, "epoch": 9})),
+                false => Err(BackfillError::Refused(format!("backfill '{name}' was applied"))),
+            }
+        })
+    }
+
+    fn revert(&self, _name: String) -> BoxFuture<'_, Result<Value, BackfillError>> {
+        Box::pin(async { Err(HandInError::Stopped("the disk is full".to_owned()).into()) })
+    }
+}
+
+#[test]
+fn what_was_staged_is_applied_and_taken_back() {
+    let ask = |running: &Running, path: &str, headers: &[(&str, &str)], body: &str| {
+        let length = body.len().to_string();
+        let headers = [headers, &[("content-length", &*length)]].concat();
+        post_to(&format!("/v1/backfills/{path}"), running.address(), &headers, body.as_bytes())
+    };
+    let nowhere = Running::new(Fake::default(), None);
+    assert_eq!(ask(&nowhere, "june/apply", &[], "").0, 404);
+
+    let shelf = Arc::new(Shelf::default());
+    let (token, backfills) = (Some("s3cret".to_owned()), Some(shelf.clone() as Arc<dyn Backfills>));
+    let running = Running::with(Fake::default(), Options { token, backfills, ..Options::default() });
+    let token = ("authorization", "Bearer s3cret");
+    assert_eq!(ask(&running, "june/apply", &[], "").0, 401);
+    assert_eq!(ask(&running, "june/revert", &[], "").0, 401);
+    assert_eq!(ask(&running, "june/apply", &[token], r#"{"force": true}"#).0, 400);
+    let (status, done) = ask(&running, "june/apply", &[token], r#"{"digest": "00", "set_aside": true}"#);
+    assert_eq!((status, done), (200, serde_json::json!({"name": "june", "epoch": 9})));
+    assert_eq!(*shelf.0.lock().unwrap(), [Terms { digest: Some("00".to_owned()), set_aside: true }]);
+    let (status, refused) = ask(&running, "june/apply", &[token], "");
+    assert_eq!((status, &refused["error"]), (409, &"backfill 'june' was applied".into()));
+    assert_eq!(ask(&running, "june/revert", &[token], "").0, 503);
 }
 
 #[test]

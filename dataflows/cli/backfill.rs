@@ -1,30 +1,37 @@
 //! `trueup backfill`: a named batch of events, staged, previewed, applied as one epoch, taken back as
 //! one.
 
+mod doing;
 mod preview;
 mod staged;
+mod told;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
-use trueup::engine::Engine;
 use trueup::engine::clock::Clock;
-use trueup::engine::door::{Apply, Submission};
-use trueup_model::backfill::{Applied, Scope, Whose};
+use trueup::engine::door::Submission;
+use trueup_connectors::backfills::Terms;
+use trueup_model::backfill::{Scope, Whose};
 
 use super::failure::{Failure, Outcome};
 use super::loading::EventFiles;
-use super::serve::{resume, resume_aside};
+use super::resume::resume_aside;
 use super::table::Table;
+use super::way_in::{self, Server, WayIn};
 use super::{page, words};
 use crate::config::Config;
-use staged::{Shelf, Staged};
+pub use doing::Served;
+pub use staged::Shelf;
+use staged::check_name;
+use told::Told;
 
 /// Stage events, preview what they move, apply them as one epoch, and take them back.
 ///
-/// All of it works on the journal that the configuration names, of a server that has stopped; it shows
-/// what was done when it is back. A preview changes nothing.
+/// All of it works on the journal that the configuration names. A running server applies and takes back,
+/// asked over HTTP; without one that is done in its journal. A preview changes nothing, and works beside
+/// a running server too.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The configuration of the server, which names the journal
@@ -143,8 +150,8 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     match &arguments.act {
         Act::Stage(arguments) => stage(&shelf, arguments, json),
         Act::Preview(arguments) => preview(&config, &shelf, arguments, json),
-        Act::Apply(arguments) => apply(&config, &shelf, arguments, json),
-        Act::Revert(Named { name }) => revert(&config, name, json),
+        Act::Apply(named) => apply(&arguments.config, &shelf, named, json),
+        Act::Revert(Named { name }) => revert(&arguments.config, name, json),
         Act::List => list(&config, &shelf, json),
     }
 }
@@ -184,7 +191,7 @@ fn preview(config: &Config, shelf: &Shelf, arguments: &Preview, json: bool) -> O
     let staged = if arguments.revert { None } else { Some(shelf.find(name)?) };
     let engine = resume_aside(config)?;
     let submissions = match &staged {
-        Some(staged) => submissions(&engine, staged, true)?,
+        Some(staged) => doing::submissions(&engine, staged, true)?,
         None => vec![Submission::Revert(name.clone())],
     };
     // What time alone moves is none of the batch's doing, so it passes before.
@@ -192,119 +199,56 @@ fn preview(config: &Config, shelf: &Shelf, arguments: &Preview, json: bool) -> O
     let before = engine.accept(vec![Submission::Clock(now)])?.epoch;
     let receipt = engine.accept(submissions)?;
     let after = engine.wait(receipt.epoch)?;
-    let books = engine.books();
-    let applied = books.backfills.get(name.as_str()).expect("it was applied, or taken back, just now");
+    let told = doing::told(&engine, name, receipt.refused())?.into_preview();
     let moved = preview::Moved::between(&after, before);
     match json {
-        true => moved.print_json(&figures(name, applied, receipt.refused(), false)),
+        true => moved.print_json(&told.json()),
         false => {
-            page::line(sentence(name, applied, receipt.refused(), false));
+            page::line(told.sentence());
             moved.print(arguments.show);
             if staged.is_some() {
-                let digest = &applied.batch.digest;
-                page::line(format!("Apply just this: trueup backfill apply {name} --digest {digest}"));
+                page::line(format!("Apply just this: trueup backfill apply {name} --digest {}", told.digest()));
             }
         }
     }
     Ok(())
 }
 
-fn apply(config: &Config, shelf: &Shelf, arguments: &ApplyArguments, json: bool) -> Outcome {
-    let staged = shelf.find(&arguments.name)?;
-    if let Some(digest) = arguments.digest.as_ref().filter(|digest| **digest != staged.digest()) {
-        return Err(Failure::Input(format!(
-            "backfill '{}' has the digest {}, not {digest}: it was staged again, so preview it again",
-            staged.name(),
-            staged.digest()
-        )));
-    }
-    let engine = resume(config)?;
-    let submissions = submissions(&engine, &staged, arguments.set_aside)?;
-    let receipt = engine.accept(submissions)?;
-    engine.wait(receipt.epoch)?;
-    told(&engine, &arguments.name, receipt.refused(), json);
+fn apply(config: &Path, shelf: &Shelf, arguments: &ApplyArguments, json: bool) -> Outcome {
+    let name = &arguments.name;
+    let terms = Terms { digest: arguments.digest.clone(), set_aside: arguments.set_aside };
+    // Whether it is there is told before an engine is started for it.
+    shelf.find(name)?;
+    say(
+        &match way_in::open(config)?.0 {
+            WayIn::Server(server) => asked(&server, name, "apply", serde_json::to_vec(&terms).unwrap_or_default())?,
+            WayIn::Journal(engine) => doing::apply(&engine, shelf, name, &terms)?,
+        },
+        json,
+    );
     Ok(())
 }
 
-fn revert(config: &Config, name: &str, json: bool) -> Outcome {
-    let engine = resume(config)?;
-    let receipt = engine.accept(vec![Submission::Revert(name.to_owned())])?;
-    engine.wait(receipt.epoch)?;
-    told(&engine, name, 0, json);
+fn revert(config: &Path, name: &str, json: bool) -> Outcome {
+    check_name(name)?;
+    say(
+        &match way_in::open(config)?.0 {
+            WayIn::Server(server) => asked(&server, name, "revert", Vec::new())?,
+            WayIn::Journal(engine) => doing::revert(&engine, name)?,
+        },
+        json,
+    );
     Ok(())
 }
 
-/// What makes a backfill of what was staged, as one epoch.
-fn submissions(engine: &Engine, staged: &Staged, sets_aside: bool) -> Result<Vec<Submission>, Failure> {
-    if engine.books().catalog.meters.iter().next().is_none() {
-        return Err(Failure::Input(
-            "the journal has no catalog yet, so no event could be read: run `trueup serve` on it once".to_owned(),
-        ));
-    }
-    let batches = staged.read(engine)?;
-    let apply = Apply {
-        name: staged.name().to_owned(),
-        digest: staged.digest().to_owned(),
-        scope: staged.scope().cloned(),
-        sets_aside,
-    };
-    Ok(batches.into_iter().map(Submission::Events).chain([Submission::Backfill(apply)]).collect())
+/// Lets a server do it.
+fn asked(server: &Server, name: &str, what: &str, terms: Vec<u8>) -> Result<Told, Failure> {
+    let done = server.post_patiently(&format!("/v1/backfills/{name}/{what}"), terms)?;
+    serde_json::from_value(done).map_err(|error| Failure::engine(&error))
 }
 
-/// Says what was done.
-fn told(engine: &Engine, name: &str, refused: u64, json: bool) {
-    let books = engine.books();
-    let Some(applied) = books.backfills.get(name) else { return };
-    match json {
-        true => page::line(figures(name, applied, refused, true).to_string()),
-        false => page::line(sentence(name, applied, refused, true)),
-    }
-}
-
-/// What was done at its epoch, or, in a preview, what would be.
-fn sentence(name: &str, applied: &Applied, refused: u64, is_done: bool) -> String {
-    let counted = |number: u64, thing| words::counted(usize::try_from(number).unwrap_or(usize::MAX), thing);
-    let when = |what: &str, epoch| match is_done {
-        true => format!("was {what} as epoch {}", words::count(epoch)),
-        false => format!("would be {what}"),
-    };
-    if let Some((epoch, undone)) = &applied.reverted {
-        return format!(
-            "Backfill `{name}` {}: {} retracted, {} as they stood before, {} left, since they were changed after it.",
-            when("taken back", *epoch),
-            counted(undone.retracted, "event"),
-            words::count(undone.restored),
-            words::count(undone.left),
-        );
-    }
-    format!(
-        "Backfill `{name}` {}: {}, {} others of its scope retracted, {} set aside.",
-        when("applied", applied.epoch),
-        counted(applied.batch.events, "event"),
-        words::count(applied.batch.displaced),
-        counted(refused, "input"),
-    )
-}
-
-/// The same for programs; in a preview without epochs, which it cannot know.
-fn figures(name: &str, applied: &Applied, refused: u64, is_done: bool) -> serde_json::Value {
-    let reverted = applied.reverted.as_ref().map(|(epoch, undone)| {
-        json!({
-            "epoch": is_done.then_some(epoch),
-            "retracted": undone.retracted,
-            "restored": undone.restored,
-            "left": undone.left,
-        })
-    });
-    json!({
-        "name": name,
-        "digest": applied.batch.digest,
-        "epoch": (is_done || reverted.is_some()).then_some(applied.epoch),
-        "events": applied.batch.events,
-        "displaced": applied.batch.displaced,
-        "set_aside": refused,
-        "reverted": reverted,
-    })
+fn say(told: &Told, json: bool) {
+    page::line(if json { told.json().to_string() } else { told.sentence() });
 }
 
 fn list(config: &Config, shelf: &Shelf, json: bool) -> Outcome {
@@ -313,7 +257,7 @@ fn list(config: &Config, shelf: &Shelf, json: bool) -> Outcome {
     let mut table = Table::new(&["name", "state", ">epoch", ">events", ">retracted", "digest"]);
     for (name, applied) in &books.backfills {
         if json {
-            page::line(figures(name, applied, 0, true).to_string());
+            page::line(Told::of(name, applied, 0).json().to_string());
             continue;
         }
         let (state, epoch) = match applied.reverted {

@@ -8,7 +8,7 @@ use trueup_model::fact::Document;
 use super::failure::{Failure, Outcome};
 use super::issuing::issue_all;
 use super::page;
-use super::serve::resume;
+use super::resume::resume;
 use super::table::Table;
 use super::words;
 use crate::config::Config;

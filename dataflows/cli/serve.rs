@@ -2,30 +2,28 @@
 //! stop.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
-use trueup::engine::checkpoints;
+use trueup::engine::Engine;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::puts::Puts;
-use trueup::engine::retention::Retention;
-use trueup::engine::{Engine, Setup};
 use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
-use trueup_connectors::journal::{FileJournal, Folder, Journal, Overlay, Settings};
 use trueup_connectors::watched;
 use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::server::{self, Options, Server};
 
+use super::backfill::{Served, Shelf};
 use super::failure::{Failure, Outcome};
 use super::loading::{EventFiles, TENANT, load_catalog, load_events};
 use super::remote::block_on;
+use super::resume::resume;
 use super::signals::told_to_end;
 use super::sources::Sources;
 use super::{copying, ledger, page, words};
@@ -66,7 +64,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
         };
         let server = listen(&engine, options).await?;
         let way_in = match config.http {
-            Some(address) => Some(take_events(intake.clone(), address, config.token).await?),
+            Some(address) => {
+                let served = config.journal.as_deref().map(|journal| Served::new(engine.clone(), Shelf::of(journal)));
+                let backfills = served.map(|served| Arc::new(served) as _);
+                let options = http::Options { address, token: config.token, backfills, ..http::Options::default() };
+                Some(take_events(intake.clone(), options).await?)
+            }
             None => None,
         };
         let sources = Sources::start(&intake, &config.kafka)?;
@@ -107,57 +110,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
     Ok(())
 }
 
-/// Starts an engine on what its journal tells, if it has one.
-pub fn resume(config: &Config) -> Result<Engine, Failure> {
-    let setup = Setup { clock: Clock::Wall, retention: config.retention, ..Setup::default() };
-    resume_with(config, setup, |journal| Box::new(journal))
-}
-
-/// The same, but nothing that it accepts reaches the journal, and time passes when it is told.
-pub fn resume_aside(config: &Config) -> Result<Engine, Failure> {
-    let retention = Retention { events: u64::MAX, ..Retention::default() };
-    let setup = Setup { clock: Clock::Told, retention, ..Setup::default() };
-    resume_with(config, setup, |journal| Box::new(Overlay::on(journal)))
-}
-
-fn resume_with(
-    config: &Config,
-    setup: Setup,
-    kept: impl FnOnce(FileJournal) -> Box<dyn Journal>,
-) -> Result<Engine, Failure> {
-    let setup = Setup { workers: config.workers, ..setup };
-    let Some(folder) = &config.journal else { return Ok(Engine::start(setup)) };
-    let (journal, opened) = FileJournal::open(folder, Settings::default()).map_err(|error| Failure::input(&error))?;
-    if let Some(cut) = &opened.cut {
-        tracing::warn!(?cut, "what was not whole at the journal's end was cut off");
-    }
-    let checkpoints = checkpoints_of(folder, true)?;
-    let progress = ProgressBar::new(opened.last);
-    let mut again = 0;
-    let engine = Engine::resume(Setup { journal: kept(journal), checkpoints, ..setup }, |epoch| {
-        again += 1;
-        progress.set_position(epoch);
-    })?;
-    progress.finish_and_clear();
-    if opened.last > 0 {
-        let (all, again) = (words::count(opened.last), words::count(again));
-        eprintln!("trueup: {again} of {all} epochs were computed again from `{}`", folder.display());
-    }
-    Ok(engine)
-}
-
-/// The checkpoints of a journal: in a folder in its own, which is made if it is to be.
-pub fn checkpoints_of(journal: &Path, make: bool) -> Result<Option<checkpoints::Settings>, Failure> {
-    let folder = journal.join("checkpoints");
-    if !make && !folder.is_dir() {
-        return Ok(None);
-    }
-    let disk = Folder::new(&folder).map_err(|error| {
-        Failure::Input(format!("`{}` cannot be used for checkpoints: {error}; check its rights", folder.display()))
-    })?;
-    Ok(Some(checkpoints::Settings::on(Arc::new(disk))))
-}
-
 /// Serves an engine's views.
 pub async fn listen(engine: &Engine, options: Options) -> Result<Server, Failure> {
     let address = options.address;
@@ -167,12 +119,9 @@ pub async fn listen(engine: &Engine, options: Options) -> Result<Server, Failure
 }
 
 /// Takes events in over HTTP.
-async fn take_events(
-    intake: Arc<dyn Intake>,
-    address: SocketAddr,
-    token: Option<String>,
-) -> Result<HttpServer, Failure> {
-    let options = http::Options { address, token, tenant: TENANT.to_owned(), ..http::Options::default() };
+async fn take_events(intake: Arc<dyn Intake>, options: http::Options) -> Result<HttpServer, Failure> {
+    let address = options.address;
+    let options = http::Options { tenant: TENANT.to_owned(), ..options };
     http::start(intake, options).await.map_err(|error| cannot_listen(address, &error))
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::value_parser;
 use serde_json::json;
+use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
 use trueup::engine::{Engine, Setup, WORKERS_MAX};
 use trueup::retelling::{Retelling, Told};
@@ -15,7 +16,7 @@ use super::failure::{Failure, Outcome};
 use super::narrator::Narrator;
 use super::page;
 use super::proof;
-use super::serve::checkpoints_of;
+use super::resume::{aside, checkpoints_aside};
 use super::words;
 
 /// Check every view against a plain computation over a journal.
@@ -23,8 +24,8 @@ use super::words;
 /// The journal is read to its end, checksums and all. The engine computes its views from it, as at
 /// a restart; the oracle, which shares nothing with it, works them out anew from all facts; and both
 /// must say the same, row by row. If there is a checkpoint, an engine that begins with it must show
-/// the same too. The server of the journal must have stopped; an end that a crash
-/// tore off is cut, as at a restart. The exit code is 1 if they differ.
+/// the same too. Nothing is written, so the server of the journal may run: what it has written by now is
+/// verified. The exit code is 1 if they differ.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The folder of the journal
@@ -41,7 +42,10 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     if !folder.is_dir() {
         return Err(Failure::Input(format!("`{}` is no folder: give the journal's", folder.display())));
     }
-    let (journal, opened) = FileJournal::open(folder, Settings::default()).map_err(|error| Failure::input(&error))?;
+    // The checkpoints are looked at first: what they are of is then in the journal.
+    let (checkpoints, disk) = (checkpoints_aside(folder)?, aside(folder)?);
+    let open = || FileJournal::open_on(disk.clone(), Settings::default()).map_err(|error| Failure::input(&error));
+    let (journal, opened) = open()?;
     if opened.last == 0 {
         return Err(Failure::Input(format!(
             "the journal in `{}` is empty: there is nothing to verify",
@@ -60,7 +64,10 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     let engine = Engine::resume(setup, |epoch| bar.set_position(epoch))?;
     bar.finish_and_clear();
     let proof = proof::check(&engine.newest(), &told, narrator);
-    let kept = verify_checkpoint(engine, arguments)?;
+    let kept = match checkpoints {
+        Some(checkpoints) => verify_checkpoint(engine, open()?.0, checkpoints, arguments)?,
+        None => None,
+    };
     match json {
         true => page::line(
             json!({
@@ -110,14 +117,16 @@ impl Kept {
 }
 
 /// Starts the engine once more, from the newest checkpoint if there is one, and compares every view.
-fn verify_checkpoint(whole: Engine, arguments: &Arguments) -> Result<Option<Kept>, Failure> {
-    let Some(checkpoints) = checkpoints_of(&arguments.journal, false)? else { return Ok(None) };
+fn verify_checkpoint(
+    whole: Engine,
+    journal: FileJournal,
+    checkpoints: checkpoints::Settings,
+    arguments: &Arguments,
+) -> Result<Option<Kept>, Failure> {
     let expected = whole.newest();
     let last = expected.epoch();
-    // The journal can be opened again when the engine has let go of it.
+    // Two engines at once need not fit into memory.
     drop(whole);
-    let (journal, _) =
-        FileJournal::open(&arguments.journal, Settings::default()).map_err(|error| Failure::input(&error))?;
     let setup = Setup {
         workers: arguments.workers as usize,
         clock: Clock::Told,

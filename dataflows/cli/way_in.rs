@@ -17,11 +17,13 @@ use trueup::engine::Engine;
 
 use super::failure::Failure;
 use super::remote::block_on;
-use super::serve::resume;
+use super::resume::resume;
 use crate::config::Config;
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long where it has a journal to read meanwhile.
+const LONG_PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Whoever takes what is handed in.
 pub enum WayIn {
@@ -62,17 +64,22 @@ pub fn answers(address: SocketAddr) -> Result<bool, Failure> {
 impl Server {
     /// Posts JSON; the answer, if the server did what was asked.
     pub fn post(&self, path: &str, json: Vec<u8>) -> Result<Value, Failure> {
-        self.ask(Request::post(path), json)
+        self.ask(Request::post(path), json, PATIENCE)
+    }
+
+    /// The same, where the answer takes as long as reading the journal.
+    pub fn post_patiently(&self, path: &str, json: Vec<u8>) -> Result<Value, Failure> {
+        self.ask(Request::post(path), json, LONG_PATIENCE)
     }
 
     /// Gets JSON.
     pub fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.ask(Request::get(path), Vec::new())
+        self.ask(Request::get(path), Vec::new(), PATIENCE)
     }
 
-    fn ask(&self, request: Builder, json: Vec<u8>) -> Result<Value, Failure> {
+    fn ask(&self, request: Builder, json: Vec<u8>, patience: Duration) -> Result<Value, Failure> {
         let (status, body) =
-            block_on(async { timeout(PATIENCE, self.send(request, json)).await.map_err(|_| self.silent())? })?;
+            block_on(async { timeout(patience, self.send(request, json)).await.map_err(|_| self.silent(patience))? })?;
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
             return Ok(answer);
@@ -103,8 +110,8 @@ impl Server {
         Ok((status, answer.into_body().collect().await.map_err(lost)?.to_bytes()))
     }
 
-    fn silent(&self) -> Failure {
-        let (address, seconds) = (self.address, PATIENCE.as_secs());
+    fn silent(&self, patience: Duration) -> Failure {
+        let (address, seconds) = (self.address, patience.as_secs());
         Failure::Engine(format!("the server at {address} did not answer within {seconds} seconds: ask again"))
     }
 }

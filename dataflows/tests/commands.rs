@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -83,6 +83,11 @@ cadence = "month"
 rate_card = [{ feature = "calls", price = { model = "per_unit", unit = "0.25" } }]
 "#;
 
+/// An address that nobody listens at.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("there is a port")
+}
+
 /// Runs a server until it says that it serves, and ends it.
 fn serve_once(folder: &PathBuf) {
     drop(serve(folder));
@@ -142,18 +147,43 @@ fn objects(answer: &str) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn a_backfill_is_staged_previewed_applied_and_taken_back() {
+fn a_backfill_goes_into_the_journal_of_a_server_that_has_stopped() {
     let folder = folder("backfill", &[GOOD]);
+    fs::write(
+        folder.join("trueup.toml"),
+        "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\naddress = '127.0.0.1:0'",
+    )
+    .expect("a file can be written");
+    fs::write(folder.join("catalog/sold.toml"), SOLD).expect("a file can be written");
+    serve_once(&folder);
+    check_backfills(&folder);
+}
+
+#[test]
+fn a_running_server_is_asked_for_a_backfill() {
+    let folder = folder("backfill_served", &[GOOD]);
+    fs::write(
+        folder.join("trueup.toml"),
+        format!(
+            "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\naddress = '127.0.0.1:0'\nhttp = '{}'",
+            free_address()
+        ),
+    )
+    .expect("a file can be written");
+    fs::write(folder.join("catalog/sold.toml"), SOLD).expect("a file can be written");
+    let _server = serve(&folder);
+    check_backfills(&folder);
+}
+
+/// Stages, previews, applies and takes back; whatever answers, the answers are the same.
+fn check_backfills(folder: &PathBuf) {
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");
-    write("catalog/sold.toml", SOLD);
-    write("trueup.toml", "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\naddress = '127.0.0.1:0'");
     let answer = |arguments: &[&str]| {
         let arguments = [&["--json", "backfill"], arguments].concat();
-        let output = trueup(&folder, &arguments, Stdio::piped());
+        let output = trueup(folder, &arguments, Stdio::piped());
         let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         (output.status.code(), out, err)
     };
-    serve_once(&folder);
     let late = |id: &str| GOOD.replace(r#""id":"1""#, &format!(r#""id":"{id}""#));
     write("late.csv", "id,at\n7,2026-06-03T10:00:00Z\n8,2026-06-04T10:00:00Z\n");
     write(
@@ -213,7 +243,7 @@ fn a_backfill_is_staged_previewed_applied_and_taken_back() {
     write("kept/backfills/more/0001-more.ndjson", &late("11"));
     let (code, _, why) = answer(&["apply", "more"]);
     assert_eq!((code, why.contains("is not as it was")), (Some(2), true), "{why}");
-    let verified = trueup(&folder, &["verify", "--journal", "kept", "--json"], Stdio::piped());
+    let verified = trueup(folder, &["verify", "--journal", "kept", "--json"], Stdio::piped());
     let said = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert_eq!((verified.status.code(), said.contains(r#""holds":true"#)), (Some(0), true), "{said}");
 }
@@ -238,10 +268,9 @@ fn what_was_set_aside_is_read_again_after_a_fix() {
     const OTHER: &str = r#"{"id":"3","source":"/s","type":"image","subject":"acme","time":"2026-06-02T09:00:00Z"}"#;
     let folder = folder("quarantine", &[GOOD, BAD, OTHER]);
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");
-    let port = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("there is a port").port();
-    let (views, http) = (port(), port());
+    let (views, http) = (free_address(), free_address());
     let config = "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\n";
-    write("trueup.toml", &format!("{config}address = '127.0.0.1:{views}'\nhttp = '127.0.0.1:{http}'"));
+    write("trueup.toml", &format!("{config}address = '{views}'\nhttp = '{http}'"));
     let answer = |arguments: &[&str]| {
         let output = trueup(&folder, arguments, Stdio::piped());
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())

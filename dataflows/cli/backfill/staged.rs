@@ -33,6 +33,7 @@ const NAME_MAX: usize = 64;
 const MANIFEST: &str = "manifest.toml";
 
 /// Where batches are staged.
+#[derive(Clone)]
 pub struct Shelf(PathBuf);
 
 /// A batch that was staged.
@@ -287,7 +288,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A name is that of a folder on any machine, and of nothing hidden.
-fn check_name(name: &str) -> Result<(), Failure> {
+pub fn check_name(name: &str) -> Result<(), Failure> {
     let is_good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     match begins_well && name.len() <= NAME_MAX && name.chars().all(is_good) {

@@ -1,0 +1,46 @@
+//! Batches that were staged beside the journal, over HTTP: `POST /v1/backfills/NAME/apply` lets one
+//! count, and `POST /v1/backfills/NAME/revert` takes it back.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::Desk;
+use super::answer::{Refusal, told};
+use crate::backfills::{Backfills, Terms};
+
+pub(super) async fn apply(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Response> {
+    desk.apply(name, request).await.map(|done| told(&done)).map_err(Refusal::into_response)
+}
+
+pub(super) async fn revert(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Response> {
+    desk.revert(name, request).await.map(|done| told(&done)).map_err(Refusal::into_response)
+}
+
+impl Desk {
+    async fn apply(&self, name: String, request: Request) -> Result<Value, Refusal> {
+        self.check_token(request.headers())?;
+        let mut held = self.room.hold();
+        let terms = Terms::read(&self.receive(request, &mut held).await?).map_err(Refusal::Terms)?;
+        Ok(self.backfills()?.apply(name, terms).await?)
+    }
+
+    async fn revert(&self, name: String, request: Request) -> Result<Value, Refusal> {
+        self.check_token(request.headers())?;
+        Ok(self.backfills()?.revert(name).await?)
+    }
+
+    fn backfills(&self) -> Result<&dyn Backfills, Refusal> {
+        self.backfills.as_deref().ok_or(Refusal::NoBackfills)
+    }
+}

@@ -1,0 +1,109 @@
+//! Applies what was staged and takes it back: on an engine, whoever has it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+use trueup::engine::Engine;
+use trueup::engine::door::{Apply, Submission};
+use trueup_connectors::backfills::{BackfillError, Backfills, Terms};
+use trueup_connectors::intake::HandInError;
+
+use super::staged::{Shelf, Staged};
+use super::told::Told;
+use crate::cli::failure::Failure;
+
+/// Applies a batch as one epoch; returns when the views show it.
+pub fn apply(engine: &Engine, shelf: &Shelf, name: &str, terms: &Terms) -> Result<Told, Failure> {
+    let staged = shelf.find(name)?;
+    if let Some(digest) = terms.digest.as_ref().filter(|digest| **digest != staged.digest()) {
+        return Err(Failure::Input(format!(
+            "backfill '{name}' has the digest {}, not {digest}: it was staged again, so preview it again",
+            staged.digest()
+        )));
+    }
+    let receipt = engine.accept(submissions(engine, &staged, terms.set_aside)?)?;
+    engine.wait(receipt.epoch)?;
+    told(engine, name, receipt.refused())
+}
+
+/// Takes a batch back as one epoch; returns when the views show it.
+pub fn revert(engine: &Engine, name: &str) -> Result<Told, Failure> {
+    let receipt = engine.accept(vec![Submission::Revert(name.to_owned())])?;
+    engine.wait(receipt.epoch)?;
+    told(engine, name, 0)
+}
+
+/// What became of a batch that is in the books.
+pub fn told(engine: &Engine, name: &str, set_aside: u64) -> Result<Told, Failure> {
+    let books = engine.books();
+    let applied = books.backfills.get(name);
+    let applied = applied.ok_or_else(|| Failure::Engine(format!("backfill '{name}' is not in the books")))?;
+    Ok(Told::of(name, applied, set_aside))
+}
+
+/// What makes a backfill of what was staged, as one epoch.
+pub fn submissions(engine: &Engine, staged: &Staged, sets_aside: bool) -> Result<Vec<Submission>, Failure> {
+    if engine.books().catalog.meters.iter().next().is_none() {
+        return Err(Failure::Input(
+            "the journal has no catalog yet, so no event could be read: run `trueup serve` on it once".to_owned(),
+        ));
+    }
+    let batches = staged.read(engine)?;
+    let apply = Apply {
+        name: staged.name().to_owned(),
+        digest: staged.digest().to_owned(),
+        scope: staged.scope().cloned(),
+        sets_aside,
+    };
+    Ok(batches.into_iter().map(Submission::Events).chain([Submission::Backfill(apply)]).collect())
+}
+
+/// The staged batches of a server's journal, for those who ask it over HTTP.
+pub struct Served {
+    engine: Arc<Engine>,
+    shelf: Shelf,
+}
+
+impl Served {
+    /// Those on this shelf.
+    pub fn new(engine: Arc<Engine>, shelf: Shelf) -> Served {
+        Served { engine, shelf }
+    }
+
+    /// Does something that takes its time, beside the threads that answer.
+    fn ask(
+        &self,
+        what: impl FnOnce(&Engine, &Shelf) -> Result<Told, Failure> + Send + 'static,
+    ) -> BoxFuture<'_, Result<Value, BackfillError>> {
+        let (engine, shelf) = (self.engine.clone(), self.shelf.clone());
+        async move {
+            let done = spawn_blocking(move || what(&engine, &shelf)).await;
+            let done = done.map_err(|_| HandInError::Stopped("the engine could not answer".to_owned()))?;
+            done.map(|told| told.json()).map_err(|failure| match failure {
+                Failure::Input(why) | Failure::No(why) => BackfillError::Refused(why),
+                Failure::Engine(why) => HandInError::Stopped(why).into(),
+            })
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Served").finish_non_exhaustive()
+    }
+}
+
+impl Backfills for Served {
+    fn apply(&self, name: String, terms: Terms) -> BoxFuture<'_, Result<Value, BackfillError>> {
+        self.ask(move |engine, shelf| apply(engine, shelf, &name, &terms))
+    }
+
+    fn revert(&self, name: String) -> BoxFuture<'_, Result<Value, BackfillError>> {
+        self.ask(move |engine, _| revert(engine, &name))
+    }
+}

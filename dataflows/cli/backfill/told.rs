@@ -1,0 +1,94 @@
+//! What became of a backfill, in a sentence and in JSON.
+
+use serde::{Deserialize, Serialize};
+use trueup_model::backfill::Applied;
+use trueup_model::fact::Epoch;
+
+use crate::cli::words;
+
+/// What was done, or, where there are no epochs, what would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    name: String,
+    digest: String,
+    /// At which epoch it was applied.
+    epoch: Option<Epoch>,
+    events: u64,
+    displaced: u64,
+    set_aside: u64,
+    reverted: Option<Reverted>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Reverted {
+    epoch: Option<Epoch>,
+    retracted: u64,
+    restored: u64,
+    left: u64,
+}
+
+impl Told {
+    /// What was done, so many inputs being set aside.
+    pub fn of(name: &str, applied: &Applied, set_aside: u64) -> Told {
+        let reverted = applied.reverted.as_ref().map(|(epoch, undone)| Reverted {
+            epoch: Some(*epoch),
+            retracted: undone.retracted,
+            restored: undone.restored,
+            left: undone.left,
+        });
+        Told {
+            name: name.to_owned(),
+            digest: applied.batch.digest.clone(),
+            epoch: Some(applied.epoch),
+            events: applied.batch.events,
+            displaced: applied.batch.displaced,
+            set_aside,
+            reverted,
+        }
+    }
+
+    /// The same as a preview: nobody knows the epoch of what was not done.
+    pub fn into_preview(mut self) -> Told {
+        match &mut self.reverted {
+            Some(reverted) => reverted.epoch = None,
+            None => self.epoch = None,
+        }
+        self
+    }
+
+    /// The digest of what was staged.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// For programs.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("it has nothing that JSON lacks")
+    }
+
+    /// For people.
+    pub fn sentence(&self) -> String {
+        let counted = |number: u64, thing| words::counted(usize::try_from(number).unwrap_or(usize::MAX), thing);
+        let when = |what: &str, epoch: Option<Epoch>| match epoch {
+            Some(epoch) => format!("was {what} as epoch {}", words::count(epoch)),
+            None => format!("would be {what}"),
+        };
+        let name = &self.name;
+        if let Some(Reverted { epoch, retracted, restored, left }) = &self.reverted {
+            return format!(
+                "Backfill `{name}` {}: {} retracted, {} as they stood before, {} left, since they were changed after it.",
+                when("taken back", *epoch),
+                counted(*retracted, "event"),
+                words::count(*restored),
+                words::count(*left),
+            );
+        }
+        format!(
+            "Backfill `{name}` {}: {}, {} others of its scope retracted, {} set aside.",
+            when("applied", self.epoch),
+            counted(self.events, "event"),
+            words::count(self.displaced),
+            counted(self.set_aside, "input"),
+        )
+    }
+}

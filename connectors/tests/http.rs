@@ -147,8 +147,9 @@ fn ask(method: &str, path: &str, address: SocketAddr, headers: &[(&str, &str)], 
     // A server that has answered need not read on.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     let promised = headers.iter().find(|(name, _)| *name == "content-length").map(|(_, length)| length.parse());
-    if promised != Some(Ok(body.len())) {
-        // Nothing more will come of what was promised.
+    if promised.is_some_and(|promised| promised != Ok(body.len())) {
+        // Nothing more will come of what was promised. Whoever promised nothing keeps the line open: a
+        // server that is told of its end before it has answered takes the asker to be gone.
         let _ = stream.shutdown(Shutdown::Write);
     }
     let mut answer = Vec::new();

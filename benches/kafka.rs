@@ -238,9 +238,13 @@ impl Intake for Counted {
         self.inner.read_to(source)
     }
 
-    fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
+    fn hand_in_parts(
+        &self,
+        parts: Vec<EventBatch>,
+        read_to: Vec<Position>,
+    ) -> BoxFuture<'_, Result<Taken, HandInError>> {
         async move {
-            let taken = self.inner.hand_in(batch, read_to).await?;
+            let taken = self.inner.hand_in_parts(parts, read_to).await?;
             self.epoch.store(taken.epoch, Ordering::Relaxed);
             self.inputs.fetch_add(taken.events + taken.refused.len() as u64, Ordering::Relaxed);
             Ok(taken)

@@ -4,7 +4,7 @@
 //! what was received in that hour of the billing clock. The last that is said of an hour holds.
 //!
 //! ```json
-//! {"source": "calls", "partition": "3", "hour": "2026-06-01T08:00:00Z", "events": 1200}
+//! {"source": "kafka/gateway", "partition": "calls/3", "hour": "2026-06-01T08:00:00Z", "events": 1200}
 //! ```
 
 use serde::Deserialize;
@@ -60,7 +60,7 @@ pub fn read_declarations(json: &[u8]) -> Result<Vec<Declaration>, String> {
 fn unreadable(error: &serde_json::Error) -> String {
     format!(
         "the declarations cannot be read ({error}): send \
-         {{\"source\": \"calls\", \"partition\": \"3\", \"hour\": \"2026-06-01T08:00:00Z\", \"events\": 1200}}, \
+         {{\"source\": \"kafka/gateway\", \"partition\": \"calls/3\", \"hour\": \"2026-06-01T08:00:00Z\", \"events\": 1200}}, \
          or a list of such"
     )
 }

@@ -20,7 +20,17 @@ pub trait Intake: Send + Sync + 'static {
     /// Hands events in, and how far their sources are read with them: both enter in the same
     /// epoch, or neither does. The answer comes when they are in the journal: what it counts
     /// outlives a crash. Batches that wait together may enter as one epoch.
-    fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>>;
+    fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
+        self.hand_in_parts(vec![batch], read_to)
+    }
+
+    /// The same of several batches, such as one for each partition of a topic: all enter in the same
+    /// epoch, or none does, and the answer is about all of them.
+    fn hand_in_parts(
+        &self,
+        parts: Vec<EventBatch>,
+        read_to: Vec<Position>,
+    ) -> BoxFuture<'_, Result<Taken, HandInError>>;
 
     /// Hands in what producers say to have sent. The answer comes when it is in the journal. Where
     /// nobody keeps a ledger, there is nobody to tell.

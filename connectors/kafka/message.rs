@@ -4,16 +4,19 @@
 //! Law: every event of a message becomes exactly one row or exactly one refusal; a message in which
 //! there is none, or too many that cannot be read, is one refusal.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{Headers, Message};
 use serde_json::{Map, Value};
-use trueup_model::usage::EventBatchBuilder;
+use trueup_model::usage::{EventBatch, EventBatchBuilder};
 
 use crate::cloud_events::EventReader;
 use crate::cloud_events::form::{ATTRIBUTES, Kind, joined, read_lines};
 use crate::fault::{Fault, Sender};
 use crate::limits::{EVENT_BYTES_MAX, REFUSED_MAX};
+
+use super::place::partition_name;
 
 /// Where a message is, in words.
 struct At<'m, M>(&'m M);
@@ -24,32 +27,75 @@ impl<M: Message> fmt::Display for At<'_, M> {
     }
 }
 
-/// Reads messages in their order, as far as what is refused of them stays within bounds: returns how
-/// many were read, at least one if there is one.
-pub(super) fn read_messages(reader: &mut EventReader, messages: &[BorrowedMessage<'_>]) -> (EventBatchBuilder, usize) {
-    let mut builder = reader.batch();
+/// Reads messages in their order, as far as what is refused of them stays within bounds: a batch for
+/// each partition, and how many were read, at least one if there is one.
+pub(super) fn read_messages<M: Message>(reader: &mut EventReader, messages: &[M]) -> (Vec<EventBatch>, usize) {
+    let mut parts = Parts::default();
+    let mut refused = 0;
     for (place, message) in messages.iter().enumerate() {
-        read_message(reader, message, &mut builder);
-        if builder.refused().len() > REFUSED_MAX {
+        let builder = parts.of(reader, message);
+        let before = builder.refused().len();
+        read_message(reader, message, builder);
+        refused += builder.refused().len() - before;
+        if refused > REFUSED_MAX {
             return match place {
-                0 => (refused_whole(reader, message, &builder), 1),
+                0 => (vec![refused_whole(reader, message, builder)], 1),
                 // Those before it were within bounds, and it begins the next batch.
                 _ => read_messages(reader, &messages[..place]),
             };
         }
     }
-    (builder, messages.len())
+    (parts.finish(), messages.len())
 }
 
 /// A batch with nothing but the refusal of a message of which too much would have to be kept.
-fn refused_whole<M: Message>(reader: &EventReader, message: &M, read: &EventBatchBuilder) -> EventBatchBuilder {
+fn refused_whole<M: Message>(reader: &EventReader, message: &M, read: &EventBatchBuilder) -> EventBatch {
     let first = read.refused().first().map_or("", |refused| &refused.detail);
     let fault = Fault::unreadable(format!(
         "more than {REFUSED_MAX} events of this message cannot be read, so none was taken; the first of them: {first}"
     ));
-    let mut builder = reader.batch();
+    let mut builder = batch_of(reader, message);
     refuse(reader, fault, message, &mut builder);
-    builder
+    builder.finish()
+}
+
+/// An empty batch for what comes by the partition of a message.
+fn batch_of<M: Message>(reader: &EventReader, message: &M) -> EventBatchBuilder {
+    reader.batch().of_partition(&partition_name(message.topic(), message.partition()))
+}
+
+/// The batches that messages are read into, one for each partition: the ledger tells them apart.
+struct Parts<'m> {
+    builders: Vec<EventBatchBuilder>,
+    places: HashMap<(&'m str, i32), usize>,
+    /// The partition of the message before, and its place: messages of a partition come in runs.
+    last: Option<((&'m str, i32), usize)>,
+}
+
+impl Default for Parts<'_> {
+    fn default() -> Self {
+        Parts { builders: Vec::new(), places: HashMap::new(), last: None }
+    }
+}
+
+impl<'m> Parts<'m> {
+    /// The batch that a message belongs to.
+    fn of<M: Message>(&mut self, reader: &EventReader, message: &'m M) -> &mut EventBatchBuilder {
+        let partition = (message.topic(), message.partition());
+        let place = match self.last {
+            Some((last, place)) if last == partition => place,
+            _ => *self.places.entry(partition).or_insert_with(|| {
+                self.builders.push(batch_of(reader, message));
+                self.builders.len() - 1
+            }),
+        };
+        self.last = Some((partition, place));
+        &mut self.builders[place]
+    }
+
+    fn finish(self) -> Vec<EventBatch> {
+        self.builders.into_iter().map(EventBatchBuilder::finish).collect()
+    }
 }
 
 /// Reads one message, whoever it comes from.
@@ -152,7 +198,6 @@ mod tests {
     use rdkafka::Timestamp;
     use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
     use trueup_model::layout::{EventLayout, Layouts, NumberColumn};
-    use trueup_model::usage::EventBatch;
 
     use super::*;
 
@@ -163,15 +208,17 @@ mod tests {
         OwnedMessage::new(value.map(<[u8]>::to_vec), None, "calls".to_owned(), Timestamp::NotAvailable, 3, 512, headers)
     }
 
-    fn read(message: &OwnedMessage) -> EventBatch {
+    fn reader() -> EventReader {
         let numbers = vec![NumberColumn { property: "tokens".into(), scale: 0 }];
         let layout = EventLayout { event_type: "call".into(), numbers, texts: vec![], dimensions: vec![] };
         let layouts =
             Layouts { generation: 1, by_type: [("call".to_owned(), Arc::new(layout))].into(), ..Layouts::default() };
-        let mut reader = EventReader::new(Arc::new(layouts), "default", "kafka");
-        let mut builder = reader.batch();
-        read_message(&mut reader, message, &mut builder);
-        builder.finish()
+        EventReader::new(Arc::new(layouts), "default", "kafka")
+    }
+
+    fn read(message: &OwnedMessage) -> EventBatch {
+        let (mut parts, _) = read_messages(&mut reader(), std::slice::from_ref(message));
+        parts.pop().expect("there is a batch")
     }
 
     fn event(id: &str) -> String {
@@ -207,6 +254,38 @@ mod tests {
         assert_eq!((batch.rows[0].value, batch.ids.get(0)), (7, Some(("/café", "1"))));
         let with_type = [&BINARY[..], &[("content-type", b"application/json")]].concat();
         assert_eq!(rows("{\"tokens\": 7}", &with_type), 1);
+    }
+
+    /// A message of a partition of `calls`, at its place in it.
+    fn at(partition: i32, offset: i64, value: &str) -> OwnedMessage {
+        let value = Some(value.as_bytes().to_vec());
+        OwnedMessage::new(value, None, "calls".to_owned(), Timestamp::NotAvailable, partition, offset, None)
+    }
+
+    #[test]
+    fn each_partition_has_a_batch_of_its_own() {
+        let bad = format!("[{}1]", "1,".repeat(25_000));
+        let mut messages: Vec<OwnedMessage> = [(3, 0), (3, 1), (0, 0), (3, 2), (0, 1)]
+            .map(|(partition, offset)| at(partition, offset, &event("1")))
+            .into();
+        messages.push(at(0, 2, "no json"));
+        let shown = |parts: &[EventBatch]| {
+            let shown = |part: &EventBatch| {
+                assert!(part.refused.iter().all(|refused| refused.partition == part.partition));
+                (part.partition.clone(), part.rows.len(), part.refused.len())
+            };
+            parts.iter().map(shown).collect::<Vec<_>>()
+        };
+        let good = [("calls/3".to_owned(), 3, 0), ("calls/0".to_owned(), 2, 1)];
+        let (parts, read) = read_messages(&mut reader(), &messages);
+        assert_eq!((shown(&parts), read), (good.to_vec(), 6));
+        // What is refused is bounded over all of them together.
+        messages.extend([at(1, 0, &bad), at(2, 0, &bad)]);
+        let (parts, read) = read_messages(&mut reader(), &messages);
+        assert_eq!((shown(&parts)[..2].to_vec(), parts[2].refused.len(), read), (good.to_vec(), 25_001, 7));
+        let worse = at(2, 1, &format!("[{}1]", "1,".repeat(45_000)));
+        let (parts, read) = read_messages(&mut reader(), &[worse, at(2, 2, &event("1"))]);
+        assert_eq!((shown(&parts), read), (vec![("calls/2".to_owned(), 0, 1)], 1));
     }
 
     #[test]

@@ -34,9 +34,14 @@ impl fmt::Display for Place {
     }
 }
 
+/// How the ledger and the quarantine name a partition, within its source.
+pub(super) fn partition_name(topic: &str, partition: i32) -> String {
+    format!("{topic}/{partition}")
+}
+
 /// Under which name the journal keeps how far a partition has been read.
 pub(super) fn journal_name(source: &str, topic: &str, partition: i32) -> String {
-    format!("{source}/{topic}/{partition}")
+    format!("{source}/{}", partition_name(topic, partition))
 }
 
 #[cfg(test)]

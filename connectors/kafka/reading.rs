@@ -87,7 +87,8 @@ type Answer = JoinHandle<Result<Taken, HandInError>>;
 
 /// Some messages, read.
 struct Prepared {
-    batch: EventBatch,
+    /// A batch for each partition that they came from.
+    parts: Vec<EventBatch>,
     /// How many messages it was read from.
     messages: usize,
     /// How far that is.
@@ -274,9 +275,9 @@ impl<'c> Reading<'c> {
             _ => EventReader::new(layouts.clone(), &self.with.tenant, &self.with.source),
         };
         let (_, reader) = self.reader.insert((layouts, reader));
-        let (builder, count) = read_messages(reader, messages);
+        let (parts, count) = read_messages(reader, messages);
         let reached = if count == messages.len() { reached.to_vec() } else { self.reached(&messages[..count]) };
-        Prepared { batch: builder.finish(), messages: count, reached }
+        Prepared { parts, messages: count, reached }
     }
 
     /// How far these messages reach.
@@ -290,14 +291,15 @@ impl<'c> Reading<'c> {
     /// Hands in a batch, which is then on its way.
     fn send(&mut self, prepared: Prepared) {
         let messages = self.backlog.drain(..prepared.messages).collect();
-        let answer = self.hand_in(prepared.batch, &prepared.reached);
+        let answer = self.hand_in(prepared.parts, &prepared.reached);
         self.on_its_way = Some(OnItsWay { messages, reached: prepared.reached, answer });
     }
 
-    fn hand_in(&self, batch: EventBatch, reached: &[Reached]) -> Answer {
+    /// Hands in all parts at once: an epoch for each of many partitions would cost a sync for each.
+    fn hand_in(&self, parts: Vec<EventBatch>, reached: &[Reached]) -> Answer {
         let positions = reached.iter().map(|reached| self.with.partitions.position(reached)).collect();
         let intake = self.with.intake.clone();
-        self.with.runtime.spawn(async move { intake.hand_in(batch, positions).await })
+        self.with.runtime.spawn(async move { intake.hand_in_parts(parts, positions).await })
     }
 
     /// Waits until what is on its way is in the journal, and reads and hands it in again as often as
@@ -320,7 +322,7 @@ impl<'c> Reading<'c> {
                 Err(HandInError::Stopped(why)) => return Err(End::Stopped(why)),
             }
             let again = self.read(&messages[done..], &reached);
-            answer = self.hand_in(again.batch, &again.reached);
+            answer = self.hand_in(again.parts, &again.reached);
             (part, part_reached) = (again.messages, again.reached);
         }
     }

@@ -40,7 +40,12 @@ impl Intake for Fake {
         None
     }
 
-    fn hand_in(&self, batch: EventBatch, _read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
+    fn hand_in_parts(
+        &self,
+        parts: Vec<EventBatch>,
+        _read_to: Vec<Position>,
+    ) -> BoxFuture<'_, Result<Taken, HandInError>> {
+        let [batch] = <[EventBatch; 1]>::try_from(parts).expect("this way in has no parts");
         let refused = batch.refused.iter().cloned().map(Arc::new).collect();
         let events = batch.rows.len() as u64;
         self.0.lock().unwrap().push(batch);

@@ -43,7 +43,12 @@ impl Intake for Fake {
         None
     }
 
-    fn hand_in(&self, batch: EventBatch, _read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
+    fn hand_in_parts(
+        &self,
+        parts: Vec<EventBatch>,
+        _read_to: Vec<Position>,
+    ) -> BoxFuture<'_, Result<Taken, HandInError>> {
+        let [batch] = <[EventBatch; 1]>::try_from(parts).expect("this way in has no parts");
         async move {
             if self.has_stopped {
                 return Err(HandInError::Stopped("the disk is full".to_owned()));

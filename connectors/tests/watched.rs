@@ -39,7 +39,12 @@ impl Intake for Fake {
         self.0.lock().unwrap().positions.get(source).cloned()
     }
 
-    fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
+    fn hand_in_parts(
+        &self,
+        parts: Vec<EventBatch>,
+        read_to: Vec<Position>,
+    ) -> BoxFuture<'_, Result<Taken, HandInError>> {
+        let [batch] = <[EventBatch; 1]>::try_from(parts).expect("this way in has no parts");
         let mut journal = self.0.lock().unwrap();
         let outcome = journal.take(batch, read_to);
         async move { outcome }.boxed()

@@ -16,7 +16,7 @@ use super::{page, words};
 /// Say how many events were sent, by which way, for which hour.
 ///
 /// The file holds one declaration, or a list of them:
-/// {"source": "calls", "partition": "3", "hour": "2026-06-01T08:00:00Z", "events": 1200}. The view
+/// {"source": "http", "hour": "2026-06-01T08:00:00Z", "events": 1200}. The view
 /// `ingest_ledger` then shows them beside what was received, with the difference. A running server is
 /// told over HTTP; the journal of one that was stopped is opened.
 #[derive(Debug, clap::Args)]

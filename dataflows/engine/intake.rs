@@ -32,9 +32,9 @@ pub struct Gatherer {
     queue: mpsc::Sender<HandedIn>,
 }
 
-/// A batch that waits, and where its sender waits.
+/// What waits, and where its sender waits.
 struct HandedIn {
-    batch: EventBatch,
+    parts: Vec<EventBatch>,
     read_to: Vec<Position>,
     declarations: Vec<Declaration>,
     answer: oneshot::Sender<Result<Taken, HandInError>>,
@@ -65,12 +65,16 @@ impl Intake for Gatherer {
         self.engine.read_to(source)
     }
 
-    fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
-        self.put(batch, read_to, Vec::new()).boxed()
+    fn hand_in_parts(
+        &self,
+        parts: Vec<EventBatch>,
+        read_to: Vec<Position>,
+    ) -> BoxFuture<'_, Result<Taken, HandInError>> {
+        self.put(parts, read_to, Vec::new()).boxed()
     }
 
     fn declare(&self, declarations: Vec<Declaration>) -> BoxFuture<'_, Result<Epoch, HandInError>> {
-        self.put(EventBatch::default(), Vec::new(), declarations).map(|taken| Ok(taken?.epoch)).boxed()
+        self.put(Vec::new(), Vec::new(), declarations).map(|taken| Ok(taken?.epoch)).boxed()
     }
 
     fn quarantine(&self) -> Option<&dyn Quarantine> {
@@ -111,13 +115,13 @@ impl Gatherer {
 
     async fn put(
         &self,
-        batch: EventBatch,
+        parts: Vec<EventBatch>,
         read_to: Vec<Position>,
         declarations: Vec<Declaration>,
     ) -> Result<Taken, HandInError> {
         let gone = || HandInError::Stopped("the engine stopped: nobody takes events in any more".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.queue.send(HandedIn { batch, read_to, declarations, answer }).await.map_err(|_| gone())?;
+        self.queue.send(HandedIn { parts, read_to, declarations, answer }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
@@ -138,15 +142,16 @@ fn gather(engine: &Engine, mut waiting: mpsc::Receiver<HandedIn>) {
 }
 
 fn inputs_of(handed_in: &HandedIn) -> usize {
-    handed_in.batch.rows.len() + handed_in.batch.refused.len() + handed_in.declarations.len()
+    let of_parts = handed_in.parts.iter().map(|part| part.rows.len() + part.refused.len());
+    of_parts.sum::<usize>() + handed_in.declarations.len()
 }
 
 /// Accepts batches as one epoch, and answers each.
 fn accept(engine: &Engine, together: Vec<HandedIn>) {
     let generation = engine.layouts().generation;
     // One that is out of date would keep the others out too.
-    let (stale, good): (Vec<_>, Vec<_>) =
-        together.into_iter().partition(|handed_in| handed_in.batch.is_stale(generation));
+    let is_stale = |handed_in: &HandedIn| handed_in.parts.iter().any(|part| part.is_stale(generation));
+    let (stale, good): (Vec<_>, Vec<_>) = together.into_iter().partition(is_stale);
     stale.into_iter().for_each(|handed_in| tell(handed_in.answer, Err(HandInError::Stale)));
     if good.is_empty() {
         return;
@@ -154,25 +159,36 @@ fn accept(engine: &Engine, together: Vec<HandedIn>) {
     let mut submissions = Vec::with_capacity(good.len());
     let mut behind = Vec::new();
     let mut answers = Vec::with_capacity(good.len());
-    for HandedIn { batch, read_to, declarations, answer } in good {
-        submissions.push(Submission::Events(batch));
+    for HandedIn { parts, read_to, declarations, answer } in good {
+        answers.push((answer, parts.len()));
+        submissions.extend(parts.into_iter().map(Submission::Events));
         behind.extend(read_to.into_iter().map(|Position { source, at }| Submission::ReadTo { source, position: at }));
         behind.extend(declarations.into_iter().map(Submission::Declaration));
-        answers.push(answer);
     }
-    // Behind the events, so that each answer is about the part in its place.
+    // Behind the events, so that each answer is about the parts in its place.
     submissions.append(&mut behind);
     match engine.accept(submissions) {
         Ok(receipt) => {
-            let epoch = receipt.epoch;
-            let outcome = |Part { taken, refused }| Ok(Taken { epoch, events: taken, refused });
-            answers.into_iter().zip(receipt.parts).for_each(|(answer, part)| tell(answer, outcome(part)));
+            let mut parts = receipt.parts.into_iter();
+            for (answer, count) in answers {
+                tell(answer, Ok(taken(receipt.epoch, parts.by_ref().take(count))));
+            }
         }
         Err(error) => {
             let why = hand_in_error(error);
-            answers.into_iter().for_each(|answer| tell(answer, Err(why.clone())));
+            answers.into_iter().for_each(|(answer, _)| tell(answer, Err(why.clone())));
         }
     }
+}
+
+/// What became of the parts that were handed in together.
+fn taken(epoch: Epoch, parts: impl Iterator<Item = Part>) -> Taken {
+    let nothing = Taken { epoch, events: 0, refused: Vec::new() };
+    parts.fold(nothing, |mut taken, part| {
+        taken.events += part.taken;
+        taken.refused.extend(part.refused);
+        taken
+    })
 }
 
 /// Answers; a sender that has gone sends the same again, and it counts once.

@@ -197,7 +197,8 @@ impl World {
     }
 
     fn way(&mut self) -> Origin {
-        let (source, partition) = self.dice.pick(&[("calls", "0"), ("calls", "1"), ("http", ""), ("a.csv", "")]);
+        let (source, partition) =
+            self.dice.pick(&[("kafka/a", "calls/0"), ("kafka/a", "calls/1"), ("http", ""), ("a.csv", "")]);
         Origin { source: source.to_owned(), partition: partition.to_owned() }
     }
 

@@ -19,7 +19,7 @@ use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
 use trueup_model::catalog::Catalog;
 use trueup_model::fact::{Entry, Fact};
 
-use crate::ledger::ledger;
+use crate::ledger::{ledger, received};
 
 fn catalog(text: &str) -> Submission {
     let changes = read_catalog_texts(&[("catalog.toml", text)], &Catalog::default()).expect("the catalog is good");
@@ -203,6 +203,42 @@ fn a_position_enters_with_its_events_or_not_at_all() {
     engine.accept(vec![catalog(TOKENS)]).expect("the catalog is good");
     assert_eq!(block_on(intake.hand_in(stale.finish(), at("18"))), Err(HandInError::Stale));
     assert_eq!(intake.read_to("calls/0").as_deref(), Some("17"));
+}
+
+#[test]
+fn parts_enter_together_or_not_at_all_and_are_told_apart() {
+    let gate = Gate::default();
+    let engine = engine(gate.clone());
+    let intake = Gatherer::start(engine.clone());
+    let event = |id: &str| {
+        format!(r#"{{"id":"{id}","source":"/s","type":"call","subject":"acme","time":"2026-06-01T00:00:00Z"}}"#)
+    };
+    let part = |partition: &str, ids: &[&str]| {
+        let mut reader = EventReader::new(intake.layouts(), "default", "kafka/a").of_partition(partition);
+        let mut batch = reader.batch();
+        ids.iter().for_each(|id| reader.read_line(event(id).as_bytes(), "here", &mut batch));
+        reader.read_line(b"none", "here", &mut batch);
+        batch.finish()
+    };
+    let at = |at: &str| vec![Position { source: "kafka/a/calls/0".to_owned(), at: at.to_owned() }];
+    let parts = vec![part("calls/0", &["1", "2"]), part("calls/1", &["3"])];
+    // Another sender's batch shares the epoch, more often than not, and each is told of its own.
+    let (taken, other) = block_on(async { join!(intake.hand_in_parts(parts, at("17")), send(&intake, 4)) });
+    let (taken, other) = (taken.expect("it is taken"), other.expect("it is taken"));
+    assert_eq!((taken.events, taken.refused.len(), other.events, other.refused.len()), (3, 2, 1, 0));
+    let ids = ["1", "2", "3"].map(str::to_owned);
+    assert!(gate.ids(taken.epoch).is_superset(&ids.into()));
+    let stale = vec![part("calls/0", &["5"]), part("calls/1", &[])];
+    engine.accept(vec![catalog(TOKENS)]).expect("the catalog is good");
+    assert_eq!(block_on(intake.hand_in_parts(stale, at("18"))), Err(HandInError::Stale));
+    assert_eq!(intake.read_to("kafka/a/calls/0").as_deref(), Some("17"));
+    // How far something was read may come without any part.
+    let taken = block_on(intake.hand_in_parts(Vec::new(), at("19"))).expect("it is taken");
+    assert_eq!((taken.events, intake.read_to("kafka/a/calls/0").as_deref()), (0, Some("19")));
+    engine.wait(taken.epoch).expect("the engine runs");
+    let way = |source: &str, partition: &str| (source.to_owned(), partition.to_owned());
+    let ways = [(way("kafka/a", "calls/0"), 3), (way("kafka/a", "calls/1"), 2), (way("test", ""), 1)];
+    assert_eq!(received(&engine), ways.into());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use trueup_connectors::kafka::rdkafka::ClientConfig;
 use trueup_connectors::kafka::rdkafka::mocking::MockCluster;
 use trueup_connectors::kafka::rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 
-use crate::ledger::ledger;
+use crate::ledger::{ledger, received};
 
 const CATALOG: &str = r#"
 meter = [{ name = "tokens", event_type = "call", aggregation = "sum", property = "tokens", scale = 0 }]
@@ -136,15 +136,24 @@ fn journal_bytes(folder: &Path) -> u64 {
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }
 
-/// The ledger of what the journal holds, computed anew, and how far each partition was read by it.
-fn told(folder: &Path) -> (Vec<String>, Vec<String>) {
+/// What the journal holds, computed anew.
+struct Told {
+    ledger: Vec<String>,
+    /// How many messages came by each way and partition.
+    received: Vec<(String, i64)>,
+    /// How far each partition was read.
+    places: Vec<String>,
+}
+
+fn told(folder: &Path) -> Told {
     let (journal, _) = FileJournal::open(&folder.join("journal"), Default::default()).expect("it is whole");
     let setup = Setup { clock: Clock::Told, journal: Box::new(journal), ..Setup::default() };
     let engine = Engine::resume(setup, |_| {}).expect("it can be computed");
-    let ledger = ledger(&engine);
+    let received =
+        received(&engine).into_iter().map(|((way, partition), inputs)| (format!("{way} {partition}"), inputs));
     let place = |partition| engine.read_to(&format!("kafka/kafka/calls/{partition}")).unwrap_or_default();
     let places = (0..PARTITIONS).map(|partition| place(partition).split(" of ").next().unwrap_or_default().to_owned());
-    (ledger, places.collect())
+    Told { ledger: ledger(&engine), received: received.collect(), places: places.collect() }
 }
 
 #[test]
@@ -178,13 +187,15 @@ fn a_server_that_is_killed_counts_every_message_once() {
         .expect("the command runs");
     let verified = String::from_utf8_lossy(&verify.stdout);
     assert!(verified.contains(r#""holds":true"#), "{verified}");
-    let (ledger, places) = told(&folder);
+    let Told { ledger, received, places } = told(&folder);
     let events = KILLS * EACH;
     // Not one message was handed in again: what is accepted is what was sent.
     let of_state = |state: &str| ledger.iter().find_map(|row| row.strip_prefix(state)?.trim().parse::<u32>().ok());
     assert_eq!((of_state("received"), of_state("duplicate")), (Some(2 * events), Some(events)), "{ledger:?}");
-    let share = (2 * events / PARTITIONS as u32).to_string();
-    assert_eq!(places, [share.as_str(); 3]);
+    let share = 2 * events / PARTITIONS as u32;
+    assert_eq!(places, [share.to_string().as_str(); 3]);
+    let ways = (0..PARTITIONS).map(|partition| (format!("kafka/kafka calls/{partition}"), i64::from(share)));
+    assert_eq!(received, ways.collect::<Vec<_>>());
 }
 
 #[test]
@@ -210,6 +221,6 @@ fn a_source_that_halts_says_so_and_holds_up_nobody() {
     }
     assert_eq!(server.post("1"), 200);
     server.kill();
-    let (ledger, _) = told(&folder);
+    let Told { ledger, .. } = told(&folder);
     assert!(ledger.contains(&"received 61".to_owned()), "{ledger:?}");
 }

@@ -15,10 +15,10 @@ const HOUR_MICROS: Micros = 3_600_000_000;
 /// A way in, or a part of one that is read by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
-    /// Which way in: a topic, a file's name, `http`, `flight`. Empty for what a journal holds from
-    /// before it told.
+    /// Which way in: a file's name, `http`, `flight`, `kafka/NAME`. Empty for what a journal holds
+    /// from before it told.
     pub source: String,
-    /// Which part of it, such as a partition of the topic; empty where it has no parts.
+    /// Which part of it, such as the partition `calls/3` of a topic; empty where it has no parts.
     pub partition: String,
 }
 
@@ -26,7 +26,7 @@ pub struct Origin {
 ///
 /// ```
 /// use trueup_model::arrival::{Arrival, Origin};
-/// let way = Origin { source: "calls".to_owned(), partition: "3".to_owned() };
+/// let way = Origin { source: "kafka/gateway".to_owned(), partition: "calls/3".to_owned() };
 /// assert_eq!(Arrival::at(way.into(), 7_199_999_999).hour, 3_600_000_000);
 /// ```
 // By the hour first: that tells most of them apart without looking at a text.

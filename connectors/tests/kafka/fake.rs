@@ -15,10 +15,12 @@ use trueup_model::layout::{EventLayout, Layouts, NumberColumn};
 use trueup_model::usage::{EventBatch, Refused};
 
 /// What outlives a process.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Kept {
     /// The ids of all events, in the order in which they came in.
     pub ids: Vec<String>,
+    /// By which partition each of them came.
+    pub ways: Vec<String>,
     pub refused: Vec<Refused>,
     pub read_to: BTreeMap<String, String>,
     pub epochs: u64,
@@ -43,13 +45,14 @@ impl Journal {
         assert_eq!(self.events(), events);
     }
 
-    /// Each of these is there once, and those of one partition in their order: ids are
+    /// Each of these is there once, by its partition, and those of one in their order: ids are
     /// `topic/partition/number`.
     pub fn holds_once(&self, mut expected: Vec<String>) {
-        let ids = self.kept().ids.clone();
+        let Kept { ids, ways, .. } = self.kept().clone();
         let mut last: BTreeMap<String, u64> = BTreeMap::new();
-        for id in &ids {
+        for (id, way) in ids.iter().zip(&ways) {
             let (partition, number) = id.rsplit_once('/').expect("ids say their number");
+            assert_eq!(partition, way, "{id} came in by another partition");
             let number = number.parse().expect("it is one");
             let before = last.insert(partition.to_owned(), number);
             assert!(before.is_none_or(|before| before < number), "{id} came behind {before:?}");
@@ -84,13 +87,16 @@ struct Fake {
 }
 
 impl Fake {
-    fn take(&self, batch: &EventBatch, read_to: Vec<Position>) -> Taken {
+    fn take(&self, parts: &[EventBatch], read_to: Vec<Position>) -> Taken {
         let mut kept = self.journal.kept();
         kept.epochs += 1;
-        kept.ids.extend((0..batch.rows.len()).map(|row| batch.ids.get(row).unwrap().1.to_owned()));
-        kept.refused.extend(batch.refused.iter().cloned());
+        for part in parts {
+            kept.ids.extend((0..part.rows.len()).map(|row| part.ids.get(row).unwrap().1.to_owned()));
+            kept.ways.extend(part.rows.iter().map(|_| part.partition.clone()));
+            kept.refused.extend(part.refused.iter().cloned());
+        }
         kept.read_to.extend(read_to.into_iter().map(|position| (position.source, position.at)));
-        Taken { epoch: kept.epochs, events: batch.rows.len() as u64, refused: vec![] }
+        Taken { epoch: kept.epochs, events: parts.iter().map(|part| part.rows.len() as u64).sum(), refused: vec![] }
     }
 
     fn layouts(&self, generation: u64) -> Arc<Layouts> {
@@ -118,15 +124,20 @@ impl Intake for Fake {
         self.journal.kept().read_to.get(source).cloned()
     }
 
-    fn hand_in(&self, batch: EventBatch, read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
+    fn hand_in_parts(
+        &self,
+        parts: Vec<EventBatch>,
+        read_to: Vec<Position>,
+    ) -> BoxFuture<'_, Result<Taken, HandInError>> {
         async move {
             while self.faults.is_shut.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            if !batch.rows.is_empty() && uses_up(&self.faults.stale) {
+            if parts.iter().any(|part| !part.rows.is_empty()) && uses_up(&self.faults.stale) {
                 self.generation.fetch_add(1, Ordering::Relaxed);
             }
-            if batch.is_stale(self.generation.load(Ordering::Relaxed)) {
+            let generation = self.generation.load(Ordering::Relaxed);
+            if parts.iter().any(|part| part.is_stale(generation)) {
                 return Err(HandInError::Stale);
             }
             if uses_up(&self.faults.unable) {
@@ -135,14 +146,14 @@ impl Intake for Fake {
             match self.faults.left.fetch_sub(1, Ordering::Relaxed) {
                 0 => {
                     if self.faults.last_is_in.load(Ordering::Relaxed) {
-                        self.take(&batch, read_to);
+                        self.take(&parts, read_to);
                     }
                     // Who is killed answers nobody.
                     self.faults.left.store(0, Ordering::Relaxed);
                     self.faults.is_shut.store(true, Ordering::Relaxed);
                     pending().await
                 }
-                _ => Ok(self.take(&batch, read_to)),
+                _ => Ok(self.take(&parts, read_to)),
             }
         }
         .boxed()

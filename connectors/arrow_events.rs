@@ -31,6 +31,7 @@ pub mod ipc;
 mod meaning;
 mod payload;
 pub(crate) mod table;
+pub mod whole;
 
 use column::Column;
 use meaning::Meaning;
@@ -121,11 +122,23 @@ impl ArrowEvents {
         refused_max: usize,
     ) -> Result<EventBatch, ColumnsError> {
         let mut builder = EventBatchBuilder::new(&self.tenant, &self.source_name, self.layouts.generation);
+        self.add_rows(table, position, refused_max, &mut builder)?;
+        Ok(builder.finish())
+    }
+
+    /// The same into a batch that is being filled. After an error nothing was added to it.
+    pub(crate) fn add_rows<D: Display>(
+        &self,
+        table: &Table,
+        position: impl Fn(usize) -> D,
+        refused_max: usize,
+        builder: &mut EventBatchBuilder,
+    ) -> Result<(), ColumnsError> {
         let columns = Columns::of(table, &self.layouts)?;
         let mut rows_read = Rows { columns: &columns, row_buffers: Buffers::default(), last: None };
         let mut payloads = None;
         for row in 0..table.rows {
-            if let Err(fault) = rows_read.read(row, &mut builder) {
+            if let Err(fault) = rows_read.read(row, builder) {
                 let sender =
                     Sender { source: columns.attribute(SOURCE).text(row), id: columns.attribute(ID).text(row) };
                 let payload = payloads.get_or_insert_with(|| Payloads::of(table)).of_row(row);
@@ -135,7 +148,7 @@ impl ArrowEvents {
                 }
             }
         }
-        Ok(builder.finish())
+        Ok(())
     }
 
     /// Whether anything is read of a column of this name.

@@ -31,6 +31,7 @@ mod describe;
 mod halt;
 mod message;
 mod partitions;
+mod parts;
 mod place;
 mod reading;
 mod settings;
@@ -38,7 +39,7 @@ mod state;
 mod watch;
 
 pub use halt::Halt;
-pub use message::read_message;
+pub use message::{MessageReader, read_messages};
 /// The client underneath, with its mock cluster, for whoever tries a source out.
 pub use rdkafka;
 pub use state::State;
@@ -61,6 +62,8 @@ pub struct Options {
     pub topics: Vec<String>,
     /// Where a topic begins that was never read before.
     pub start: Start,
+    /// What messages hold that do not say it by a header `content-type`.
+    pub format: Format,
     /// What is passed through to librdkafka, by the names of its settings.
     pub settings: BTreeMap<String, String>,
     /// Whose events they are.
@@ -76,6 +79,7 @@ impl Default for Options {
             brokers: Vec::new(),
             topics: Vec::new(),
             start: Start::Beginning,
+            format: Format::Json,
             settings: BTreeMap::new(),
             tenant: "default".to_owned(),
             survey_every: Duration::from_secs(10),
@@ -91,6 +95,16 @@ pub enum Start {
     Beginning,
     /// With what comes from now on.
     End,
+}
+
+/// What messages hold that do not say it by a header `content-type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// CloudEvents in JSON.
+    #[default]
+    Json,
+    /// A stream of Arrow, whose rows are events.
+    Arrow,
 }
 
 /// Why a source cannot be started.
@@ -151,7 +165,7 @@ pub struct KafkaSource {
 /// runs, since what is handed in is awaited there.
 pub fn start(intake: Arc<dyn Intake>, options: Options) -> Result<KafkaSource, StartError> {
     check(&options)?;
-    let Options { name, brokers, topics, start, settings, tenant, survey_every } = options;
+    let Options { name, brokers, topics, start, format, settings, tenant, survey_every } = options;
     let config = settings::client_config(&name, &brokers, &settings)?;
     let consumer = BaseConsumer::from_config_and_context(&config, Watch::new(&name))
         .map_err(|error| StartError::Settings { name: name.clone(), why: shown(&error) })?;
@@ -170,6 +184,7 @@ pub fn start(intake: Arc<dyn Intake>, options: Options) -> Result<KafkaSource, S
                 told: told.clone(),
                 stop,
                 source,
+                format,
                 tenant,
                 survey_every,
                 partitions,

@@ -71,6 +71,9 @@ impl IpcError {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     limits: Limits,
+    /// How many bytes may still come of what is compressed or put together, where all messages are
+    /// one input; none where each has the limits to itself.
+    left: Option<usize>,
     shapes: Option<Vec<Shape>>,
     dictionaries: HashMap<i64, ArrayRef>,
 }
@@ -78,7 +81,13 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// A decoder that has seen nothing yet.
     pub fn new(limits: Limits) -> Decoder {
-        Decoder { limits, shapes: None, dictionaries: HashMap::new() }
+        Decoder { limits, left: None, shapes: None, dictionaries: HashMap::new() }
+    }
+
+    /// The same for messages that came together: the bytes of the limits are for all of them, since
+    /// a few of them, and whoever reads them waits for the last, could unpack to any size.
+    pub fn of_one_input(limits: Limits) -> Decoder {
+        Decoder { left: Some(limits.bytes_max), ..Decoder::new(limits) }
     }
 
     /// Reads a message; a table if it holds rows, with the columns that are wanted. The same rows
@@ -122,8 +131,10 @@ impl Decoder {
                 let shapes = self.shapes.as_deref().ok_or_else(no_schema)?;
                 let rows_max = (header_bytes + body_bytes) * ROWS_PER_BYTE_MAX;
                 let limits = Limits { rows_max: self.limits.rows_max.min(rows_max), ..self.limits };
-                let body = Body::of(batch, body, limits)?;
-                body.table(shapes, &self.dictionaries, &wanted).map(Some)
+                let mut budget = self.left.unwrap_or(limits.bytes_max);
+                let table = Body::of(batch, body, limits, &mut budget)?.table(shapes, &self.dictionaries, &wanted)?;
+                self.left = self.left.map(|_| budget);
+                Ok(Some(table))
             }
             MessageHeader::NONE => Err(no_content()),
             _ => Err(IpcError::OutOfPlace("a message holds a tensor: send rows of columns")),
@@ -138,18 +149,21 @@ impl Decoder {
         let Some(values) = shape::dictionary(shapes, id) else {
             return Err(IpcError::damaged(format!("dictionary {id} belongs to no column")));
         };
-        let Some(learned) = Body::of(batch, body, self.limits)?.dictionary(values)? else {
-            // Of a kind that nobody reads.
-            return Ok(());
-        };
+        let mut budget = self.left.unwrap_or(self.limits.bytes_max);
+        let learned = Body::of(batch, body, self.limits, &mut budget)?.dictionary(values)?;
+        self.left = self.left.map(|_| budget);
+        // Of a kind that nobody reads.
+        let Some(learned) = learned else { return Ok(()) };
         let known = self.dictionaries.remove(&id).filter(|_| dictionary.isDelta());
         let others: usize = self.dictionaries.values().map(|values| values.get_array_memory_size()).sum();
         let before = known.as_ref().map_or(0, |known| known.get_array_memory_size());
         if others + before + learned.get_array_memory_size() > 2 * self.limits.bytes_max {
-            return Err(IpcError::TooLarge(format!(
-                "the dictionaries have more than {} bytes: send plain texts, or begin a new stream",
-                self.limits.bytes_max
-            )));
+            return Err(dictionaries_too_large(self.limits));
+        }
+        if let (Some(left), Some(_)) = (&mut self.left, &known) {
+            // All of it is copied for whatever is added, however little that is.
+            let copied = before + learned.get_array_memory_size();
+            *left = left.checked_sub(copied).ok_or_else(|| dictionaries_too_large(self.limits))?;
         }
         let values = match known {
             Some(known) => arrow_select::concat::concat(&[&*known, &*learned])
@@ -159,6 +173,13 @@ impl Decoder {
         self.dictionaries.insert(id, values);
         Ok(())
     }
+}
+
+fn dictionaries_too_large(limits: Limits) -> IpcError {
+    let bytes_max = limits.bytes_max;
+    IpcError::TooLarge(format!(
+        "the dictionaries have more than {bytes_max} bytes: send plain texts, or begin a new stream"
+    ))
 }
 
 fn no_schema() -> IpcError {

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Lines,
     /// JSON, which may be either, or `data` alone if the attributes came as headers.
     Json,
+    /// A stream of Arrow, whose rows are events.
+    Columns,
     /// It says nothing.
     Unsaid,
     /// Something else.
@@ -35,6 +37,7 @@ impl Kind {
             "application/cloudevents+json" | "application/cloudevents-batch+json" => Kind::Whole,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Kind::Lines,
             "application/json" => Kind::Json,
+            "application/vnd.apache.arrow.stream" | "application/vnd.apache.arrow.file" => Kind::Columns,
             "" => Kind::Unsaid,
             _ => Kind::Other,
         }
@@ -81,6 +84,7 @@ mod tests {
         assert_eq!(Kind::of("application/cloudevents+json; charset=utf-8"), Kind::Whole);
         assert_eq!(Kind::of("Application/JSON"), Kind::Json);
         assert_eq!(Kind::of("application/x-ndjson"), Kind::Lines);
+        assert_eq!(Kind::of("application/vnd.apache.arrow.stream"), Kind::Columns);
         assert_eq!(Kind::of("text/csv"), Kind::Other);
         assert_eq!(Kind::of(" "), Kind::Unsaid);
     }

@@ -7,6 +7,8 @@
 
 #![no_main]
 
+use std::sync::Arc;
+
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -14,9 +16,10 @@ use serde_json::{Map, Value};
 use trueup_connectors::EventReader;
 use trueup_connectors::kafka::rdkafka::Timestamp;
 use trueup_connectors::kafka::rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
-use trueup_connectors::kafka::read_message;
+use trueup_connectors::kafka::{Format, MessageReader, read_messages};
 use trueup_fuzz::said::said;
 use trueup_fuzz::{choice, layouts, records};
+use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
 const ATTRIBUTES: [&str; 8] = ["specversion", "id", "source", "type", "subject", "time", "revision", "retract"];
@@ -73,10 +76,11 @@ impl<'a> Sent<'a> {
     }
 }
 
-fn read(reader: &mut EventReader, sent: &Sent<'_>) -> EventBatch {
-    let mut batch = reader.batch();
-    read_message(reader, &sent.message(), &mut batch);
-    batch.finish()
+fn read(layouts: &Arc<Layouts>, sent: &Sent<'_>) -> EventBatch {
+    let mut reader = MessageReader::new(layouts.clone(), "default", "kafka", Format::Json);
+    let (batches, read) = read_messages(&mut reader, &[sent.message()]);
+    assert_eq!((batches.len(), read), (1, 1));
+    batches.into_iter().next().unwrap_or_default()
 }
 
 /// How many events a value holds if it is read as a whole.
@@ -89,7 +93,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((choice, bytes)) = choice(input) else { return };
     let (layouts, sent) = (layouts(choice), Sent::of(bytes));
     let mut reader = EventReader::new(layouts.clone(), "default", "kafka");
-    let batch = read(&mut reader, &sent);
+    let batch = read(&layouts, &sent);
     assert!(records(&batch) > 0, "a message is not passed over");
     let is_said = sent.headers.iter().any(|(name, _)| *name == "content-type");
     if sent.is_binary() && !is_said {

@@ -36,7 +36,8 @@ impl Form {
             Kind::Json | Kind::Unsaid if headers.contains_key("ce-id") => binary(headers).map(Form::Binary),
             Kind::Whole | Kind::Json => Ok(Form::Whole),
             Kind::Lines => Ok(Form::Lines),
-            Kind::Unsaid | Kind::Other => Err(Refusal::Kind(content_type.to_owned())),
+            // Columns are put over Flight, which answers batch by batch.
+            Kind::Columns | Kind::Unsaid | Kind::Other => Err(Refusal::Kind(content_type.to_owned())),
         }
     }
 

@@ -1,22 +1,50 @@
-//! From messages to events: a CloudEvent in structured mode, a list or lines of them, or one in the
-//! binary mode, whose attributes are headers with `ce_` in front.
+//! From messages to events: a CloudEvent in structured mode, a list or lines of them, one in the binary
+//! mode, whose attributes are headers with `ce_` in front, or a stream of Arrow, whose rows are events.
 //!
 //! Law: every event of a message becomes exactly one row or exactly one refusal; a message in which
-//! there is none, or too many that cannot be read, is one refusal.
+//! there is none, or too many that cannot be read, is one refusal. All of a message is in one batch.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use rdkafka::message::{Headers, Message};
 use serde_json::{Map, Value};
+use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, EventBatchBuilder};
 
+use crate::arrow_events::ArrowEvents;
+use crate::arrow_events::whole::{ROWS_MAX, StreamError};
 use crate::cloud_events::EventReader;
 use crate::cloud_events::form::{ATTRIBUTES, Kind, joined, read_lines};
 use crate::fault::{Fault, Sender};
 use crate::limits::{EVENT_BYTES_MAX, REFUSED_MAX};
 
-use super::place::partition_name;
+use super::Format;
+use super::parts::{Parts, batch_of};
+
+/// Reads the messages of a source by the layouts of one generation.
+pub struct MessageReader {
+    events: EventReader,
+    columns: ArrowEvents,
+    format: Format,
+}
+
+impl MessageReader {
+    /// A reader of what `tenant` sends by the way called `source`; what does not say how it is
+    /// written is of this format.
+    pub fn new(layouts: Arc<Layouts>, tenant: &str, source: &str, format: Format) -> MessageReader {
+        let columns = ArrowEvents::new(layouts.clone(), tenant, source);
+        MessageReader { events: EventReader::new(layouts, tenant, source), columns, format }
+    }
+
+    /// What a message holds that says nothing of it.
+    fn unsaid(&self) -> Kind {
+        match self.format {
+            Format::Json => Kind::Unsaid,
+            Format::Arrow => Kind::Columns,
+        }
+    }
+}
 
 /// Where a message is, in words.
 struct At<'m, M>(&'m M);
@@ -27,22 +55,27 @@ impl<M: Message> fmt::Display for At<'_, M> {
     }
 }
 
-/// Reads messages in their order, as far as what is refused of them stays within bounds: a batch for
-/// each partition, and how many were read, at least one if there is one.
-pub(super) fn read_messages<M: Message>(reader: &mut EventReader, messages: &[M]) -> (Vec<EventBatch>, usize) {
+/// Reads messages in their order, as far as their rows, and what is refused of them, stay within
+/// bounds: a batch for each partition, and how many were read, at least one if there is one.
+pub fn read_messages<M: Message>(reader: &mut MessageReader, messages: &[M]) -> (Vec<EventBatch>, usize) {
     let mut parts = Parts::default();
-    let mut refused = 0;
+    let (mut rows, mut refused) = (0, 0);
     for (place, message) in messages.iter().enumerate() {
-        let builder = parts.of(reader, message);
-        let before = builder.refused().len();
+        let builder = parts.of(&reader.events, message);
+        let before = (builder.len(), builder.refused().len());
         read_message(reader, message, builder);
-        refused += builder.refused().len() - before;
+        rows += builder.len() - before.0;
+        refused += builder.refused().len() - before.1;
         if refused > REFUSED_MAX {
             return match place {
-                0 => (vec![refused_whole(reader, message, builder)], 1),
+                0 => (vec![refused_whole(&reader.events, message, builder)], 1),
                 // Those before it were within bounds, and it begins the next batch.
                 _ => read_messages(reader, &messages[..place]),
             };
+        }
+        // Columns may be short and hold many rows.
+        if rows >= ROWS_MAX {
+            return (parts.finish(), place + 1);
         }
     }
     (parts.finish(), messages.len())
@@ -59,83 +92,56 @@ fn refused_whole<M: Message>(reader: &EventReader, message: &M, read: &EventBatc
     builder.finish()
 }
 
-/// An empty batch for what comes by the partition of a message.
-fn batch_of<M: Message>(reader: &EventReader, message: &M) -> EventBatchBuilder {
-    reader.batch().of_partition(&partition_name(message.topic(), message.partition()))
-}
-
-/// The batches that messages are read into, one for each partition: the ledger tells them apart.
-struct Parts<'m> {
-    builders: Vec<EventBatchBuilder>,
-    places: HashMap<(&'m str, i32), usize>,
-    /// The partition of the message before, and its place: messages of a partition come in runs.
-    last: Option<((&'m str, i32), usize)>,
-}
-
-impl Default for Parts<'_> {
-    fn default() -> Self {
-        Parts { builders: Vec::new(), places: HashMap::new(), last: None }
-    }
-}
-
-impl<'m> Parts<'m> {
-    /// The batch that a message belongs to.
-    fn of<M: Message>(&mut self, reader: &EventReader, message: &'m M) -> &mut EventBatchBuilder {
-        let partition = (message.topic(), message.partition());
-        let place = match self.last {
-            Some((last, place)) if last == partition => place,
-            _ => *self.places.entry(partition).or_insert_with(|| {
-                self.builders.push(batch_of(reader, message));
-                self.builders.len() - 1
-            }),
-        };
-        self.last = Some((partition, place));
-        &mut self.builders[place]
-    }
-
-    fn finish(self) -> Vec<EventBatch> {
-        self.builders.into_iter().map(EventBatchBuilder::finish).collect()
-    }
-}
-
-/// Reads one message, whoever it comes from.
-pub fn read_message<M: Message>(reader: &mut EventReader, message: &M, builder: &mut EventBatchBuilder) {
+fn read_message<M: Message>(reader: &mut MessageReader, message: &M, builder: &mut EventBatchBuilder) {
     let headers = message.headers();
     let read = match headers {
         None => read_body(reader, message, Kind::Unsaid, builder),
         Some(headers) => match kind(headers) {
             Kind::Json | Kind::Unsaid | Kind::Other if header(headers, "ce_id").is_some() => {
-                read_binary(reader, message, headers, builder)
+                read_binary(&mut reader.events, message, headers, builder)
             }
             kind => read_body(reader, message, kind, builder),
         },
     };
     if let Err(fault) = read {
-        refuse(reader, fault, message, builder);
+        refuse(&reader.events, fault, message, builder);
     }
 }
 
 /// Reads a message whose value holds whole events.
 fn read_body<M: Message>(
-    reader: &mut EventReader,
+    reader: &mut MessageReader,
     message: &M,
     kind: Kind,
     builder: &mut EventBatchBuilder,
 ) -> Result<(), Fault> {
     let Some(body) = message.payload() else {
-        return Err(Fault::missing("the message has no value; send a CloudEvent in JSON, or leave the message out"));
+        return Err(Fault::missing("the message has no value; send events in it, or leave the message out"));
     };
+    let kind = if kind == Kind::Unsaid { reader.unsaid() } else { kind };
     match kind {
+        Kind::Columns => {
+            let position = |row| format!("{}, row {row}", At(message));
+            reader.columns.add_whole(body, position, REFUSED_MAX, builder).map_err(columns_fault)
+        }
         Kind::Lines if body.trim_ascii().is_empty() => Err(Fault::missing("there is no event in the message")),
         Kind::Lines => {
-            read_lines(reader, body, &format!("{}, ", At(message)), builder);
+            read_lines(&mut reader.events, body, &format!("{}, ", At(message)), builder);
             Ok(())
         }
         // Lists may be longer than an event; a value of another kind is no JSON, and is told so.
         Kind::Whole | Kind::Json | Kind::Unsaid | Kind::Other => {
-            reader.read_body(body, At(message), builder);
+            reader.events.read_body(body, At(message), builder);
             Ok(())
         }
+    }
+}
+
+/// Why none of a message of columns is taken.
+fn columns_fault(error: StreamError) -> Fault {
+    match error {
+        StreamError::Empty => Fault::missing(error.to_string()),
+        _ => Fault::unreadable(error.to_string()),
     }
 }
 
@@ -193,11 +199,11 @@ fn refuse<M: Message>(reader: &EventReader, fault: Fault, message: &M, builder: 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow_ipc::writer::StreamWriter;
     use rdkafka::Timestamp;
     use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
-    use trueup_model::layout::{EventLayout, Layouts, NumberColumn};
+    use trueup_model::layout::{EventLayout, NumberColumn};
 
     use super::*;
 
@@ -208,16 +214,16 @@ mod tests {
         OwnedMessage::new(value.map(<[u8]>::to_vec), None, "calls".to_owned(), Timestamp::NotAvailable, 3, 512, headers)
     }
 
-    fn reader() -> EventReader {
+    fn reader(format: Format) -> MessageReader {
         let numbers = vec![NumberColumn { property: "tokens".into(), scale: 0 }];
         let layout = EventLayout { event_type: "call".into(), numbers, texts: vec![], dimensions: vec![] };
         let layouts =
             Layouts { generation: 1, by_type: [("call".to_owned(), Arc::new(layout))].into(), ..Layouts::default() };
-        EventReader::new(Arc::new(layouts), "default", "kafka")
+        MessageReader::new(Arc::new(layouts), "default", "kafka", format)
     }
 
     fn read(message: &OwnedMessage) -> EventBatch {
-        let (mut parts, _) = read_messages(&mut reader(), std::slice::from_ref(message));
+        let (mut parts, _) = read_messages(&mut reader(Format::Json), std::slice::from_ref(message));
         parts.pop().expect("there is a batch")
     }
 
@@ -262,6 +268,75 @@ mod tests {
         OwnedMessage::new(value, None, "calls".to_owned(), Timestamp::NotAvailable, partition, offset, None)
     }
 
+    /// A stream of so many batches of events, the last without its tokens.
+    fn stream(batches: usize, rows: usize) -> Vec<u8> {
+        let text = |text: &str| Arc::new(StringArray::from(vec![text; rows])) as ArrayRef;
+        let ids = StringArray::from_iter_values((0..rows).map(|row| row.to_string()));
+        let mut columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(ids))];
+        columns
+            .extend([("source", "/a"), ("type", "call"), ("subject", "acme")].map(|(name, same)| (name, text(same))));
+        columns.push(("time", text("2026-06-01T00:00:00Z")));
+        let tokens = Int64Array::from_iter((1..=rows).map(|row| (row < rows).then_some(7)));
+        columns.push(("tokens", Arc::new(tokens)));
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        (0..batches).for_each(|_| writer.write(&batch).unwrap());
+        writer.into_inner().unwrap()
+    }
+
+    const COLUMNS: (&str, &[u8]) = ("content-type", b"application/vnd.apache.arrow.stream");
+
+    /// The rows, and what was refused where, of a message by itself.
+    fn outcome(format: Format, message: &OwnedMessage) -> (usize, Vec<(String, String)>) {
+        let (parts, _) = read_messages(&mut reader(format), std::slice::from_ref(message));
+        let [part] = &parts[..] else { panic!("it is of one partition") };
+        assert!(part.refused.iter().all(|refused| refused.source == "kafka" && refused.partition == "calls/3"));
+        let refused = part.refused.iter().map(|refused| (refused.position.clone(), refused.detail.clone()));
+        (part.rows.len(), refused.collect())
+    }
+
+    #[test]
+    fn a_message_may_be_columns() {
+        let value = stream(2, 3);
+        let (rows, refused) = outcome(Format::Json, &message(Some(&value), &[COLUMNS]));
+        let positions: Vec<&str> = refused.iter().map(|(position, _)| &**position).collect();
+        let at = "topic calls, partition 3, offset 512";
+        assert_eq!((rows, positions), (4, vec![&*format!("{at}, row 3"), &*format!("{at}, row 6")]));
+        // What a source is told of its messages holds where they say nothing.
+        assert_eq!(outcome(Format::Arrow, &message(Some(&value), &[])).0, 4);
+        assert_eq!(outcome(Format::Arrow, &message(Some(&value), &[("trace", b"1")])).0, 4);
+        let json = [("content-type", &b"application/cloudevents+json"[..])];
+        assert_eq!(outcome(Format::Arrow, &message(Some(event("1").as_bytes()), &json)).0, 1);
+        assert_eq!(outcome(Format::Arrow, &message(Some(b"{\"tokens\": 7}"), &BINARY)).0, 1);
+        assert_eq!(outcome(Format::Json, &message(Some(&value), &[])).0, 0);
+    }
+
+    #[test]
+    fn columns_are_taken_as_a_whole_or_refused_as_one() {
+        let mut broken = stream(2, 3);
+        broken.truncate(broken.len() - 16);
+        let refused = |value: &[u8]| {
+            let (rows, refused) = outcome(Format::Json, &message(Some(value), &[COLUMNS]));
+            assert_eq!((rows, refused.len()), (0, 1));
+            assert_eq!(refused[0].0, "topic calls, partition 3, offset 512");
+            refused[0].1.clone()
+        };
+        assert!(refused(&broken).contains("it breaks off"));
+        assert!(refused(&stream(2, 3).repeat(2)).contains("behind the end of the stream"));
+        assert!(refused(&stream(0, 3)).starts_with("there is no row"));
+        assert!(refused(event("1").as_bytes()).starts_with("this is no whole Arrow message"));
+        assert!(refused(b"").starts_with("this is no whole Arrow message"));
+        assert!(outcome(Format::Arrow, &message(None, &[])).1[0].1.starts_with("the message has no value"));
+    }
+
+    #[test]
+    fn columns_that_are_many_rows_end_a_batch() {
+        let many = stream(1, ROWS_MAX / 2 + 1);
+        let messages = [many.clone(), many.clone(), many].map(|value| message(Some(&value), &[COLUMNS]));
+        let (parts, read) = read_messages(&mut reader(Format::Json), &messages);
+        assert_eq!((parts.len(), parts[0].rows.len(), read), (1, ROWS_MAX, 2));
+    }
+
     #[test]
     fn each_partition_has_a_batch_of_its_own() {
         let bad = format!("[{}1]", "1,".repeat(25_000));
@@ -277,14 +352,14 @@ mod tests {
             parts.iter().map(shown).collect::<Vec<_>>()
         };
         let good = [("calls/3".to_owned(), 3, 0), ("calls/0".to_owned(), 2, 1)];
-        let (parts, read) = read_messages(&mut reader(), &messages);
+        let (parts, read) = read_messages(&mut reader(Format::Json), &messages);
         assert_eq!((shown(&parts), read), (good.to_vec(), 6));
         // What is refused is bounded over all of them together.
         messages.extend([at(1, 0, &bad), at(2, 0, &bad)]);
-        let (parts, read) = read_messages(&mut reader(), &messages);
+        let (parts, read) = read_messages(&mut reader(Format::Json), &messages);
         assert_eq!((shown(&parts)[..2].to_vec(), parts[2].refused.len(), read), (good.to_vec(), 25_001, 7));
         let worse = at(2, 1, &format!("[{}1]", "1,".repeat(45_000)));
-        let (parts, read) = read_messages(&mut reader(), &[worse, at(2, 2, &event("1"))]);
+        let (parts, read) = read_messages(&mut reader(Format::Json), &[worse, at(2, 2, &event("1"))]);
         assert_eq!((shown(&parts), read), (vec![("calls/2".to_owned(), 0, 1)], 1));
     }
 

@@ -25,13 +25,13 @@ use tokio::time::timeout;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
+use super::Format;
 use super::describe::{Topics, describe};
 use super::halt::Halt;
-use super::message::read_messages;
+use super::message::{MessageReader, read_messages};
 use super::partitions::{PATIENCE, Partitions, Reached};
 use super::state::{State, Told};
 use super::watch::Watch;
-use crate::cloud_events::EventReader;
 use crate::intake::{HandInError, Intake, Taken};
 
 /// The most messages of a batch.
@@ -55,6 +55,7 @@ pub(super) struct Equipment<'c> {
     pub told: Told,
     pub stop: Arc<AtomicBool>,
     pub source: String,
+    pub format: Format,
     pub tenant: String,
     pub survey_every: Duration,
     pub partitions: Partitions,
@@ -63,7 +64,7 @@ pub(super) struct Equipment<'c> {
 /// Reads a source until it ends.
 pub(super) struct Reading<'c> {
     with: Equipment<'c>,
-    reader: Option<(Arc<Layouts>, EventReader)>,
+    reader: Option<(Arc<Layouts>, MessageReader)>,
     /// Messages that were taken and are not handed in.
     backlog: Vec<BorrowedMessage<'c>>,
     on_its_way: Option<OnItsWay<'c>>,
@@ -272,7 +273,7 @@ impl<'c> Reading<'c> {
         let layouts = self.with.intake.layouts();
         let reader = match self.reader.take() {
             Some((known, reader)) if Arc::ptr_eq(&known, &layouts) => reader,
-            _ => EventReader::new(layouts.clone(), &self.with.tenant, &self.with.source),
+            _ => MessageReader::new(layouts.clone(), &self.with.tenant, &self.with.source, self.with.format),
         };
         let (_, reader) = self.reader.insert((layouts, reader));
         let (parts, count) = read_messages(reader, messages);

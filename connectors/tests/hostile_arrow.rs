@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use proptest::prelude::*;
+use trueup_connectors::ArrowEvents;
 use trueup_connectors::arrow_put::ArrowPut;
 use trueup_connectors::files::arrow::read_arrow;
 use trueup_connectors::files::parquet::read_parquet;
@@ -96,6 +97,14 @@ fn parquet(bytes: &[u8], after: u64) -> String {
     told(read_parquet(held(bytes), after, &reading))
 }
 
+/// What is read of a stream, or of a file, that came at once.
+fn whole(bytes: &[u8]) -> String {
+    let events = ArrowEvents::new(layouts(), "default", "kafka/kafka");
+    events
+        .read_whole(bytes, |row| format!("row {row}"))
+        .map_or_else(|error| format!("error: {error}"), |batch| shown(&batch))
+}
+
 /// A file without a name that holds these bytes.
 fn held(bytes: &[u8]) -> File {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -119,6 +128,7 @@ fn told(batches: EventBatches) -> String {
 fn hostile_columns_get_the_answers_in_the_files() {
     let count = cases::check("hostile_arrow", |input| match Made::of(input) {
         Made::Put(messages) => put(&messages),
+        Made::Whole(bytes) => whole(&bytes),
         Made::File { bytes, after, is_parquet: true } => parquet(&bytes, after),
         Made::File { bytes, after, .. } => arrow(bytes, after),
     });
@@ -145,6 +155,30 @@ proptest! {
             }
         }
         put(&messages);
+    }
+
+    #[test]
+    fn a_whole_stream_with_any_bytes_changed_or_cut_is_read_or_an_error(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in any::<prop::sample::Index>(),
+        is_cut: bool,
+        form in prop::sample::select(vec!["whole", "whole file"]),
+        compressed in prop::sample::select(vec!["", "\n! compress zstd", "\n! compress lz4"]),
+    ) {
+        let compressed = if form == "whole" { format!("{compressed}\n! again rows") } else { String::new() };
+        let Made::Whole(mut bytes) = Made::of(&format!("as {form}\n{SOUND}{compressed}")) else { panic!("it is whole") };
+        let rows = if form == "whole" { 6 } else { 3 };
+        if changes.is_empty() && !is_cut {
+            prop_assert_eq!(whole(&bytes).lines().count(), rows);
+        }
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if is_cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        whole(&bytes);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use crate::config::kafka::KafkaConfig;
 
 #[cfg(feature = "kafka")]
-use crate::config::kafka::Start;
+use crate::config::kafka::{Format, Start};
 #[cfg(feature = "kafka")]
 use trueup_connectors::kafka::{self, KafkaSource, Options};
 
@@ -28,14 +28,18 @@ impl Sources {
     /// Starts all of them; their brokers need not be there yet.
     pub fn start(intake: &Arc<dyn Intake>, wanted: &[KafkaConfig]) -> Result<Sources, Failure> {
         let mut sources = Sources::default();
-        for KafkaConfig { name, brokers, topics, start, settings } in wanted.iter().cloned() {
+        for KafkaConfig { name, brokers, topics, start, format, settings } in wanted.iter().cloned() {
             sources.words += &format!(", reading {} from Kafka as '{name}'", topics.join(" and "));
             let start = match start {
                 Start::Beginning => kafka::Start::Beginning,
                 Start::End => kafka::Start::End,
             };
+            let format = match format {
+                Format::Json => kafka::Format::Json,
+                Format::Arrow => kafka::Format::Arrow,
+            };
             let tenant = super::loading::TENANT.to_owned();
-            let options = Options { name, brokers, topics, start, settings, tenant, ..Options::default() };
+            let options = Options { name, brokers, topics, start, format, settings, tenant, ..Options::default() };
             let source = kafka::start(intake.clone(), options).map_err(|error| Failure::input(&error))?;
             sources.running.push(source);
         }

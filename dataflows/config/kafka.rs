@@ -6,6 +6,7 @@
 //! brokers = ["kafka-1:9092", "kafka-2:9092"]
 //! topics = ["calls", "jobs"]
 //! start = "end"                                # none: "beginning"
+//! format = "arrow"                             # none: "json"
 //!
 //! [kafka.settings]                             # for librdkafka, by its own names
 //! security.protocol = "sasl_ssl"
@@ -30,6 +31,8 @@ pub struct KafkaConfig {
     pub topics: Vec<String>,
     /// Where a topic begins that was never read.
     pub start: Start,
+    /// What messages hold that do not say it.
+    pub format: Format,
     /// What is passed through to librdkafka.
     pub settings: BTreeMap<String, String>,
 }
@@ -45,6 +48,17 @@ pub enum Start {
     End,
 }
 
+/// What messages hold that do not say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// CloudEvents in JSON.
+    #[default]
+    Json,
+    /// Streams of Arrow.
+    Arrow,
+}
+
 /// A table as written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +69,8 @@ pub struct Written {
     topics: Vec<String>,
     #[serde(default)]
     start: Start,
+    #[serde(default)]
+    format: Format,
     #[serde(default)]
     settings: Table,
 }
@@ -68,13 +84,13 @@ fn default_name() -> String {
 pub fn meant(written: Vec<Written>, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<KafkaConfig>, String> {
     let mut names = BTreeSet::new();
     let mut meant = Vec::new();
-    for Written { name, brokers, topics, start, settings } in written {
+    for Written { name, brokers, topics, start, format, settings } in written {
         if !names.insert(name.clone()) {
             return Err(format!("two Kafka sources are called '{name}': give each table a `name` of its own"));
         }
         let mut flat = BTreeMap::new();
         flatten("", settings, &variable, &mut flat).map_err(|why| format!("the Kafka source '{name}': {why}"))?;
-        meant.push(KafkaConfig { name, brokers, topics, start, settings: flat });
+        meant.push(KafkaConfig { name, brokers, topics, start, format, settings: flat });
     }
     Ok(meant)
 }
@@ -145,7 +161,11 @@ mod tests {
         )
         .unwrap();
         let [source] = &sources[..] else { panic!("{sources:?}") };
-        assert_eq!((source.name.as_str(), source.start), ("kafka", Start::Beginning));
+        assert_eq!((&*source.name, source.start, source.format), ("kafka", Start::Beginning, Format::Json));
+        let [other] = &read("[[kafka]]\nbrokers = ['a:1']\ntopics = ['t']\nformat = 'arrow'").unwrap()[..] else {
+            panic!()
+        };
+        assert_eq!(other.format, Format::Arrow);
         let settings: Vec<(&str, &str)> = source.settings.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(
             settings,
@@ -166,6 +186,7 @@ mod tests {
         assert!(refused(&format!("{table}{table}")).contains("two Kafka sources are called 'kafka'"));
         assert!(refused(&format!("{table}topic = 't'")).contains("topic"));
         assert!(refused(&format!("{table}start = 'middle'")).contains("middle"));
+        assert!(refused(&format!("{table}format = 'xml'")).contains("xml"));
         assert!(refused(&format!("{table}settings.a.b = 0.5")).contains("`a.b`"));
         assert!(refused(&format!("{table}settings.a = {{ env = 'NOT_SET' }}")).contains("`NOT_SET`"));
     }

@@ -26,7 +26,7 @@ pub(super) struct Body<'a> {
     views: Vec<i64>,
     next: Next,
     /// How many bytes may still come out of compressed buffers.
-    budget: usize,
+    budget: &'a mut usize,
     bytes_max: usize,
 }
 
@@ -46,8 +46,13 @@ struct Own {
 }
 
 impl<'a> Body<'a> {
-    /// The body of a batch.
-    pub fn of(batch: RecordBatch<'_>, bytes: &'a Buffer, limits: Limits) -> Result<Body<'a>, IpcError> {
+    /// The body of a batch, of whose compressed buffers no more comes than `budget`.
+    pub fn of(
+        batch: RecordBatch<'_>,
+        bytes: &'a Buffer,
+        limits: Limits,
+        budget: &'a mut usize,
+    ) -> Result<Body<'a>, IpcError> {
         let rows = usize::try_from(batch.length())
             .map_err(|_| IpcError::damaged(format!("a batch claims to have {} rows", batch.length())))?;
         if rows > limits.rows_max {
@@ -64,7 +69,7 @@ impl<'a> Body<'a> {
             buffers: batch.buffers().into_iter().flatten().copied().collect(),
             views: batch.variadicBufferCounts().into_iter().flatten().collect(),
             next: Next::default(),
-            budget: limits.bytes_max,
+            budget,
             bytes_max: limits.bytes_max,
         })
     }
@@ -243,7 +248,7 @@ impl<'a> Body<'a> {
         }
         let buffer = self.bytes.slice_with_length(offset, length);
         match self.codec {
-            Some(codec) => inflate(&buffer, codec, &mut self.budget),
+            Some(codec) => inflate(&buffer, codec, self.budget),
             None => Ok(buffer),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! as file             a file; else a stream that is put, message by message. `as stream`, `as file after 2`,
-//!                     `as parquet`, or with a compression, `as parquet_zstd`
+//!                     `as parquet`, or with a compression, `as parquet_zstd`; `as whole`, a stream that comes
+//!                     at once, and `as whole file`
 //! call 2              two events of type `call` in the columns id, source, type, subject and time
 //! - time              without this column
 //! tokens int64 [1, 2] this column, or instead of the one of this name; values as JSON
@@ -35,6 +36,8 @@ pub struct Message {
 pub enum Made {
     /// Messages to be put.
     Put(Vec<Message>),
+    /// A stream, or a file, that comes at once.
+    Whole(Vec<u8>),
     /// A file to be read behind so many rows.
     File { bytes: Vec<u8>, after: u64, is_parquet: bool },
 }
@@ -62,10 +65,13 @@ impl Made {
         let is_parquet = form.starts_with("parquet");
         let mut bytes = match form {
             _ if is_parquet => parquet::file(&batch, form),
-            _ if form.starts_with("file") => file(&batch),
+            _ if form.starts_with("file") || form == "whole file" => file(&batch),
             _ => stream(&messages, &mut forged),
         };
         forged.iter().for_each(|what| forge_bytes(&mut bytes, what));
+        if form.starts_with("whole") {
+            return Made::Whole(bytes);
+        }
         Made::File { bytes, after, is_parquet }
     }
 }
@@ -160,7 +166,8 @@ fn file(batch: &RecordBatch) -> Vec<u8> {
 }
 
 /// Forges the bytes of a file: `bytes N cut`, `bytes N set FF`, `bytes to TEXT`, `word N set 17`, and
-/// `end N set FF` from behind; those of Parquet as `parquet.rs` tells.
+/// `end N set FF` from behind; `bytes end` is the mark at the end of a stream, `bytes again` the same
+/// behind it; those of Parquet as `parquet.rs` tells.
 fn forge_bytes(bytes: &mut Vec<u8>, what: &str) {
     let words: Vec<&str> = what.split(' ').collect();
     match words[..] {
@@ -170,6 +177,8 @@ fn forge_bytes(bytes: &mut Vec<u8>, what: &str) {
         }
         ["bytes", "to", text] => *bytes = text.as_bytes().to_vec(),
         ["bytes", "none"] => bytes.clear(),
+        ["bytes", "end"] => bytes.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]),
+        ["bytes", "again"] => bytes.extend_from_within(..),
         ["end", place, "set", byte] => {
             let place = bytes.len() - place.parse::<usize>().expect("a place");
             bytes[place] = u8::from_str_radix(byte, 16).expect("a byte");

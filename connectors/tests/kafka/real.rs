@@ -8,7 +8,7 @@ use trueup_connectors::kafka::{Halt, Options, Start, State};
 
 use crate::brokers::{Brokers, is_there, shared};
 use crate::fake::{Faults, Journal, Process, options, wait_until};
-use crate::sending::{Admin, Sender, id, ids};
+use crate::sending::{Admin, Sender, columns, id, ids};
 
 #[test]
 fn several_partitions_count_once_over_kills_and_restarts() {
@@ -44,6 +44,48 @@ fn several_partitions_count_once_over_kills_and_restarts() {
     journal.wait_for(9 * sent as usize);
     process.stop();
     journal.holds_once([ids("calls", 6, 0..sent), ids("jobs", 3, 0..sent)].concat());
+}
+
+#[test]
+fn columns_count_once_over_kills_and_restarts() {
+    if !is_there("columns_count_once_over_kills_and_restarts") {
+        return;
+    }
+    let brokers = shared().bootstrap();
+    Admin::new(&brokers).create("columns", 3, 1);
+    let (sender, journal) = (Sender::with(&brokers, &[("compression.type", "zstd")]), Journal::default());
+    let mut sent = 0;
+    for trial in 0..6 {
+        // Between them are events in JSON.
+        sender.send_columns("columns", 3, sent..sent + 1_000, 130);
+        sender.send("columns", 3, sent + 1_000..sent + 1_010);
+        sent += 1_010;
+        let faults = Faults {
+            left: AtomicI64::new(trial % 3),
+            last_is_in: AtomicBool::new(trial % 2 == 0),
+            stale: AtomicU64::new(u64::from(trial % 4 == 0)),
+            ..Faults::default()
+        };
+        let process = Process::with(&journal, options(&brokers, &["columns"]), faults);
+        while !process.faults.is_shut.load(Ordering::Relaxed) {
+            sender.send_columns("columns", 3, sent..sent + 2, 2);
+            sent += 2;
+        }
+        process.dies();
+    }
+    // Of a message that breaks off nothing is taken, and what comes behind it is read.
+    let broken = columns(&[id("columns", 0, sent), id("columns", 0, sent + 1)]);
+    let kind = [("content-type", "application/vnd.apache.arrow.stream")];
+    sender.send_with("columns", &broken[..broken.len() - 16], &kind);
+    let process = Process::start(&journal, options(&brokers, &["columns"]));
+    journal.wait_for(3 * sent as usize);
+    wait_until("it is set aside", || journal.kept().refused.len() == 1);
+    sender.send_columns("columns", 3, sent..sent + 10, 10);
+    journal.wait_for(3 * (sent as usize + 10));
+    process.stop();
+    journal.holds_once(ids("columns", 3, 0..sent + 10));
+    let refused = &journal.kept().refused[0];
+    assert!(refused.detail.contains("it breaks off") && refused.partition == "columns/0", "{refused:?}");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Sends events to topics, each with an id that says where it went: `topic/partition/number`.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
@@ -27,6 +30,22 @@ pub fn id(topic: &str, partition: i32, number: u64) -> String {
 /// The ids of what is sent by [`Sender::send`] with the same arguments.
 pub fn ids(topic: &str, partitions: i32, numbers: Range<u64>) -> Vec<String> {
     numbers.flat_map(|number| (0..partitions).map(move |partition| id(topic, partition, number))).collect()
+}
+
+/// The events of these ids as a stream of Arrow, in two batches.
+pub fn columns(ids: &[String]) -> Vec<u8> {
+    let text = |text: &str, rows: usize| Arc::new(StringArray::from(vec![text; rows])) as ArrayRef;
+    let batch = |ids: &[String]| {
+        let same = [("source", "/a"), ("type", "call"), ("subject", "acme"), ("time", "2026-06-01T00:00:00Z")];
+        let mut columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(StringArray::from_iter_values(ids)))];
+        columns.extend(same.map(|(name, same)| (name, text(same, ids.len()))));
+        columns.push(("tokens", Arc::new(Int64Array::from(vec![1; ids.len()]))));
+        RecordBatch::try_from_iter(columns).expect("they are of one length")
+    };
+    let (one, other) = ids.split_at(ids.len() / 2);
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch(one).schema()).expect("memory can be written");
+    [one, other].iter().for_each(|ids| writer.write(&batch(ids)).expect("memory can be written"));
+    writer.into_inner().expect("memory can be written")
 }
 
 pub struct Sender {
@@ -84,6 +103,23 @@ impl Sender {
     /// A message as it is.
     pub fn send_value(&self, topic: &str, value: &[u8]) {
         self.queue(topic, 0, value);
+        self.flush();
+    }
+
+    /// Messages that are columns of Arrow, with these numbers to each of so many partitions, so many
+    /// rows to a message.
+    pub fn send_columns(&self, topic: &str, partitions: i32, numbers: Range<u64>, rows: u64) {
+        for partition in 0..partitions {
+            for first in numbers.clone().step_by(rows as usize) {
+                let ids = (first..numbers.end.min(first + rows)).map(|number| id(topic, partition, number));
+                let value = columns(&ids.collect::<Vec<_>>());
+                let header = Header { key: "content-type", value: Some("application/vnd.apache.arrow.stream") };
+                let headers = OwnedHeaders::new().insert(header);
+                let record: BaseRecord<'_, [u8], [u8]> =
+                    BaseRecord::to(topic).partition(partition).payload(&value[..]).headers(headers);
+                self.producer.send(record).map_err(|(error, _)| error).expect("there is room");
+            }
+        }
         self.flush();
     }
 

@@ -1,6 +1,7 @@
 //! Takes usage events over HTTP: `POST /v1/events`. What producers say to have sent comes by
-//! `POST /v1/declarations`; what was set aside is shown and read again under `/v1/quarantine`,
-//! and what was staged is applied and taken back under `/v1/backfills`.
+//! `POST /v1/declarations`; what was set aside is shown and read again under `/v1/quarantine`; what was
+//! staged is applied and taken back under `/v1/backfills`; how the sources stand that read by themselves
+//! is told by `GET /v1/sources`.
 //!
 //! Law: an answer in the 200s means that every event it counts is in the journal; 422 means that
 //! all was set aside. After any other answer, or none, a sender sends the same again: whatever was
@@ -44,6 +45,7 @@ use form::Form;
 use listener::Bounded;
 
 use crate::backfills::Backfills;
+use crate::board::Board;
 use crate::declarations::read_declarations;
 use crate::intake::{HandInError, Intake, Taken};
 
@@ -69,6 +71,8 @@ pub struct Options {
     pub token: Option<String>,
     /// Whose events they are.
     pub tenant: String,
+    /// How the sources stand that read by themselves.
+    pub board: Board,
     /// How many bytes of bodies may be under way at once; other senders are told to come later.
     pub bytes_max: usize,
     /// How many connections are taken up at once; others wait. Each costs a file descriptor.
@@ -86,6 +90,7 @@ impl Default for Options {
             tenant: "default".to_owned(),
             bytes_max: 256 << 20,
             connections_max: 512,
+            board: Board::default(),
             backfills: None,
         }
     }
@@ -105,11 +110,13 @@ pub fn router(intake: Arc<dyn Intake>, options: &Options) -> Router {
         token: options.token.as_ref().map(|token| Sha256::digest(token).into()),
         tenant: options.tenant.clone(),
         room: Room::new(options.bytes_max),
-        backfills: options.backfills,
+        board: options.board.clone(),
+        backfills: options.backfills.clone(),
     };
     let router = Router::new()
         .route("/v1/events", post(take))
         .route("/v1/declarations", post(declare))
+        .route("/v1/sources", get(sources))
         .route("/v1/backfills/{name}/apply", post(backfills::apply))
         .route("/v1/backfills/{name}/revert", post(backfills::revert))
         .route("/v1/quarantine/replay", post(quarantine::replay))
@@ -160,12 +167,20 @@ async fn declare(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     }
 }
 
+async fn sources(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    match desk.check_token(&headers) {
+        Ok(()) => answer::asked(&desk.board.told()),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
 /// What every request needs.
 struct Desk {
     intake: Arc<dyn Intake>,
     /// The digest of the token: comparing digests tells nothing of how far a guess was right.
     token: Option<[u8; 32]>,
     tenant: String,
+    board: Board,
     room: Room,
     backfills: Option<Arc<dyn Backfills>>,
 }

@@ -44,10 +44,11 @@ pub use message::{MessageReader, read_messages};
 pub use rdkafka;
 pub use state::State;
 
+use crate::board::Board;
 use crate::intake::Intake;
 use partitions::Partitions;
 use reading::{Equipment, Reading};
-use state::Told;
+use state::{LastWord, Told};
 use watch::Watch;
 
 /// What to read, and how.
@@ -68,6 +69,8 @@ pub struct Options {
     pub settings: BTreeMap<String, String>,
     /// Whose events they are.
     pub tenant: String,
+    /// Where it writes how it stands.
+    pub board: Board,
     /// How often to look for new partitions, and whether the topics are still the same.
     pub survey_every: Duration,
 }
@@ -82,6 +85,7 @@ impl Default for Options {
             format: Format::Json,
             settings: BTreeMap::new(),
             tenant: "default".to_owned(),
+            board: Board::default(),
             survey_every: Duration::from_secs(10),
         }
     }
@@ -165,23 +169,24 @@ pub struct KafkaSource {
 /// runs, since what is handed in is awaited there.
 pub fn start(intake: Arc<dyn Intake>, options: Options) -> Result<KafkaSource, StartError> {
     check(&options)?;
-    let Options { name, brokers, topics, start, format, settings, tenant, survey_every } = options;
+    let Options { name, brokers, topics, start, format, settings, tenant, board, survey_every } = options;
     let config = settings::client_config(&name, &brokers, &settings)?;
-    let consumer = BaseConsumer::from_config_and_context(&config, Watch::new(&name))
+    let source = format!("kafka/{name}");
+    let consumer = BaseConsumer::from_config_and_context(&config, Watch::new(&name, &source, board.clone()))
         .map_err(|error| StartError::Settings { name: name.clone(), why: shown(&error) })?;
     let consumer = Arc::new(consumer);
-    let source = format!("kafka/{name}");
-    let (told, stop) = (Told::new(&name), Arc::new(AtomicBool::new(false)));
+    let (told, stop) = (Told::new(&name, &source, board), Arc::new(AtomicBool::new(false)));
     let runtime = Handle::current();
     let thread = thread::Builder::new().name(format!("kafka {name}")).spawn({
         let (told, stop) = (told.clone(), stop.clone());
         move || {
+            let last_word = LastWord(told.clone());
             let partitions = Partitions::new(&source, &topics, start);
             let equipment = Equipment {
                 consumer: &consumer,
                 intake,
                 runtime,
-                told: told.clone(),
+                told,
                 stop,
                 source,
                 format,
@@ -189,7 +194,7 @@ pub fn start(intake: Arc<dyn Intake>, options: Options) -> Result<KafkaSource, S
                 survey_every,
                 partitions,
             };
-            told.tell(Reading::new(equipment).run());
+            last_word.0.tell(Reading::new(equipment).run());
         }
     });
     let thread = thread.map_err(|error| StartError::Thread { name: name.clone(), error })?;
@@ -204,14 +209,7 @@ impl KafkaSource {
 
     /// What it is doing.
     pub fn state(&self) -> State {
-        let state = self.told.now();
-        let has_ended = self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished);
-        match state {
-            State::Starting | State::Reading | State::Waiting(_) if has_ended => {
-                State::Ended("its thread failed: start again".to_owned())
-            }
-            state => state,
-        }
+        self.told.now()
     }
 
     /// Stops: what was handed in is waited for, for a few seconds.

@@ -3,6 +3,7 @@
 pub mod arrow_events;
 pub mod arrow_put;
 pub mod backfills;
+pub mod board;
 pub mod catalog_files;
 pub mod checkpoint;
 pub mod cloud_events;

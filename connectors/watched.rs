@@ -27,6 +27,7 @@ mod progress;
 
 use progress::{Mark, Progress};
 
+use crate::board::{Board, Phase, Standing};
 use crate::files::csv_mapping::CsvMapping;
 use crate::files::{EventBatches, Format, ReadError, Reading, read_file};
 use crate::intake::{HandInError, Intake, Position};
@@ -41,6 +42,8 @@ pub struct Options {
     pub folders: Vec<PathBuf>,
     /// Whose events they hold.
     pub tenant: String,
+    /// Where each folder writes how it stands.
+    pub board: Board,
     /// How long to wait between two looks.
     pub pause: Duration,
     /// On how many threads a file is read.
@@ -49,7 +52,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { folders: Vec::new(), tenant: "default".to_owned(), pause: Duration::from_secs(2), threads: 2 }
+        let (tenant, board) = ("default".to_owned(), Board::default());
+        Options { folders: Vec::new(), tenant, board, pause: Duration::from_secs(2), threads: 2 }
     }
 }
 
@@ -111,7 +115,9 @@ impl Watcher {
     fn run(mut self) {
         while !self.options.folders.is_empty() {
             for folder in self.options.folders.clone() {
-                if let Err(Halt::End) = self.look(&folder) {
+                let outcome = self.look(&folder);
+                self.stand(&folder, matches!(outcome, Err(Halt::End)));
+                if let Err(Halt::End) = outcome {
                     return;
                 }
             }
@@ -120,6 +126,21 @@ impl Watcher {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Writes onto the board how a folder stands.
+    fn stand(&self, folder: &Path, has_ended: bool) {
+        const SHOWN_MAX: usize = 10;
+        let is_here = |path: &Path| path == folder || path.parent() == Some(folder);
+        let told = self.told.iter().filter(|(path, _)| is_here(path)).take(SHOWN_MAX);
+        let told: Vec<String> = told.map(|(path, what)| format!("{}: {what}", path.display())).collect();
+        let phase = match (has_ended, told.is_empty()) {
+            (true, _) => Phase::Ended,
+            (false, true) => Phase::Reading,
+            (false, false) => Phase::Waiting,
+        };
+        let why = (!told.is_empty()).then(|| told.join("; "));
+        self.options.board.stands(&folder.display().to_string(), Standing { why, ..phase.into() });
     }
 
     /// Reads what is whole and new in a folder, in the order of the names.
@@ -135,6 +156,7 @@ impl Watcher {
         };
         self.tell_again(folder);
         self.seen.retain(|path, _| path.parent() != Some(folder) || files.contains_key(path));
+        self.told.retain(|path, _| path.parent() != Some(folder) || files.contains_key(path));
         for (path, mark) in files {
             let is_whole = self.seen.insert(path.clone(), mark) == Some(mark);
             if !is_whole {

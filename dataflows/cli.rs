@@ -14,6 +14,7 @@ mod ingest;
 mod issue;
 mod issuing;
 mod journal;
+mod kafka;
 mod ledger;
 mod loading;
 mod narrator;
@@ -82,6 +83,8 @@ enum Command {
     Quarantine(quarantine::Arguments),
     /// Stage events, preview what they move, apply them as one epoch, and take them back
     Backfill(backfill::Arguments),
+    /// Say how the sources of a running server stand: what has halted, why, and what to do
+    Sources(sources::Arguments),
     /// Price usage by a plan, tier by tier
     Quote(quote::Arguments),
     /// Check a catalog and tell what it defines
@@ -118,6 +121,7 @@ fn answer(cli: Cli) -> Outcome {
         Command::Declare(arguments) => declare::run(&arguments, json),
         Command::Quarantine(arguments) => quarantine::run(&arguments, json),
         Command::Backfill(arguments) => backfill::run(&arguments, json),
+        Command::Sources(arguments) => sources::run(&arguments, json),
         Command::Quote(arguments) => quote::run(&arguments, json),
         Command::Check(arguments) => check::run(&arguments, json),
         Command::Journal(arguments) => journal::run(&arguments, json),

@@ -125,15 +125,14 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The answer that tells what was done.
-pub(super) fn told(done: &Value) -> Response {
-    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], done.to_string()).into_response()
+/// The answer to what was asked.
+pub(super) fn asked(answer: &Value) -> Response {
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
 }
 
 /// The answer when declarations were taken.
 pub(super) fn declared(epoch: Epoch, declared: usize) -> Response {
-    let body = json!({"epoch": epoch, "declared": declared}).to_string();
-    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], body).into_response()
+    asked(&json!({"epoch": epoch, "declared": declared}))
 }
 
 /// The answer when a request was taken: how many events passed, and what was set aside and why. It

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::Desk;
-use super::answer::{Refusal, told};
+use super::answer::{Refusal, asked};
 use crate::backfills::{Backfills, Terms};
 
 pub(super) async fn apply(
@@ -16,7 +16,7 @@ pub(super) async fn apply(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Response> {
-    desk.apply(name, request).await.map(|done| told(&done)).map_err(Refusal::into_response)
+    desk.apply(name, request).await.map(|done| asked(&done)).map_err(Refusal::into_response)
 }
 
 pub(super) async fn revert(
@@ -24,7 +24,7 @@ pub(super) async fn revert(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Response> {
-    desk.revert(name, request).await.map(|done| told(&done)).map_err(Refusal::into_response)
+    desk.revert(name, request).await.map(|done| asked(&done)).map_err(Refusal::into_response)
 }
 
 impl Desk {

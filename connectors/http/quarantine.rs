@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use trueup_model::fact::InputId;
 
 use super::Desk;
-use super::answer::Refusal;
+use super::answer::{Refusal, asked};
 use crate::quarantine::{Quarantine, Replayed, Selection, SetAside};
 
 pub(super) async fn show(
@@ -20,17 +19,16 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Response {
     match desk.show(&headers, &format!("{epoch}/{place}")).await {
-        Ok(shown) => json_response(shown.json().to_string()),
+        Ok(shown) => asked(&shown.json()),
         Err(refusal) => refusal.into_response(),
     }
 }
 
 pub(super) async fn replay(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     match desk.replay(request).await {
-        Ok(Replayed { epoch, accepted, still, unreadable }) => json_response(
-            json!({"epoch": epoch, "accepted": accepted, "still_set_aside": still, "unreadable": unreadable})
-                .to_string(),
-        ),
+        Ok(Replayed { epoch, accepted, still, unreadable }) => {
+            asked(&json!({"epoch": epoch, "accepted": accepted, "still_set_aside": still, "unreadable": unreadable}))
+        }
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -54,8 +52,4 @@ impl Desk {
     fn quarantine(&self) -> Result<&dyn Quarantine, Refusal> {
         self.intake.quarantine().ok_or(Refusal::NoQuarantine)
     }
-}
-
-fn json_response(body: String) -> Response {
-    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -3,16 +3,12 @@
 //! Going on would leave messages out without a word, so somebody must decide. Whatever is decided,
 //! reading everything again is safe: what was counted counts once.
 
+use std::fmt;
+
 /// Why a source has halted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Halt {
     /// What comes next is gone: the topic was shorter-lived than we were behind.
-    #[error(
-        "topic '{topic}', partition {partition}: {next} is the next offset to be read, and the first that is still \
-         there is {low}, so messages between them were deleted before they were read: send what they held again, in \
-         any way, and then give this source another `name`, which reads the topic again from its beginning; what was \
-         counted counts once"
-    )]
     Expired {
         /// The topic.
         topic: String,
@@ -24,12 +20,6 @@ pub enum Halt {
         low: i64,
     },
     /// What was read is no longer there, so other messages will stand in its place.
-    #[error(
-        "topic '{topic}', partition {partition}: {next} is the next offset to be read, and the partition ends at \
-         {high}, so messages that were read have been lost there, and new ones would take their offsets: find out \
-         what the brokers lost, and then give this source another `name`, which reads the topic again from its \
-         beginning; what was counted counts once"
-    )]
     Shortened {
         /// The topic.
         topic: String,
@@ -41,11 +31,6 @@ pub enum Halt {
         high: i64,
     },
     /// The topic is not the one that was read.
-    #[error(
-        "topic '{topic}', partition {partition}: the topic was deleted and created again: {next} is the next offset to \
-         be read of the one with id {known}, and the one with id {found} has {there}: send what was deleted unread again, in any way, and then give this source another `name`, which reads the new topic from \
-         its beginning; what was counted counts once"
-    )]
     Recreated {
         /// The topic.
         topic: String,
@@ -61,11 +46,6 @@ pub enum Halt {
         there: String,
     },
     /// Part of a partition was taken back by the brokers, and others stand in its place.
-    #[error(
-        "the brokers took messages back that were read ({reason}), so others will stand at their offsets; it was read \
-         up to {places}: find out what the brokers lost, and then give this source another `name`, which reads its \
-         topics again from their beginning; what was counted counts once"
-    )]
     Truncated {
         /// Why, in librdkafka's words.
         reason: String,
@@ -73,10 +53,6 @@ pub enum Halt {
         places: String,
     },
     /// Brokers gave out bytes that are no messages.
-    #[error(
-        "messages cannot be read ({reason}): stored or sent bytes are damaged; have the brokers restore the partition \
-         from a good replica and start again, which goes on at {places}"
-    )]
     Damaged {
         /// Why, in librdkafka's words.
         reason: String,
@@ -84,10 +60,6 @@ pub enum Halt {
         places: String,
     },
     /// The journal says something about how far a partition was read that nobody can read.
-    #[error(
-        "topic '{topic}', partition {partition}: the journal says that it was read to `{text}`, which this version \
-         does not understand: go on with the version that wrote it"
-    )]
     Unknown {
         /// The topic.
         topic: String,
@@ -97,9 +69,81 @@ pub enum Halt {
         text: String,
     },
     /// librdkafka cannot go on.
-    #[error("librdkafka cannot go on ({reason}): start again")]
     Fatal {
         /// Why, in its words.
         reason: String,
     },
 }
+
+impl Halt {
+    /// Its name, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Halt::Expired { .. } => "expired",
+            Halt::Shortened { .. } => "shortened",
+            Halt::Recreated { .. } => "recreated",
+            Halt::Truncated { .. } => "truncated",
+            Halt::Damaged { .. } => "damaged",
+            Halt::Unknown { .. } => "unknown_position",
+            Halt::Fatal { .. } => "fatal",
+        }
+    }
+
+    /// What was found.
+    pub fn found(&self) -> String {
+        match self {
+            Halt::Expired { topic, partition, next, low } => format!(
+                "topic '{topic}', partition {partition}: {next} is the next offset to be read, and the first that is \
+                 still there is {low}, so messages between them were deleted before they were read"
+            ),
+            Halt::Shortened { topic, partition, next, high } => format!(
+                "topic '{topic}', partition {partition}: {next} is the next offset to be read, and the partition ends \
+                 at {high}, so messages that were read have been lost there, and new ones would take their offsets"
+            ),
+            Halt::Recreated { topic, partition, next, known, found, there } => format!(
+                "topic '{topic}', partition {partition}: the topic was deleted and created again: {next} is the next \
+                 offset to be read of the one with id {known}, and the one with id {found} has {there}"
+            ),
+            Halt::Truncated { reason, places } => format!(
+                "the brokers took messages back that were read ({reason}), so others will stand at their offsets; it \
+                 was read up to {places}"
+            ),
+            Halt::Damaged { reason, .. } => {
+                format!("messages cannot be read ({reason}), as stored or sent bytes are damaged")
+            }
+            Halt::Unknown { topic, partition, text } => format!(
+                "topic '{topic}', partition {partition}: the journal says that it was read to `{text}`, which this \
+                 version does not understand"
+            ),
+            Halt::Fatal { reason } => format!("librdkafka cannot go on ({reason})"),
+        }
+    }
+
+    /// What to do.
+    pub fn remedy(&self) -> String {
+        let rename = |what: &str| {
+            format!(
+                "{what}, and then give this source another `name`, which reads its topics again from their beginning; \
+                 what was counted counts once"
+            )
+        };
+        match self {
+            Halt::Expired { .. } => rename("send what they held again, in any way"),
+            Halt::Recreated { .. } => rename("send what was deleted unread again, in any way"),
+            Halt::Shortened { .. } | Halt::Truncated { .. } => rename("find out what the brokers lost"),
+            Halt::Damaged { places, .. } => format!(
+                "have the brokers restore the partition from a good replica and start again, which goes on at {places}"
+            ),
+            Halt::Unknown { .. } => "go on with the version that wrote it".to_owned(),
+            Halt::Fatal { .. } => "start again".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.found(), self.remedy())
+    }
+}
+
+impl std::error::Error for Halt {}

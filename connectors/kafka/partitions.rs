@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Start;
 use super::describe::{Topic, Topics};
 use super::halt::Halt;
-use super::place::{Place, journal_name};
+use super::place::{Place, journal_name, partition_name};
 use crate::intake::{Intake, Position};
 
 /// How long brokers may take to answer.
@@ -278,6 +278,14 @@ impl Partitions {
                 standing.journaled = Some(place);
             }
         }
+    }
+
+    /// The next offset of each partition, by the journal.
+    pub fn journaled_places(&self) -> impl Iterator<Item = (String, i64)> {
+        let place = |(topic, partition, standing): (&str, i32, &Standing)| {
+            Some((partition_name(topic, partition), standing.journaled.as_ref()?.next))
+        };
+        self.each().filter_map(place)
     }
 
     /// As the journal is told.

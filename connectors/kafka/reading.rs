@@ -185,6 +185,7 @@ impl<'c> Reading<'c> {
             Some(why) => State::Waiting(with.consumer.context().with_last_error(why)),
             None => State::Reading,
         });
+        self.with.told.reached(self.with.partitions.journaled_places());
         self.settle()?;
         self.with.partitions.pass(self.with.consumer);
         // Where reading begins must be known for good before anything is read, and what was only
@@ -313,6 +314,7 @@ impl<'c> Reading<'c> {
             match self.wait_for(answer)? {
                 Ok(_) => {
                     self.with.partitions.said(part_reached);
+                    self.with.told.reached(self.with.partitions.journaled_places());
                     done += part;
                     if done == messages.len() {
                         return Ok(());

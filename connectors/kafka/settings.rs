@@ -34,14 +34,14 @@ const REFUSED: [&str; 8] = [
     "partition.assignment.strategy",
 ];
 
-/// What is set unless it is passed through: bounds on the memory of what is fetched ahead, and how
-/// soon more is fetched once there is room.
+/// What is set unless it is passed through: bounds on the memory of what is fetched ahead, how soon
+/// more is fetched once there is room, and how often it is told where partitions end.
 const DEFAULTS: [(&str, &str); 5] = [
     ("fetch.queue.backoff.ms", "20"),
     ("fetch.wait.max.ms", "100"),
     ("queued.max.messages.kbytes", "32768"),
     ("reconnect.backoff.max.ms", "2000"),
-    ("statistics.interval.ms", "0"),
+    ("statistics.interval.ms", "5000"),
 ];
 
 /// The names that cannot be passed through.

@@ -296,6 +296,14 @@ fn what_producers_sent_is_declared() {
 }
 
 #[test]
+fn how_sources_stand_is_told_to_whoever_may_know() {
+    let running = Running::new(Fake::default(), Some("s3cret"));
+    let get = |headers: &[(&str, &str)]| ask("GET", "/v1/sources", running.address(), headers, b"");
+    assert_eq!(get(&[]).0, 401);
+    assert_eq!(get(&[("authorization", "Bearer s3cret")]), (200, serde_json::json!({"sources": []})));
+}
+
+#[test]
 fn what_was_set_aside_is_shown_and_read_again() {
     let running = Running::new(Fake::default(), Some("s3cret"));
     let token = ("authorization", "Bearer s3cret");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use trueup_connectors::board::Board;
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_connectors::watched::{MAPPING_FILE, Options, Watch, start};
 use trueup_model::layout::{EventLayout, Layouts, NumberColumn};
@@ -237,12 +238,28 @@ async fn what_is_no_file_of_events_goes_to_the_quarantine_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_vanishes_is_watched_when_it_is_back() {
     let (folder, intake) = (Folder::new("vanishes"), Arc::new(Fake::default()));
-    let inside = folder.0.join("incoming");
-    let watch = watch(&intake, &inside);
+    let (inside, board) = (folder.0.join("incoming"), Board::default());
+    let options =
+        Options { folders: vec![inside.clone()], pause: PAUSE, threads: 1, board: board.clone(), ..Options::default() };
+    let watch = start(intake.clone(), options);
+    let stands = || board.told()["sources"][0].clone();
     some_looks().await;
+    let told = stands();
+    assert_eq!((&told["source"], &told["state"]), (&inside.display().to_string().into(), &"waiting".into()));
+    assert!(told["why"].as_str().is_some_and(|why| why.contains("check that it is there")), "{told}");
     fs::create_dir(&inside).expect("a folder can be made");
     fs::write(inside.join("a.ndjson"), lines(0..1)).expect("a file can be written");
     until(&intake, |journal| ends(journal) == 1).await;
+    some_looks().await;
+    assert_eq!((&stands()["state"], &stands()["why"]), (&"reading".into(), &serde_json::Value::Null));
+    // A file that waits for its mapping is told of as long as it is there.
+    fs::write(inside.join("a.csv"), "id\n1\n").expect("a file can be written");
+    some_looks().await;
+    let told = stands();
+    assert!(told["why"].as_str().is_some_and(|why| why.contains("a.csv: it is CSV and needs")), "{told}");
+    fs::remove_file(inside.join("a.csv")).expect("a file can be removed");
+    some_looks().await;
+    assert_eq!(stands()["state"], "reading");
     fs::remove_dir_all(&inside).expect("a folder can be removed");
     some_looks().await;
     fs::create_dir(&inside).expect("a folder can be made");

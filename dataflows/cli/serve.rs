@@ -13,6 +13,7 @@ use trueup::engine::clock::Clock;
 use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::puts::Puts;
+use trueup_connectors::board::Board;
 use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
 use trueup_connectors::watched;
@@ -21,11 +22,11 @@ use trueup_sinks::server::{self, Options, Server};
 
 use super::backfill::{Served, Shelf};
 use super::failure::{Failure, Outcome};
+use super::kafka::Sources;
 use super::loading::{EventFiles, TENANT, load_catalog, load_events};
 use super::remote::block_on;
 use super::resume::resume;
 use super::signals::told_to_end;
-use super::sources::Sources;
 use super::{copying, ledger, page, words};
 use crate::config::Config;
 
@@ -63,20 +64,24 @@ pub fn run(arguments: &Arguments) -> Outcome {
             ..Options::default()
         };
         let server = listen(&engine, options).await?;
+        let board = Board::told_by(|| Clock::Wall.now(0));
         let way_in = match config.http {
             Some(address) => {
                 let served = config.journal.as_deref().map(|journal| Served::new(engine.clone(), Shelf::of(journal)));
-                let backfills = served.map(|served| Arc::new(served) as _);
-                let options = http::Options { address, token: config.token, backfills, ..http::Options::default() };
+                let options = http::Options {
+                    address,
+                    token: config.token,
+                    board: board.clone(),
+                    backfills: served.map(|served| Arc::new(served) as _),
+                    ..http::Options::default()
+                };
                 Some(take_events(intake.clone(), options).await?)
             }
             None => None,
         };
-        let sources = Sources::start(&intake, &config.kafka)?;
-        let watch = watched::start(
-            intake,
-            watched::Options { folders: config.watch, tenant: TENANT.to_owned(), ..watched::Options::default() },
-        );
+        let sources = Sources::start(&intake, &config.kafka, &board)?;
+        let (folders, tenant) = (config.watch, TENANT.to_owned());
+        let watch = watched::start(intake, watched::Options { folders, tenant, board, ..watched::Options::default() });
         let copying = match (&config.journal, &config.copies) {
             (Some(journal), Some(place)) => Some(copying::start(&engine, journal, place)?),
             _ => None,

@@ -1,73 +1,90 @@
-//! The Kafka sources of a server, as its configuration names them.
-//!
-//! A source that halts says so in the log, with what must be decided; the server goes on with its
-//! readers and all other ways in.
+//! `trueup sources`: how the sources of a running server stand that read by themselves.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use trueup_connectors::intake::Intake;
+use serde_json::Value;
 
-use super::failure::Failure;
-use crate::config::kafka::KafkaConfig;
+use super::failure::{Failure, Outcome};
+use super::table::Table;
+use super::{page, way_in, words};
 
-#[cfg(feature = "kafka")]
-use crate::config::kafka::{Format, Start};
-#[cfg(feature = "kafka")]
-use trueup_connectors::kafka::{self, KafkaSource, Options};
-
-/// Sources that run.
-#[derive(Default)]
-pub struct Sources {
-    #[cfg(feature = "kafka")]
-    running: Vec<KafkaSource>,
-    words: String,
+/// Say how the sources of a running server stand: topics of Kafka and watched folders.
+///
+/// The server is asked at the `http` of its configuration. A source that is waiting goes on by itself;
+/// one that has halted does not, until somebody has decided. The exit code is 1 if one has halted.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The configuration of the server
+    #[arg(long, value_name = "FILE", default_value = "trueup.toml")]
+    config: PathBuf,
+    /// How far each partition is, too
+    #[arg(long)]
+    partitions: bool,
 }
 
-#[cfg(feature = "kafka")]
-impl Sources {
-    /// Starts all of them; their brokers need not be there yet.
-    pub fn start(intake: &Arc<dyn Intake>, wanted: &[KafkaConfig]) -> Result<Sources, Failure> {
-        let mut sources = Sources::default();
-        for KafkaConfig { name, brokers, topics, start, format, settings } in wanted.iter().cloned() {
-            sources.words += &format!(", reading {} from Kafka as '{name}'", topics.join(" and "));
-            let start = match start {
-                Start::Beginning => kafka::Start::Beginning,
-                Start::End => kafka::Start::End,
-            };
-            let format = match format {
-                Format::Json => kafka::Format::Json,
-                Format::Arrow => kafka::Format::Arrow,
-            };
-            let tenant = super::loading::TENANT.to_owned();
-            let options = Options { name, brokers, topics, start, format, settings, tenant, ..Options::default() };
-            let source = kafka::start(intake.clone(), options).map_err(|error| Failure::input(&error))?;
-            sources.running.push(source);
+/// Answers.
+pub fn run(arguments: &Arguments, json: bool) -> Outcome {
+    let answer = way_in::server(&arguments.config)?.get("/v1/sources")?;
+    let sources = list(&answer["sources"]);
+    match json {
+        true => sources.iter().for_each(|source| page::line(source.to_string())),
+        false => show(sources, arguments.partitions),
+    }
+    match sources.iter().filter(|source| source["state"] == "halted").count() {
+        0 => Ok(()),
+        halted => Err(Failure::No(format!(
+            "{} {} halted: nothing more is read there until somebody has decided",
+            words::counted(halted, "source"),
+            if halted == 1 { "has" } else { "have" },
+        ))),
+    }
+}
+
+fn show(sources: &[Value], partitions: bool) {
+    if sources.is_empty() {
+        return page::line("The server has no sources that read by themselves.");
+    }
+    let mut table = Table::new(&["source", "state", "since", ">behind", "why, and what to do"]);
+    for source in sources {
+        let said = [text(&source["why"]), text(&source["remedy"])];
+        let said: Vec<String> = said.into_iter().filter(|said| !said.is_empty()).collect();
+        let cells = ["source", "state", "since"].map(|key| text(&source[key]));
+        table.row(cells.into_iter().chain([behind(source), said.join(": ")]));
+    }
+    table.print();
+    if partitions {
+        show_partitions(sources);
+    }
+}
+
+fn show_partitions(sources: &[Value]) {
+    let mut table = Table::new(&["source", "partition", ">next", ">end", ">behind"]);
+    for source in sources {
+        for partition in list(&source["partitions"]) {
+            let cells = ["partition", "next", "end", "lag"].map(|key| text(&partition[key]));
+            table.row([text(&source["source"])].into_iter().chain(cells));
         }
-        Ok(sources)
     }
-
-    /// Stops them; what they have handed in is waited for.
-    pub async fn stop(self) {
-        for source in self.running {
-            source.stop().await;
-        }
+    if !table.is_empty() {
+        table.print();
     }
 }
 
-#[cfg(not(feature = "kafka"))]
-impl Sources {
-    /// None: a configuration that names some is refused as it is read.
-    pub fn start(_intake: &Arc<dyn Intake>, _wanted: &[KafkaConfig]) -> Result<Sources, Failure> {
-        Ok(Sources::default())
-    }
-
-    /// There is nothing to stop.
-    pub async fn stop(self) {}
+/// By how many messages a source is behind in all its partitions; nothing where one is not known.
+fn behind(source: &Value) -> String {
+    let partitions = list(&source["partitions"]);
+    let lags: Option<Vec<i64>> = partitions.iter().map(|partition| partition["lag"].as_i64()).collect();
+    lags.filter(|lags| !lags.is_empty()).map_or_else(String::new, |lags| lags.iter().sum::<i64>().to_string())
 }
 
-impl Sources {
-    /// What is read, to be said when the server starts.
-    pub fn words(&self) -> &str {
-        &self.words
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
     }
 }

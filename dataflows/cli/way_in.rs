@@ -56,6 +56,19 @@ pub fn open(path: &Path) -> Result<(WayIn, Config), Failure> {
     Ok((WayIn::Journal(Box::new(resume(&config)?)), config))
 }
 
+/// Finds the server of a configuration, where nobody else can answer.
+pub fn server(path: &Path) -> Result<Server, Failure> {
+    let config = Config::read(path).map_err(Failure::Input)?;
+    let shown = path.display();
+    let Some(address) = config.http else {
+        return Err(Failure::Input(format!("`{shown}` names no `http`, where a server could be asked: add it")));
+    };
+    match answers(address)? {
+        true => Ok(Server { address, token: config.token }),
+        false => Err(Failure::Engine(format!("no server answers at {address}, the `http` of `{shown}`: start it"))),
+    }
+}
+
 /// Whether somebody listens there.
 pub fn answers(address: SocketAddr) -> Result<bool, Failure> {
     block_on(async { Ok(TcpStream::connect(address).await.is_ok()) })

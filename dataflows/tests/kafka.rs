@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use trueup::engine::clock::Clock;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::FileJournal;
@@ -104,21 +105,51 @@ impl Server {
 
     /// Sends an event over HTTP, and reads the status.
     fn post(&self, id: &str) -> u16 {
-        let address = self.said.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("it listens");
         let body = format!(
             r#"{{"id":"{id}","source":"/h","type":"call","subject":"acme","time":"2026-06-01T00:00:00Z","data":{{"tokens":1}}}}"#
         );
-        let mut stream = TcpStream::connect(address).expect("it listens");
+        let answer = self.ask("POST /v1/events", &body);
+        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("there is a status")
+    }
+}
+
+impl Server {
+    fn address(&self) -> &str {
+        self.said.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("it listens")
+    }
+
+    fn ask(&self, what: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.address()).expect("it listens");
         let length = body.len();
         write!(
             stream,
-            "POST /v1/events HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: \
+            "{what} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: \
              application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         )
         .expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
-        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("there is a status")
+        answer
+    }
+
+    /// How its only source stands.
+    fn source(&self) -> Value {
+        let answer = self.ask("GET /v1/sources", "");
+        let (_, told) = answer.split_once("\r\n\r\n").expect("there is an answer");
+        let told: Value = serde_json::from_str(told).expect("it is JSON");
+        told["sources"][0].clone()
+    }
+
+    /// What `trueup sources` says of it, and its exit code.
+    fn command(&self, folder: &Path, more: &[&str]) -> (Option<i32>, String) {
+        // The server has chosen its port, which the command does not know.
+        let text = fs::read_to_string(folder.join("trueup.toml")).expect("it is there");
+        let asked = text.replace("http = '127.0.0.1:0'", &format!("http = '{}'", self.address()));
+        fs::write(folder.join("asked.toml"), asked).expect("a file can be written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+        command.current_dir(folder).args(["sources", "--config", "asked.toml"]).args(more).env("COLUMNS", "400");
+        let said = command.output().expect("the command runs");
+        (said.status.code(), String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned())
     }
 }
 
@@ -207,6 +238,13 @@ fn a_source_that_halts_says_so_and_holds_up_nobody() {
     let before = journal_bytes(&folder);
     wait_until("the events are in", || journal_bytes(&folder) > before + 1_000);
     sleep(Duration::from_millis(300));
+    let stands = server.source();
+    assert_eq!((&stands["source"], &stands["state"]), (&"kafka/kafka".into(), &"reading".into()));
+    let next =
+        stands["partitions"].as_array().map(|all| all.iter().map(|one| one["next"].as_i64()).collect::<Vec<_>>());
+    assert_eq!(next, Some(vec![Some(20); 3]), "{stands}");
+    let (code, said) = server.command(&folder, &["--partitions"]);
+    assert!(code == Some(0) && said.contains("kafka/kafka") && said.contains("calls/2"), "{said}");
     server.kill();
     // Another cluster has another topic by this name.
     let other = cluster();
@@ -219,6 +257,15 @@ fn a_source_that_halts_says_so_and_holds_up_nobody() {
     for said in ["topic 'calls', partition", "20 is the next offset", "offsets 0 to", "another `name`"] {
         assert!(log.contains(said), "no `{said}` in {log}");
     }
+    // Whoever reads no log is told the same.
+    let stands = server.source();
+    assert_eq!((&stands["state"], &stands["reason"]), (&"halted".into(), &"recreated".into()), "{stands}");
+    assert!(stands["since"].as_str().is_some_and(|since| since.starts_with("20")), "{stands}");
+    let (code, said) = server.command(&folder, &[]);
+    for words in ["halted", "offsets 0 to", "another `name`", "1 source has halted"] {
+        assert!(code == Some(1) && said.contains(words), "no `{words}` in {said}");
+    }
+    assert_eq!(server.command(&folder, &["--json"]).1.lines().next(), Some(&*stands.to_string()));
     assert_eq!(server.post("1"), 200);
     server.kill();
     let Told { ledger, .. } = told(&folder);

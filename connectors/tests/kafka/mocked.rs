@@ -6,6 +6,8 @@ use std::time::Duration;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use serde_json::json;
+use trueup_connectors::board::Board;
 use trueup_connectors::kafka::{Halt, Options, Start, State, start};
 
 use crate::fake::{Faults, Journal, Process, options, wait_until};
@@ -172,6 +174,56 @@ fn a_source_may_start_before_its_brokers_and_topics() {
     Sender::new(&brokers).send("calls", 1, 0..10);
     journal.wait_for(10);
     process.stop();
+}
+
+#[test]
+fn the_board_says_how_far_a_source_is_and_how_much_is_left() {
+    let (mock, brokers) = mock(1, &[("calls", 2)]);
+    let (sender, journal, board) = (Sender::new(&brokers), Journal::default(), Board::default());
+    let settings = [("statistics.interval.ms".to_owned(), "50".to_owned())].into();
+    let options = Options { board: board.clone(), settings, ..options(&brokers, &["calls"]) };
+    sender.send("calls", 2, 0..10);
+    let process = Process::start(&journal, options);
+    journal.wait_for(20);
+    let source = || board.told()["sources"][0].clone();
+    let partition = |number: usize| {
+        let partition = source()["partitions"][number].clone();
+        ["next", "end", "lag"].map(|key| partition[key].as_i64())
+    };
+    wait_until("nothing is left", || partition(1) == [Some(10), Some(10), Some(0)]);
+    let told = source();
+    assert_eq!(
+        [&told["source"], &told["state"], &told["why"]],
+        [&json!("kafka/kafka"), &json!("reading"), &json!(null)]
+    );
+    assert_eq!(told["partitions"][1]["partition"], "calls/1");
+    // What comes while nobody takes it in is left.
+    process.faults.is_shut.store(true, Ordering::Relaxed);
+    sender.send("calls", 2, 10..25);
+    wait_until("some is left", || partition(0) == [Some(10), Some(25), Some(15)]);
+    process.faults.is_shut.store(false, Ordering::Relaxed);
+    wait_until("nothing is left", || partition(0) == [Some(25), Some(25), Some(0)]);
+    mock.broker_down(1).expect("it is there");
+    wait_until("it waits", || source()["state"] == "waiting" && source()["why"].is_string());
+    process.stop();
+    assert_eq!((source()["state"].clone(), partition(0)), (json!("ended"), [Some(25), None, None]));
+}
+
+#[test]
+fn the_board_says_what_has_halted_and_what_to_do() {
+    let (_mock, brokers) = mock(1, &[("calls", 1)]);
+    let (journal, board) = (Journal::default(), Board::told_by(|| 1_780_272_000_000_000));
+    journal.kept().read_to.insert("kafka/kafka/calls/0".to_owned(), "17".to_owned());
+    Sender::new(&brokers).send("calls", 1, 0..10);
+    let process = Process::start(&journal, Options { board: board.clone(), ..options(&brokers, &["calls"]) });
+    let said = process.halted();
+    let told = board.told()["sources"][0].clone();
+    assert_eq!([&told["state"], &told["reason"]], ["halted", "shortened"]);
+    assert_eq!(told["since"], "2026-06-01T00:00:00Z");
+    let [why, remedy] = ["why", "remedy"].map(|key| told[key].as_str().unwrap_or_default().to_owned());
+    assert_eq!(said, format!("halted: {why}: {remedy}"));
+    assert!(remedy.contains("give this source another `name`"), "{remedy}");
+    assert_eq!(told["partitions"], json!([{"partition": "calls/0", "next": 17, "end": null, "lag": null}]));
 }
 
 #[test]

@@ -177,7 +177,11 @@ impl<'c> Reading<'c> {
         let with = &mut self.with;
         let lacking = match topics {
             Ok(topics) => with.partitions.survey(with.consumer, &*with.intake, &topics)?,
-            Err(why) => Some(format!("the brokers do not tell of topics: {why}")),
+            // One that expects encryption or a password hangs up on whoever brings none, without a word.
+            Err(why) => Some(format!(
+                "the brokers do not tell of topics ({why}): see that they are there, and that `security.protocol` \
+                 under `[kafka.settings]` is theirs"
+            )),
         };
         let soon = if lacking.is_some() { PAUSE.min(with.survey_every) } else { with.survey_every };
         self.survey_at = Instant::now() + soon;

@@ -55,12 +55,30 @@ impl ClientContext for Watch {
         let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // That all brokers are down follows from what was said of each, and says less.
         if last_error.is_none() || !matches!(error, KafkaError::Global(RDKafkaErrorCode::AllBrokersDown)) {
-            *last_error = Some(reason.to_owned());
+            *last_error = Some(match remedy(&error) {
+                Some(remedy) => format!("{reason}: {remedy}"),
+                None => reason.to_owned(),
+            });
         }
     }
 }
 
 impl ConsumerContext for Watch {}
+
+/// What to do where brokers do not let a source in; librdkafka says only what they said.
+fn remedy(error: &KafkaError) -> Option<&'static str> {
+    match error {
+        KafkaError::Global(RDKafkaErrorCode::Authentication) => Some(
+            "check `sasl.username`, `sasl.password` and `sasl.mechanism` under `[kafka.settings]`, and that the brokers \
+             know this user for this mechanism",
+        ),
+        KafkaError::Global(RDKafkaErrorCode::SSL) => Some(
+            "check `ssl.ca.location` under `[kafka.settings]`, which names the certificates that are trusted, and that \
+             `brokers` names them as their certificates do",
+        ),
+        _ => None,
+    }
+}
 
 /// Where each partition ends that is being fetched, as far as messages can be read: behind it lies
 /// what a transaction holds that is still open.

@@ -60,8 +60,8 @@ pub fn is_there(test: &str) -> bool {
 /// Brokers of one cluster.
 pub struct Brokers {
     folder: PathBuf,
-    /// Of each: for clients, for controllers, and for clients over TLS.
-    ports: Vec<[u16; 3]>,
+    /// Of each: for clients, for controllers, for clients over TLS, and for those with a password.
+    ports: Vec<[u16; 4]>,
     running: Mutex<Vec<Option<Broker>>>,
 }
 
@@ -79,9 +79,9 @@ impl Brokers {
         drop(std::fs::remove_dir_all(&folder));
         std::fs::create_dir_all(&folder).expect("a folder can be made");
         // Bound all at once, so that they differ.
-        let free: Vec<TcpListener> = (0..3 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let free: Vec<TcpListener> = (0..4 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
-        let ports = free.chunks(3).map(|free| [port(&free[0]), port(&free[1]), port(&free[2])]).collect();
+        let ports = free.chunks(4).map(|free| [0, 1, 2, 3].map(|place| port(&free[place]))).collect();
         drop(free);
         let running = Mutex::new((0..count).map(|_| None).collect());
         let brokers = Brokers { folder, ports, running };
@@ -100,6 +100,11 @@ impl Brokers {
         (format!("127.0.0.1:{}", self.ports[0][2]), self.folder.join("1/ca.pem"))
     }
 
+    /// Where a broker that is alone asks for a password, by SCRAM-SHA-512 and without TLS.
+    pub fn with_password(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0][3])
+    }
+
     /// Starts a broker that was killed; returns when it takes connections.
     pub fn restart(&self, number: usize) {
         self.begin(number);
@@ -116,9 +121,9 @@ impl Brokers {
 
     fn begin(&self, number: usize) {
         let libs = libs().as_ref().expect("it was asked whether it is there");
-        let voters = (1..).zip(&self.ports).map(|(id, [_, controller, _])| format!("{id}@127.0.0.1:{controller}"));
-        let [port, controller, secure] = self.ports[number];
-        let secure = (self.ports.len() == 1).then(|| secure.to_string());
+        let voters = (1..).zip(&self.ports).map(|(id, [_, controller, ..])| format!("{id}@127.0.0.1:{controller}"));
+        let [port, controller, secure, password] = self.ports[number];
+        let secure = if self.ports.len() == 1 { vec![secure.to_string(), password.to_string()] } else { Vec::new() };
         let mut script = Command::new(script())
             .arg("run")
             .arg(libs)

@@ -267,6 +267,16 @@ fn messages_that_expire_while_nobody_can_take_them_halt() {
     journal.holds_once(ids("expiring", 1, 0..next as u64));
 }
 
+/// Why a source with these settings waits, once the words are there that it is to say.
+fn refused(brokers: &str, settings: &[(&str, &str)], words: &[&str]) {
+    let settings = settings.iter().map(|(setting, value)| ((*setting).to_owned(), (*value).to_owned())).collect();
+    let process = Process::start(&Journal::default(), Options { settings, ..options(brokers, &["secured"]) });
+    let is_said = || words.iter().all(|words| process.state().to_string().contains(words));
+    wait_until(&format!("it says {words:?}, and {}", process.state()), is_said);
+    assert!(!process.state().to_string().contains("wrong"), "passwords are for nobody to see");
+    process.stop();
+}
+
 #[test]
 fn brokers_that_ask_for_encryption_and_a_password_are_read() {
     if !is_there("brokers_that_ask_for_encryption_and_a_password_are_read") {
@@ -275,26 +285,45 @@ fn brokers_that_ask_for_encryption_and_a_password_are_read() {
     let open = shared().bootstrap();
     Admin::new(&open).create("secured", 1, 1);
     Sender::new(&open).send("secured", 1, 0..10);
-    let (brokers, certificate) = shared().secure();
-    let read = |password: &str| {
-        let settings = [
-            ("security.protocol", "sasl_ssl"),
-            ("ssl.ca.location", certificate.to_str().unwrap()),
-            ("sasl.mechanism", "PLAIN"),
-            ("sasl.username", "trueup"),
-            ("sasl.password", password),
-        ];
-        let settings = settings.map(|(setting, value)| (setting.to_owned(), value.to_owned())).into();
-        Options { settings, ..options(&brokers, &["secured"]) }
-    };
-    let journal = Journal::default();
-    let process = Process::start(&journal, read("wrong"));
-    wait_until("it says why it waits", || process.state().to_string().contains("uthentication failed"));
-    process.stop();
-    let process = Process::start(&journal, read("s3cret"));
-    journal.wait_for(10);
-    process.stop();
-    journal.holds_once(ids("secured", 1, 0..10));
+    let (secure, certificate) = shared().secure();
+    let tls = [("security.protocol", "sasl_ssl"), ("ssl.ca.location", certificate.to_str().unwrap())];
+    let plain = [("security.protocol", "sasl_plaintext")];
+    let named =
+        |mechanism, password| [("sasl.mechanism", mechanism), ("sasl.username", "trueup"), ("sasl.password", password)];
+    let ways = [
+        (&secure, &tls[..], "PLAIN"),
+        (&secure, &tls[..], "SCRAM-SHA-512"),
+        (&shared().with_password(), &plain[..], "SCRAM-SHA-512"),
+    ];
+    for (brokers, protocol, mechanism) in ways {
+        let wrong = [protocol, &named(mechanism, "wrong")].concat();
+        refused(brokers, &wrong, &["uthentication failed", "`sasl.username`", "`sasl.password`"]);
+        let settings = [protocol, &named(mechanism, "s3cret")].concat();
+        let settings = settings.iter().map(|(setting, value)| ((*setting).to_owned(), (*value).to_owned())).collect();
+        let journal = Journal::default();
+        let process = Process::start(&journal, Options { settings, ..options(brokers, &["secured"]) });
+        journal.wait_for(10);
+        process.stop();
+        journal.holds_once(ids("secured", 1, 0..10));
+    }
+}
+
+#[test]
+fn what_keeps_a_source_out_is_said_with_its_setting() {
+    if !is_there("what_keeps_a_source_out_is_said_with_its_setting") {
+        return;
+    }
+    let (secure, _) = shared().secure();
+    let with_password = shared().with_password();
+    let named = [("sasl.username", "trueup"), ("sasl.password", "wrong")];
+    let with = |more: &[(&'static str, &'static str)]| [&named[..], more].concat();
+    // A certificate that nobody of those known here has signed.
+    let unknown = with(&[("security.protocol", "sasl_ssl"), ("sasl.mechanism", "SCRAM-SHA-512")]);
+    refused(&secure, &unknown, &["certificate verify failed", "`ssl.ca.location`"]);
+    let other = with(&[("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "PLAIN")]);
+    refused(&with_password, &other, &["SCRAM-SHA-512", "`sasl.mechanism`"]);
+    // Brokers that wait for a password say nothing to whoever brings none.
+    refused(&with_password, &[], &["`security.protocol`"]);
 }
 
 #[test]

@@ -40,10 +40,14 @@ impl Intake for Counting {
         None
     }
 
-    fn hand_in(&self, batch: EventBatch, _read_to: Vec<Position>) -> BoxFuture<'_, Result<Taken, HandInError>> {
-        self.records.fetch_add(records(&batch), Ordering::Relaxed);
-        let events = batch.rows.len() as u64;
-        let refused = batch.refused.iter().cloned().map(Arc::new).collect();
+    fn hand_in_parts(
+        &self,
+        parts: Vec<EventBatch>,
+        _read_to: Vec<Position>,
+    ) -> BoxFuture<'_, Result<Taken, HandInError>> {
+        self.records.fetch_add(parts.iter().map(records).sum(), Ordering::Relaxed);
+        let events = parts.iter().map(|batch| batch.rows.len() as u64).sum();
+        let refused = parts.iter().flat_map(|batch| &batch.refused).cloned().map(Arc::new).collect();
         async move { Ok(Taken { epoch: 7, events, refused }) }.boxed()
     }
 

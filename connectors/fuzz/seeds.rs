@@ -96,6 +96,7 @@ fn columns(folder: &Path) {
     for input in cases("hostile_arrow") {
         match Made::of(&input) {
             Made::Put(messages) => put.put(0, &messages.iter().flat_map(framed).collect::<Vec<_>>()),
+            Made::Whole(bytes) => arrow.put(0, &bytes),
             Made::File { bytes, after, is_parquet } => {
                 let seeds = if is_parquet { &mut parquet } else { &mut arrow };
                 seeds.put((after as u8) << 2, &bytes);

@@ -64,8 +64,11 @@ impl Engine {
         let mut rest = &inputs[..];
         while !rest.is_empty() {
             let mut door = self.door();
-            let (wanted, passed) = door.wanted(rest)?;
+            let (mut wanted, passed) = door.wanted(rest)?;
             rest = &rest[passed..];
+            // Between two epochs somebody else may have read them again.
+            let replayed_now = &door.books().replayed;
+            wanted.retain(|one| replayed_now.get(&one.input).is_none_or(|replayed| replayed.still.is_some()));
             let (whole, cut): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.refused.whole);
             replayed.unreadable += cut.len() as u64;
             if whole.is_empty() {
@@ -221,6 +224,29 @@ mod tests {
         let place = view.columns().iter().position(|known| known.name == column).expect("there is such a column");
         let moment = engine.newest();
         moment.rows(view).into_iter().map(|row| row[place].clone()).collect()
+    }
+
+    #[test]
+    fn many_replays_at_once_accept_an_input_once() {
+        let engine = engine(Acceptance { future: HOUR, ..Acceptance::default() });
+        // More than one epoch of a replay reads.
+        let inputs = INPUTS_MAX as u32 + 100;
+        let lines: Vec<String> = (0..inputs).map(|id| event(id, 0, "large").replace("\"call\"", "\"image\"")).collect();
+        send(&engine, &lines);
+        let meters = CATALOG.replace("\"tokens\"\n        event", "\"images\"\n        event").replace("call", "image");
+        let meters = meters.replace("\"users\"", "\"viewers\"");
+        let changes = read_catalog_texts(&[("more.toml", &meters)], &engine.books().catalog).expect("it is good");
+        let changes = changes.into_iter().map(|(change, _)| change).collect();
+        engine.accept(vec![Submission::Catalog(changes)]).expect("it is good");
+        let replay = || engine.replay_quarantine("default", &Selection::default()).expect("it can be read").accepted;
+        let accepted: u64 = std::thread::scope(|scope| {
+            let replays: Vec<_> = (0..4).map(|_| scope.spawn(replay)).collect();
+            replays.into_iter().map(|replay| replay.join().expect("it ends")).sum()
+        });
+        assert_eq!(accepted, u64::from(inputs));
+        engine.wait(engine.accept(Vec::new()).expect("it runs").epoch).expect("it runs");
+        assert_eq!(number(&engine, View::IngestLedger, "duplicate"), [Cell::Integer(0)]);
+        assert_eq!(number(&engine, View::IngestLedger, "quarantined"), [Cell::Integer(0)]);
     }
 
     #[test]

@@ -58,6 +58,12 @@ pub trait Journal: Send {
     /// The epoch of the last entry; 0 where there is none.
     fn last(&self) -> Epoch;
 
+    /// Remembers beside the entries how far they are durable by now, so that an end that is gone later
+    /// is missed. Without it a journal knows that of its last opening.
+    fn mark(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
     /// The segments that will never change again, in order; none where there are no segments.
     fn sealed(&self) -> Vec<SealedSegment> {
         Vec::new()
@@ -162,7 +168,7 @@ pub enum JournalError {
     },
     /// The end of the journal is not there.
     #[error(
-        "the journal ends with entry {last}, but had entry {known} when it was last opened: put the missing segments back, or tell it to go on without them"
+        "the journal ends with entry {last}, but had entry {known} before: put the missing segments back, or tell it to go on without them"
     )]
     Missing {
         /// The last entry.

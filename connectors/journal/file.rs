@@ -72,6 +72,9 @@ impl FileJournal {
         // acknowledged.
         let generation = next_generation(&ids, known)?;
         Generation { number: generation, ..known }.write(&*disk).map_err(told)?;
+        let marked = if settings.accept_rollback { None } else { Generation::read_mark(&*disk)? };
+        let known =
+            Generation { mark: marked.filter(|mark| mark.epoch > known.mark.epoch).unwrap_or(known.mark), ..known };
         let (mut segments, cut) = scan(&*disk, &ids, known.mark, settings.accept_rollback)?;
         let (mut mark, mut clock) = (Mark::START, Micros::MIN);
         if let Some(last) = segments.last() {
@@ -80,7 +83,12 @@ impl FileJournal {
                 mend(&*disk, last).map_err(told)?;
             }
         }
-        Generation { number: generation, mark }.write(&*disk).map_err(told)?;
+        let whole = Generation { number: generation, mark };
+        whole.write(&*disk).map_err(told)?;
+        if settings.accept_rollback {
+            // What was marked before may be what is given up.
+            whole.write_mark(&*disk).map_err(told)?;
+        }
         segments.retain(|segment| !segment.is_empty());
         let opened = Opened { generation, last: mark.epoch, segments: segments.len(), cut };
         let journal = FileJournal {
@@ -241,6 +249,12 @@ impl Journal for FileJournal {
         self.check_fence()?;
         self.durable = self.last;
         Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), JournalError> {
+        self.sync()?;
+        let whole = Generation { number: self.generation, mark: Mark { epoch: self.last, seal: self.seal } };
+        whole.write_mark(&*self.disk).map_err(|source| JournalError::Disk { doing: "mark", source })
     }
 
     fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_> {

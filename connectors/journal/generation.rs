@@ -17,6 +17,9 @@ use super::header::{Hash, NOTHING};
 /// The file, and what it is called until it is whole.
 const FILE: &str = "generation";
 const NEW_FILE: &str = "generation.new";
+/// The same of a moment since, written now and then: how far the journal reached at least.
+const MARK_FILE: &str = "mark";
+const NEW_MARK_FILE: &str = "mark.new";
 
 /// How far the journal was known to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +43,17 @@ pub(crate) struct Generation {
 impl Generation {
     /// What is on the disk; none if there was never one.
     pub fn read(disk: &dyn Disk) -> Result<Option<Generation>, JournalError> {
+        Generation::in_file(disk, FILE)
+    }
+
+    /// What was marked since; none if nothing was.
+    pub fn read_mark(disk: &dyn Disk) -> Result<Option<Mark>, JournalError> {
+        Ok(Generation::in_file(disk, MARK_FILE)?.map(|generation| generation.mark))
+    }
+
+    fn in_file(disk: &dyn Disk, name: &str) -> Result<Option<Generation>, JournalError> {
         let told = |source| JournalError::Disk { doing: "read", source };
-        let mut file = match disk.open(FILE) {
+        let mut file = match disk.open(name) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(told(error)),
@@ -51,19 +63,29 @@ impl Generation {
         let mut bytes = vec![0; length.min(1024) as usize];
         file.read_at(0, &mut bytes).map_err(told)?;
         let why = "it does not say which generation of the journal this is".to_owned();
-        Generation::of(&bytes).map(Some).ok_or(JournalError::Damaged { file: FILE.to_owned(), offset: 0, why })
+        Generation::of(&bytes).map(Some).ok_or(JournalError::Damaged { file: name.to_owned(), offset: 0, why })
     }
 
     /// Puts it on the disk, durably, in the place of what is there.
     pub fn write(&self, disk: &dyn Disk) -> io::Result<()> {
-        match disk.remove(NEW_FILE) {
+        self.put(disk, NEW_FILE, FILE)
+    }
+
+    /// The same as a mark. It fences nobody: a process that was replaced and writes one late says nothing
+    /// but what was durable.
+    pub fn write_mark(&self, disk: &dyn Disk) -> io::Result<()> {
+        self.put(disk, NEW_MARK_FILE, MARK_FILE)
+    }
+
+    fn put(&self, disk: &dyn Disk, new: &str, name: &str) -> io::Result<()> {
+        match disk.remove(new) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let mut file = disk.create(NEW_FILE)?;
+        let mut file = disk.create(new)?;
         file.write_at(0, self.text().as_bytes())?;
         file.sync()?;
-        disk.rename(NEW_FILE, FILE)?;
+        disk.rename(new, name)?;
         disk.sync_folder()
     }
 

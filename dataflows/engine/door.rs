@@ -236,6 +236,14 @@ impl Proposal {
     }
 }
 
+/// Marks how far a journal reaches. What it says stays right without: an end that is lost is then lost
+/// in silence.
+fn remember_end(journal: &mut dyn Journal) {
+    if let Err(error) = journal.mark() {
+        tracing::warn!(%error, "how far the journal reaches is not marked");
+    }
+}
+
 /// Refuses schemas that cannot be used: here only, since what is in the journal was accepted.
 fn check_schemas(changes: &[CatalogChange]) -> Result<(), DoorError> {
     for (index, change) in changes.iter().enumerate() {
@@ -323,6 +331,9 @@ impl Door {
 
     /// Lets the workers finish: no epoch will follow.
     pub fn close(&mut self) {
+        if !self.workers.is_empty() {
+            remember_end(&mut *self.journal);
+        }
         self.workers.clear();
         self.keeping = None;
     }
@@ -519,6 +530,7 @@ impl Door {
         outline::gather(&mut keeping.outline, entry);
         let seal = if is_kept { self.journal.seal_of(entry.epoch)? } else { None };
         let Some(seal) = seal else { return Ok(false) };
+        remember_end(&mut *self.journal);
         keeping.last = entry.epoch;
         let outline = std::mem::take(&mut keeping.outline);
         keeping.keeper.tell(Job::Order(Order {

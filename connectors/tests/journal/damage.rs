@@ -38,6 +38,33 @@ fn answer(disk: &SimulatedDisk) -> String {
 }
 
 #[test]
+fn an_end_that_was_marked_and_is_gone_stops_the_opening() {
+    let disk = SimulatedDisk::new(1);
+    let (mut journal, _) = open(&disk, SEGMENT_BYTES).expect("it is new");
+    let entries = written();
+    entries.iter().for_each(|entry| journal.append(entry.clone()).expect("it follows"));
+    journal.mark().expect("nothing fails");
+    drop(journal);
+    let whole = answer(&disk);
+    assert_eq!(whole, "ends with 20 (None)");
+    let last = segments(&disk).pop().expect("there are some");
+    let end = disk.contents(&last).expect("it is there").len();
+    // Cut between entries or within one, or empty: nothing else tells that something was there.
+    for length in (0..end).step_by(32) {
+        let cut = disk.after_kill();
+        cut.tamper(&last, |bytes| bytes.truncate(length));
+        let said = answer(&cut);
+        let is_missed = said.contains("damaged at offset") || said.contains("but had entry 20 before");
+        assert!(is_missed || said == whole, "{length} bytes: {said}");
+        let settings = Settings { accept_rollback: true, ..Settings::default() };
+        let (_, opened) = FileJournal::open_on(Arc::new(cut.clone()), settings).expect("what is left is a journal");
+        let settings = Settings::default();
+        let (_, again) = FileJournal::open_on(Arc::new(cut), settings).expect("and stays one");
+        assert_eq!(opened.last, again.last);
+    }
+}
+
+#[test]
 fn a_segment_that_is_missing_stops_the_opening() {
     let names = segments(&disk());
     for name in &names {

@@ -7,7 +7,6 @@
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use thiserror::Error;
@@ -16,7 +15,7 @@ use url::Url;
 
 use super::JournalError;
 use super::disk::{Disk, Folder};
-use super::header::NOTHING;
+use super::header::{LENGTH, NOTHING};
 use super::sealed::{SealedSegment, verify_segment};
 
 /// Why copies were not made or brought back.
@@ -56,6 +55,20 @@ pub enum CopyError {
         found: u64,
         /// How long it should be.
         expected: u64,
+    },
+    /// There is a copy of that name of another journal.
+    #[error("the copy of {name} in `{place}` is of another journal: give each journal a place of its own")]
+    Foreign {
+        /// The segment.
+        name: String,
+        /// Where the copies are.
+        place: String,
+    },
+    /// There is no copy at all.
+    #[error("there are no copies in `{place}`: give the place that the server has as `copies`")]
+    Nothing {
+        /// Where they were looked for.
+        place: String,
     },
     /// A copy is missing between others, or before the first.
     #[error("{name} does not follow entry {last}: bring the copy of what lies between back into `{place}`")]
@@ -114,6 +127,11 @@ impl Copies {
     /// Copies the segments of a journal's folder of which there is no copy; tells how many.
     pub async fn add(&self, folder: &FilePath, sealed: &[SealedSegment]) -> Result<usize, CopyError> {
         let there = self.list().await?;
+        // Each begins with the seal of all before it, so the newest tells of the others.
+        let is_there = |segment: &&SealedSegment| there.iter().any(|(name, _)| *name == segment.name);
+        if let Some(newest) = sealed.iter().rev().find(is_there) {
+            self.check_ours(folder, newest).await?;
+        }
         let mut copied = 0;
         for segment in sealed {
             match there.iter().find(|(name, _)| *name == segment.name) {
@@ -128,8 +146,19 @@ impl Copies {
         Ok(copied)
     }
 
+    /// Refuses the copy of a segment that begins otherwise.
+    async fn check_ours(&self, folder: &FilePath, segment: &SealedSegment) -> Result<(), CopyError> {
+        let ours = read(folder, segment, LENGTH.min(segment.bytes as usize))?;
+        let from = self.below.clone().join(segment.name.as_str());
+        let copy = self.store.get_range(&from, 0..ours.len() as u64).await.map_err(|error| self.failed(error))?;
+        if copy == ours {
+            return Ok(());
+        }
+        Err(CopyError::Foreign { name: segment.name.clone(), place: self.place.clone() })
+    }
+
     async fn copy(&self, folder: &FilePath, segment: &SealedSegment) -> Result<(), CopyError> {
-        let contents = read(folder, segment)?;
+        let contents = read(folder, segment, segment.bytes as usize)?;
         let found = verify_segment(&segment.name, &contents)?;
         if found != *segment {
             let (file, why) = (segment.name.clone(), "it is not what it was when it was sealed".to_owned());
@@ -177,19 +206,19 @@ impl Copies {
             file.write_at(0, &contents).and_then(|()| file.sync()).map_err(told)?;
             (last, seal) = (segment.last, segment.seal);
         }
+        if written.is_empty() {
+            return Err(CopyError::Nothing { place: self.place.clone() });
+        }
         disk.sync_folder().map_err(told)?;
         Ok(Restored { segments: written.len(), last })
     }
 
     /// The copies that are there, with their lengths, in the order of their entries.
     async fn list(&self) -> Result<Vec<(String, u64)>, CopyError> {
-        let found: Vec<_> = self
-            .store
-            .list(Some(&self.below))
-            .map(|found| found.map_err(|error| self.failed(error)))
-            .try_collect()
-            .await?;
-        let copies = found.into_iter().filter_map(|meta| Some((meta.location.filename()?.to_owned(), meta.size)));
+        // Not those in folders below, which are another journal's.
+        let found = self.store.list_with_delimiter(Some(&self.below)).await.map_err(|error| self.failed(error))?;
+        let copies =
+            found.objects.into_iter().filter_map(|meta| Some((meta.location.filename()?.to_owned(), meta.size)));
         let mut copies: Vec<(String, u64)> = copies.filter(|(name, _)| name.ends_with(".journal")).collect();
         copies.sort_unstable();
         Ok(copies)
@@ -205,11 +234,11 @@ impl Copies {
     }
 }
 
-/// The entries of a segment, as they lie in the journal's folder.
-fn read(folder: &FilePath, segment: &SealedSegment) -> Result<Vec<u8>, JournalError> {
+/// The first bytes of the entries of a segment, as they lie in the journal's folder.
+fn read(folder: &FilePath, segment: &SealedSegment, bytes: usize) -> Result<Vec<u8>, JournalError> {
     let told = |source| JournalError::Disk { doing: "read", source };
     let disk = Folder::new(folder).map_err(told)?;
-    let mut contents = vec![0; usize::try_from(segment.bytes).map_err(|error| told(std::io::Error::other(error)))?];
+    let mut contents = vec![0; bytes];
     disk.open(&segment.name).and_then(|mut file| file.read_at(0, &mut contents)).map_err(told)?;
     Ok(contents)
 }

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use trueup_connectors::journal::{Copies, CopyError, FileJournal, Journal, JournalError, Settings};
 
 use crate::entries;
+use trueup_model::fact::Entry;
+
 use crate::samples::small;
 
 const ENTRIES: u64 = 40;
@@ -18,10 +21,14 @@ fn folders(test: &str) -> [PathBuf; 3] {
 }
 
 fn journal_in(folder: &Path, values: u64) -> FileJournal {
+    journal_of(folder, |epoch| small(epoch, values))
+}
+
+fn journal_of(folder: &Path, entry: impl Fn(u64) -> Arc<Entry>) -> FileJournal {
     let settings = Settings { segment_bytes: 3_000, ..Settings::default() };
     let (mut journal, opened) = FileJournal::open(folder, settings).expect("nothing fails");
     for epoch in opened.last + 1..=opened.last + ENTRIES {
-        journal.append(small(epoch, values)).expect("it follows");
+        journal.append(entry(epoch)).expect("it follows");
     }
     journal.sync().expect("nothing fails");
     journal
@@ -85,6 +92,24 @@ fn the_copies_of_another_journal_are_left_alone() {
     block_on(copies_in(&copies).add(&journal, &kept.sealed())).expect("nothing fails");
     let others = journal_in(&other, 7);
     let error = block_on(copies_in(&copies).add(&other, &others.sealed())).expect_err("they have the same names");
-    assert!(matches!(error, CopyError::Other { .. }), "{error}");
+    assert!(matches!(error, CopyError::Other { .. } | CopyError::Foreign { .. }), "{error}");
+    // Of one that has the same names and lengths, too.
+    let [alike, ..] = folders("alike");
+    let later = |epoch| Arc::new(Entry { clock: 2_000 + epoch as i64, ..(*small(epoch, 1)).clone() });
+    let kept_alike = journal_of(&alike, later);
+    assert!(
+        kept_alike
+            .sealed()
+            .iter()
+            .zip(kept.sealed())
+            .all(|(one, two)| (&one.name, one.bytes) == (&two.name, two.bytes))
+    );
+    let error = block_on(copies_in(&copies).add(&alike, &kept_alike.sealed())).expect_err("it is another journal");
+    assert!(matches!(error, CopyError::Foreign { .. }), "{error}");
+    // What lies in a folder below is another's, and nothing is not a journal.
+    let [_, above, back] = folders("above");
+    block_on(copies_in(&above.join("below")).add(&journal, &kept.sealed())).expect("nothing fails");
+    let error = block_on(copies_in(&above).restore(&back)).expect_err("there is none");
+    assert!(matches!(error, CopyError::Nothing { .. }), "{error}");
     assert!(matches!(Copies::at("nowhere://x/y"), Err(CopyError::Place { .. })));
 }

@@ -119,6 +119,14 @@ impl Shelf {
             let error = error.to_string();
             Failure::Input(format!("`{}` is damaged ({}): stage the batch again", path.display(), error.trim_end()))
         })?;
+        let is_plain = |copied: &Copied| Path::new(&copied.file).file_name() == Some(copied.file.as_ref());
+        let mut copies = manifest.file.iter().flat_map(|file| std::iter::once(&file.copy).chain(&file.mapping));
+        if manifest.name != name || !copies.all(is_plain) {
+            return Err(Failure::Input(format!(
+                "`{}` is not what was staged as '{name}': stage the batch again",
+                path.display()
+            )));
+        }
         let staged = Staged { folder, manifest, digest: hex(&Sha256::digest(text.as_bytes())) };
         staged.check()?;
         Ok(staged)
@@ -183,6 +191,8 @@ impl Staged {
                 batches.push(batch);
             }
         }
+        // It was checked when it was found, and may have been staged again since.
+        self.check()?;
         Ok(batches)
     }
 

@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile, ReadAt};
 
+/// The most bytes of a file that is opened at once.
+const SMALL: u64 = 1024;
+
 /// A disk that is only read, with changes in memory.
 pub struct Aside<D> {
     below: D,
@@ -31,10 +34,46 @@ struct Kept {
 }
 
 impl<D: Disk> Aside<D> {
-    /// Nothing changed yet on top of a disk.
+    /// A disk as it is now, of which the files can be many and only the last one grows.
     pub fn of(below: D) -> io::Result<Aside<D>> {
-        let names = below.list()?.into_iter().collect();
-        Ok(Aside { below, names, files: Mutex::default() })
+        let mut aside = Aside { below, names: BTreeSet::new(), files: Mutex::default() };
+        // What small files say is true of the others from then on, so they are opened first.
+        for name in aside.below.list()? {
+            let length = aside.below.open(&name).and_then(|mut file| file.length());
+            if length.is_ok_and(|length| length <= SMALL) {
+                aside.hold_if_there(name);
+            }
+        }
+        // The last one is opened before another follows it: else it would tell of one that is not seen.
+        loop {
+            let mut listed = aside.below.list()?;
+            listed.sort_unstable();
+            // What is no file, such as a folder, cannot be opened.
+            let mut others = listed.iter().rev().filter(|name| !aside.names.contains(*name));
+            let _ = others.find(|name| aside.hold(name).is_ok());
+            let mut after = aside.below.list()?;
+            after.sort_unstable();
+            if listed == after {
+                aside.names.extend(listed);
+                return Ok(aside);
+            }
+        }
+    }
+
+    /// A disk as it is now, of which the files are few, and may be gone soon: all are opened at once.
+    pub fn all_of(below: D) -> io::Result<Aside<D>> {
+        let mut aside = Aside { below, names: BTreeSet::new(), files: Mutex::default() };
+        for name in aside.below.list()? {
+            aside.hold_if_there(name);
+        }
+        Ok(aside)
+    }
+
+    /// Opens a file to read it later as it is now. One that is gone by now was nothing to read.
+    fn hold_if_there(&mut self, name: String) {
+        if self.hold(&name).is_ok() {
+            self.names.insert(name);
+        }
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<String, Option<Shared>>> {
@@ -42,18 +81,19 @@ impl<D: Disk> Aside<D> {
     }
 
     fn find(&self, name: &str) -> io::Result<Shared> {
-        let mut files = self.files();
-        if let Some(known) = files.get(name) {
+        if let Some(known) = self.files().get(name) {
             return known.clone().ok_or_else(|| ErrorKind::NotFound.into());
         }
-        if !self.names.contains(name) {
-            return Err(ErrorKind::NotFound.into());
-        }
+        if self.names.contains(name) { self.hold(name) } else { Err(ErrorKind::NotFound.into()) }
+    }
+
+    fn hold(&self, name: &str) -> io::Result<Shared> {
         let mut below: Box<dyn ReadAt> = self.below.open(name)?;
         let length = below.length()?;
         let file = Arc::new(Mutex::new(Kept { below: Some(below), length, above: Vec::new() }));
-        files.insert(name.to_owned(), Some(file.clone()));
-        Ok(file)
+        // Whoever was first has opened it for all.
+        let held = self.files().entry(name.to_owned()).or_insert(Some(file)).clone();
+        held.ok_or_else(|| ErrorKind::NotFound.into())
     }
 }
 
@@ -87,9 +127,11 @@ impl<D: Disk> Disk for Aside<D> {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.find(name)?;
-        self.files().insert(name.to_owned(), None);
-        Ok(())
+        let mut files = self.files();
+        // Below it may be gone already, which is nobody's concern here.
+        let is_there = files.get(name).map_or_else(|| self.names.contains(name), Option::is_some);
+        files.insert(name.to_owned(), None);
+        if is_there { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -252,13 +294,15 @@ mod tests {
         fn it_is_as_a_disk_of_its_own_and_leaves_the_one_below(
             before in proptest::collection::vec(anything(), 0..12),
             after in proptest::collection::vec(anything(), 0..24),
+            all in any::<bool>(),
         ) {
             let (below, other) = (SimulatedDisk::new(1), SimulatedDisk::new(1));
             for (name, done) in &before {
                 prop_assert_eq!(do_it(&below, name, done), do_it(&other, name, done));
             }
             let kept = there(&below);
-            let aside = Aside::of(below.clone()).expect("it can be listed");
+            let make = if all { Aside::all_of } else { Aside::of };
+            let aside = make(below.clone()).expect("it can be listed");
             for (name, done) in &after {
                 prop_assert_eq!(do_it(&aside, name, done), do_it(&other, name, done), "{} {:?}", name, done);
                 prop_assert_eq!(there(&aside), there(&other));
@@ -277,6 +321,10 @@ mod tests {
         below.create("b").expect("it is new");
         assert_eq!(there(&aside)["a"], b"one");
         assert_eq!(there(&aside).len(), 1);
+        let aside = Aside::all_of(below.clone()).expect("it can be listed");
+        below.remove("b").expect("it is there");
+        assert_eq!(there(&aside).len(), 2, "what is gone below can be read on");
+        aside.remove("b").expect("it was there");
         assert_eq!(there(&below)["a"], b"one, two");
     }
 }

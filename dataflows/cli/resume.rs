@@ -72,7 +72,8 @@ pub fn checkpoints_aside(journal: &Path) -> Result<Option<checkpoints::Settings>
         return Ok(None);
     }
     // What would be put away would stay in memory all the same.
-    Ok(Some(checkpoints::Settings { hot_rows_max: usize::MAX, ..checkpoints::Settings::on(aside(&folder)?) }))
+    let disk = Folder::new(&folder).and_then(Aside::all_of).map_err(|error| cannot_read(&folder, &error))?;
+    Ok(Some(checkpoints::Settings { hot_rows_max: usize::MAX, ..checkpoints::Settings::on(Arc::new(disk)) }))
 }
 
 /// The checkpoints of a journal: in a folder in its own, which is made.

@@ -146,16 +146,22 @@ async fn until_told(engine: &Engine, checkpoint_every: Duration) -> Outcome {
     let mut checkpoints = interval(checkpoint_every);
     checkpoints.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        still_runs(engine)?;
         let clock = engine.books().clock;
         if Clock::Wall.now(clock) >= next_edge(clock) {
             tick(engine)?;
         }
         tokio::select! {
-            told = &mut end => return told,
+            told = &mut end => return told.and(still_runs(engine)),
             _ = checkpoints.tick() => make_epoch(|| engine.checkpoint().map(|_| ()))?,
             () = tokio::time::sleep(LOOK) => {}
         }
     }
+}
+
+/// Says why an engine has stopped by itself, if it has: then the process is to be started again.
+fn still_runs(engine: &Engine) -> Outcome {
+    engine.published().stopped().map_or(Ok(()), |stopped| Err(stopped.into()))
 }
 
 /// Lets time pass: an epoch without facts carries the clock alone.

@@ -156,6 +156,7 @@ impl Watcher {
         };
         self.tell_again(folder);
         self.seen.retain(|path, _| path.parent() != Some(folder) || files.contains_key(path));
+        self.done.retain(|path, _| path.parent() != Some(folder) || files.contains_key(path));
         self.told.retain(|path, _| path.parent() != Some(folder) || files.contains_key(path));
         for (path, mark) in files {
             let is_whole = self.seen.insert(path.clone(), mark) == Some(mark);

@@ -6,7 +6,7 @@
 //!
 //! What is not whole in the last segment was torn off by a crash if nothing says that it was ever
 //! durable. That is said by entries written after it was (each notes what was durable when it was
-//! written), and by the mark of the last opening.
+//! written), and by a mark: of the last opening, checkpoint or stop.
 
 use std::fmt;
 use std::io;
@@ -159,7 +159,7 @@ fn pass_last(reader: &mut SegmentReader<'_>, mark: Mark, may_be_shorter: bool) -
 fn witness(reader: &SegmentReader<'_>, rest: &[u8], mark: Mark) -> Option<String> {
     let torn = reader.done.last + 1;
     if torn <= mark.epoch {
-        return Some("the mark of the last opening".to_owned());
+        return Some("a mark".to_owned());
     }
     let places = (STEP..rest.len()).step_by(STEP);
     places.filter_map(|at| Some((at, rest[at..].first_chunk::<LENGTH>()?))).find_map(|(at, bytes)| {

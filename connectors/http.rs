@@ -1,7 +1,7 @@
 //! Takes usage events over HTTP: `POST /v1/events`. What producers say to have sent comes by
 //! `POST /v1/declarations`; what was set aside is shown and read again under `/v1/quarantine`; what was
 //! staged is applied and taken back under `/v1/backfills`; how the sources stand that read by themselves
-//! is told by `GET /v1/sources`.
+//! is told by `GET /v1/sources`; whether the server can be asked yet, by `GET /readyz`.
 //!
 //! Law: an answer in the 200s means that every event it counts is in the journal; 422 means that
 //! all was set aside. After any other answer, or none, a sender sends the same again: whatever was
@@ -19,14 +19,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use trueup_model::fact::Epoch;
@@ -36,12 +36,14 @@ mod answer;
 mod backfills;
 mod body;
 mod form;
+mod hall;
 mod listener;
 mod quarantine;
 
 use answer::Refusal;
 use body::{Held, Room};
 use form::Form;
+use hall::{Hall, Open};
 use listener::Bounded;
 
 use crate::backfills::Backfills;
@@ -103,39 +105,70 @@ pub struct HttpServer {
     task: JoinHandle<io::Result<()>>,
 }
 
+/// A server that listens and cannot be asked yet: each request is answered 503. It stops when it is
+/// dropped.
+pub struct Waiting {
+    server: HttpServer,
+    hall: Hall,
+}
+
 /// What answers requests, without a socket: for whoever serves it otherwise, or asks it directly.
 pub fn router(intake: Arc<dyn Intake>, options: &Options) -> Router {
-    let desk = Desk {
-        intake,
-        token: options.token.as_ref().map(|token| Sha256::digest(token).into()),
-        tenant: options.tenant.clone(),
-        room: Room::new(options.bytes_max),
-        board: options.board.clone(),
-        backfills: options.backfills.clone(),
-    };
-    let router = Router::new()
+    let (_, not_yet) = watch::channel(String::new());
+    let hall = Hall::closed(not_yet);
+    hall.open(Desk::of(intake, options));
+    routes().with_state(hall)
+}
+
+fn routes() -> Router<Hall> {
+    Router::new()
+        .route("/livez", get(hall::lives))
+        .route("/readyz", get(hall::is_ready))
         .route("/v1/events", post(take))
         .route("/v1/declarations", post(declare))
         .route("/v1/sources", get(sources))
         .route("/v1/backfills/{name}/apply", post(backfills::apply))
         .route("/v1/backfills/{name}/revert", post(backfills::revert))
         .route("/v1/quarantine/replay", post(quarantine::replay))
-        .route("/v1/quarantine/{epoch}/{place}", get(quarantine::show));
-    router.with_state(Arc::new(desk))
+        .route("/v1/quarantine/{epoch}/{place}", get(quarantine::show))
 }
 
 /// Listens; returns once the address is bound.
 pub async fn start(intake: Arc<dyn Intake>, options: Options) -> io::Result<HttpServer> {
-    let listener = TcpListener::bind(options.address).await?;
+    let (_, not_yet) = watch::channel(String::new());
+    Ok(listen(options.address, options.connections_max, not_yet).await?.open(intake, &options))
+}
+
+/// Listens, and tells whoever asks what `not_yet` says; returns once the address is bound.
+pub async fn listen(
+    address: SocketAddr,
+    connections_max: usize,
+    not_yet: watch::Receiver<String>,
+) -> io::Result<Waiting> {
+    let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let listener = Bounded::new(listener, options.connections_max, SILENCE_MAX);
-    let router = router(intake, &options);
+    let listener = Bounded::new(listener, connections_max, SILENCE_MAX);
+    let hall = Hall::closed(not_yet);
+    let router = routes().with_state(hall.clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async {
         // A dropped sender stops the server too: nobody is left who could.
         let _ = stopped.await;
     });
-    Ok(HttpServer { address, stop, task: tokio::spawn(server.into_future()) })
+    Ok(Waiting { server: HttpServer { address, stop, task: tokio::spawn(server.into_future()) }, hall })
+}
+
+impl Waiting {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Answers from now on. Of the options, the address and the connections are not asked.
+    pub fn open(self, intake: Arc<dyn Intake>, options: &Options) -> HttpServer {
+        self.hall.open(Desk::of(intake, options));
+        self.server
+    }
 }
 
 impl HttpServer {
@@ -153,21 +186,21 @@ impl HttpServer {
     }
 }
 
-async fn take(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+async fn take(Open(desk): Open, request: Request) -> Response {
     match desk.take(request).await {
         Ok(taken) => answer::taken(&taken).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn declare(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+async fn declare(Open(desk): Open, request: Request) -> Response {
     match desk.declare(request).await {
         Ok((epoch, declared)) => answer::declared(epoch, declared).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn sources(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+async fn sources(Open(desk): Open, headers: HeaderMap) -> Response {
     match desk.check_token(&headers) {
         Ok(()) => answer::asked(&desk.board.told()),
         Err(refusal) => refusal.into_response(),
@@ -186,6 +219,17 @@ struct Desk {
 }
 
 impl Desk {
+    fn of(intake: Arc<dyn Intake>, options: &Options) -> Desk {
+        Desk {
+            intake,
+            token: options.token.as_ref().map(|token| Sha256::digest(token).into()),
+            tenant: options.tenant.clone(),
+            room: Room::new(options.bytes_max),
+            board: options.board.clone(),
+            backfills: options.backfills.clone(),
+        }
+    }
+
     async fn take(&self, request: Request) -> Result<Taken, Refusal> {
         self.check_token(request.headers())?;
         let form = Form::of(request.headers())?;

@@ -19,6 +19,7 @@ mod ledger;
 mod loading;
 mod narrator;
 mod page;
+mod progress;
 mod proof;
 mod quarantine;
 mod quote;
@@ -47,6 +48,9 @@ use failure::{Failure, Outcome};
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 the answer is no: a check failed, or events were set aside \
 where none may be; 2 the input cannot be used; 3 the engine, the server or the machine failed.";
 
+/// Warnings, and how a journal is computed again: whoever runs a service would ask.
+const LOG: &str = "warn,trueup::recovery=info";
+
 /// Meters usage and bills it, with numbers that are always true.
 #[derive(Debug, Parser)]
 #[command(name = "trueup", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -57,7 +61,7 @@ struct Cli {
     #[arg(long, global = true)]
     json: bool,
     /// What to log to stderr: error, warn, info, debug, or one of them for a part, such as `trueup=debug`
-    #[arg(long, global = true, env = "TRUEUP_LOG", default_value = "warn", value_name = "LEVEL")]
+    #[arg(long, global = true, env = "TRUEUP_LOG", default_value = LOG, value_name = "LEVEL")]
     log: String,
 }
 

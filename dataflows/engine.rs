@@ -21,6 +21,7 @@ pub mod publication;
 pub mod puts;
 pub mod quarantine;
 mod quarantine_rows;
+pub mod recovery;
 pub mod retention;
 mod usage_rows;
 pub mod view_rows;

@@ -15,6 +15,7 @@ pub mod subscribe;
 pub mod view;
 pub mod wire;
 
+mod gate;
 mod multiset;
 mod past;
 mod quoting;

@@ -1,5 +1,6 @@
 //! Listens on an address and serves the views until told to stop.
 //!
+//! It may listen before there is anything to show; callers are then told so, and not refused.
 //! Plain text, so on loopback unless an address says otherwise. Stopping is gentle: streams end
 //! with UNAVAILABLE, so that their readers come back, and calls under way are answered.
 
@@ -8,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::transport::server::TcpIncoming;
 
 use crate::flight::Flight;
+use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::moments::Moments;
 use crate::reading::Publication;
@@ -52,33 +54,60 @@ pub struct Server {
     task: JoinHandle<Result<(), tonic::transport::Error>>,
 }
 
+/// A server that listens and has nothing to show yet: each call is answered UNAVAILABLE. It stops when
+/// it is dropped.
+pub struct Waiting {
+    server: Server,
+    gate: Gate,
+}
+
 /// Listens and serves what `publication` publishes; returns once the address is bound.
 pub async fn start(publication: Arc<dyn Publication>, options: Options) -> std::io::Result<Server> {
-    let incoming = TcpIncoming::bind(options.address)?
+    let (_, not_yet) = watch::channel(String::new());
+    Ok(listen(options.address, not_yet).await?.show(publication, options))
+}
+
+/// Listens, and tells whoever calls what `not_yet` says; returns once the address is bound.
+pub async fn listen(address: SocketAddr, not_yet: watch::Receiver<String>) -> std::io::Result<Waiting> {
+    let incoming = TcpIncoming::bind(address)?
         // Each call would wait 40 ms for more bytes otherwise; the server's own switch does not
         // reach a listener that is handed in.
         .with_nodelay(Some(true))
         .with_keepalive(Some(KEEPALIVE));
     let address = incoming.local_addr()?;
-    let moments = Arc::new(Moments::new(publication, options.limits.clone()));
-    let flight = Flight::new(moments.clone(), options.limits, options.token, options.receiver);
-    let service = FlightServiceServer::new(flight).max_decoding_message_size(RECEIVED_BYTES_MAX);
+    let gate = Gate::closed(not_yet);
     let (stop, stopped) = oneshot::channel();
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(service)
-        .serve_with_incoming_shutdown(incoming, tidy_until(stopped, moments));
-    Ok(Server { address, stop: Some(stop), task: tokio::spawn(server) })
+        .add_service(gate.clone())
+        .serve_with_incoming_shutdown(incoming, tidy_until(stopped, gate.clone()));
+    Ok(Waiting { server: Server { address, stop: Some(stop), task: tokio::spawn(server) }, gate })
+}
+
+impl Waiting {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Serves what `publication` publishes from now on. The address of the options is not asked.
+    pub fn show(self, publication: Arc<dyn Publication>, options: Options) -> Server {
+        let moments = Arc::new(Moments::new(publication, options.limits.clone()));
+        let flight = Flight::new(moments.clone(), options.limits, options.token, options.receiver);
+        let service = FlightServiceServer::new(flight).max_decoding_message_size(RECEIVED_BYTES_MAX);
+        self.gate.open(service, moments);
+        self.server
+    }
 }
 
 /// Lets go of old moments until told to stop, and then ends the streams that wait for new ones.
-async fn tidy_until(mut stopped: oneshot::Receiver<()>, moments: Arc<Moments>) {
+async fn tidy_until(mut stopped: oneshot::Receiver<()>, gate: Gate) {
     // A dropped sender stops the server too: nobody is left who could.
     while timeout(TIDY_EVERY, &mut stopped).await.is_err() {
-        moments.forget_idle();
+        gate.moments().into_iter().for_each(Moments::forget_idle);
     }
-    moments.close();
+    gate.moments().into_iter().for_each(Moments::close);
 }
 
 impl Server {

@@ -64,6 +64,8 @@ pub(super) enum Refusal {
     Changing,
     #[error("{0}")]
     Unable(String),
+    #[error("{0}")]
+    NotYet(String),
     #[error("{0}: send it again when the server is back")]
     Stopped(String),
 }
@@ -87,7 +89,9 @@ impl Refusal {
             Refusal::TooLarge | Refusal::ListTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Changing | Refusal::Unable(_) | Refusal::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Changing | Refusal::Unable(_) | Refusal::NotYet(_) | Refusal::Stopped(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }
@@ -117,7 +121,9 @@ impl IntoResponse for Refusal {
         let mut response = (self.status(), [(CONTENT_TYPE, "application/json")], body).into_response();
         let header = match self {
             Refusal::Unknown => Some((WWW_AUTHENTICATE, "Bearer")),
-            Refusal::Busy | Refusal::Changing | Refusal::Unable(_) | Refusal::Stopped(_) => Some((RETRY_AFTER, "1")),
+            Refusal::Busy | Refusal::Changing | Refusal::Unable(_) | Refusal::NotYet(_) | Refusal::Stopped(_) => {
+                Some((RETRY_AFTER, "1"))
+            }
             _ => None,
         };
         response.headers_mut().extend(header.map(|(name, value)| (name, value.parse().expect("it is a header"))));

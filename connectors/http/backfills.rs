@@ -1,29 +1,20 @@
 //! Batches that were staged beside the journal, over HTTP: `POST /v1/backfills/NAME/apply` lets one
 //! count, and `POST /v1/backfills/NAME/revert` takes it back.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::Desk;
 use super::answer::{Refusal, asked};
+use super::hall::Open;
 use crate::backfills::{Backfills, Terms};
 
-pub(super) async fn apply(
-    State(desk): State<Arc<Desk>>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Result<Response, Response> {
+pub(super) async fn apply(Open(desk): Open, Path(name): Path<String>, request: Request) -> Result<Response, Response> {
     desk.apply(name, request).await.map(|done| asked(&done)).map_err(Refusal::into_response)
 }
 
-pub(super) async fn revert(
-    State(desk): State<Arc<Desk>>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Result<Response, Response> {
+pub(super) async fn revert(Open(desk): Open, Path(name): Path<String>, request: Request) -> Result<Response, Response> {
     desk.revert(name, request).await.map(|done| asked(&done)).map_err(Refusal::into_response)
 }
 

@@ -1,9 +1,7 @@
 //! What was set aside, over HTTP: `GET /v1/quarantine/EPOCH/PLACE` shows an input whole, and
 //! `POST /v1/quarantine/replay` reads what is selected again.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -11,10 +9,11 @@ use trueup_model::fact::InputId;
 
 use super::Desk;
 use super::answer::{Refusal, asked};
+use super::hall::Open;
 use crate::quarantine::{Quarantine, Replayed, Selection, SetAside};
 
 pub(super) async fn show(
-    State(desk): State<Arc<Desk>>,
+    Open(desk): Open,
     Path((epoch, place)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
@@ -24,7 +23,7 @@ pub(super) async fn show(
     }
 }
 
-pub(super) async fn replay(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+pub(super) async fn replay(Open(desk): Open, request: Request) -> Response {
     match desk.replay(request).await {
         Ok(Replayed { epoch, accepted, still, unreadable }) => {
             asked(&json!({"epoch": epoch, "accepted": accepted, "still_set_aside": still, "unreadable": unreadable}))

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use trueup_connectors::backfills::{BackfillError, Backfills, Terms};
-use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, start};
+use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, listen, start};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_connectors::quarantine::{Quarantine, Replayed, Selection, SetAside};
 use trueup_model::fact::{Declaration, Epoch, InputId};
@@ -270,6 +270,27 @@ fn an_engine_that_stopped_says_so() {
     let running = Running::new(Fake { has_stopped: true, ..Fake::default() }, None);
     let (status, answer) = running.post(&[ONE], event("1", "1").as_bytes());
     assert_eq!((status, &answer["error"]), (503, &"the disk is full: send it again when the server is back".into()));
+}
+
+#[test]
+fn who_comes_before_the_desk_is_open_is_told_why() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (words, not_yet) = tokio::sync::watch::channel("1 of 3 epochs".to_owned());
+    let waiting = runtime.block_on(listen(Options::default().address, 10, not_yet)).unwrap();
+    let address = waiting.address();
+    let ask = |method, path| self::ask(method, path, address, &[("content-length", "0")], b"");
+    let told = |words: &str| (503, serde_json::json!({"error": words}));
+    for (method, path) in [("POST", "/v1/events"), ("GET", "/v1/sources"), ("GET", "/readyz")] {
+        assert_eq!(ask(method, path), told("1 of 3 epochs"), "{path}");
+    }
+    words.send_replace("2 of 3 epochs".to_owned());
+    assert_eq!(ask("GET", "/readyz"), told("2 of 3 epochs"));
+    assert_eq!(ask("GET", "/livez").0, 200, "it is to be left alive");
+    let options = Options { token: Some("secret".to_owned()), ..Options::default() };
+    let server = runtime.block_on(async { waiting.open(Arc::new(Fake::default()), &options) });
+    assert_eq!(ask("GET", "/readyz").0, 200, "whoever looks after it has no token");
+    assert_eq!(ask("GET", "/v1/sources").0, 401);
+    runtime.block_on(server.stop());
 }
 
 #[test]

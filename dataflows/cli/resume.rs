@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use indicatif::ProgressBar;
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
+use trueup::engine::recovery::Recovery;
 use trueup::engine::retention::Retention;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::journal::{Aside, FileJournal, Folder, Settings};
@@ -13,6 +13,7 @@ use trueup_model::fact::Epoch;
 
 use super::failure::Failure;
 use super::loading::cannot_read;
+use super::progress::Telling;
 use super::words;
 use crate::config::Config;
 
@@ -21,6 +22,11 @@ const CHECKPOINTS: &str = "checkpoints";
 
 /// Starts an engine on what its journal tells, if it has one.
 pub fn resume(config: &Config) -> Result<Engine, Failure> {
+    resume_telling(config, &mut Recovery::default())
+}
+
+/// The same, and tells how far it is.
+pub fn resume_telling(config: &Config, recovery: &mut Recovery) -> Result<Engine, Failure> {
     let setup = Setup { clock: Clock::Wall, retention: config.retention, ..Setup::default() };
     let Some(folder) = &config.journal else { return Ok(Engine::start(Setup { workers: config.workers, ..setup })) };
     let (journal, opened) = FileJournal::open(folder, Settings::default()).map_err(|error| Failure::input(&error))?;
@@ -28,7 +34,7 @@ pub fn resume(config: &Config) -> Result<Engine, Failure> {
         tracing::warn!(?cut, "what was not whole at the journal's end was cut off");
     }
     let checkpoints = checkpoints_of(folder)?;
-    resume_with(config, Setup { journal: Box::new(journal), checkpoints, ..setup }, opened.last)
+    resume_with(config, Setup { journal: Box::new(journal), checkpoints, ..setup }, opened.last, recovery)
 }
 
 /// The same beside the server of the journal: nothing that is accepted reaches it, and time passes when
@@ -41,17 +47,19 @@ pub fn resume_aside(config: &Config) -> Result<Engine, Failure> {
     let checkpoints = checkpoints_aside(folder)?;
     let (journal, opened) =
         FileJournal::open_on(aside(folder)?, Settings::default()).map_err(|error| Failure::input(&error))?;
-    resume_with(config, Setup { journal: Box::new(journal), checkpoints, ..setup }, opened.last)
+    let recovery = &mut Recovery::default();
+    resume_with(config, Setup { journal: Box::new(journal), checkpoints, ..setup }, opened.last, recovery)
 }
 
-fn resume_with(config: &Config, setup: Setup, last: Epoch) -> Result<Engine, Failure> {
-    let progress = ProgressBar::new(last);
-    let mut again = 0;
+fn resume_with(config: &Config, setup: Setup, last: Epoch, recovery: &mut Recovery) -> Result<Engine, Failure> {
+    recovery.ends_at(last);
+    let (mut telling, mut again) = (Telling::begin(), 0);
     let engine = Engine::resume(Setup { workers: config.workers, ..setup }, |epoch| {
-        again += 1;
-        progress.set_position(epoch);
+        let progress = recovery.passed(epoch);
+        again = progress.done;
+        telling.tell(progress);
     })?;
-    progress.finish_and_clear();
+    telling.end();
     if let (Some(folder), 1..) = (&config.journal, last) {
         let (all, again) = (words::count(last), words::count(again));
         eprintln!("trueup: {again} of {all} epochs were computed again from `{}`", folder.display());

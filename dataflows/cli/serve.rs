@@ -1,22 +1,26 @@
 //! `trueup serve`: an engine on the machine's clock, its views over Arrow Flight until told to
 //! stop.
+//!
+//! Law: from its first moment on a server answers. What it cannot say truly yet it does not say: as long as
+//! its journal is computed again, the answer is how far that is.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::block_in_place;
+use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{MissedTickBehavior, interval};
 use trueup::engine::Engine;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::puts::Puts;
+use trueup::engine::recovery::Recovery;
 use trueup_connectors::board::Board;
 use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
-use trueup_connectors::watched;
+use trueup_connectors::watched::{self, Watch};
 use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::server::{self, Options, Server};
 
@@ -25,7 +29,7 @@ use super::failure::{Failure, Outcome};
 use super::kafka::Sources;
 use super::loading::{EventFiles, TENANT, load_catalog, load_events};
 use super::remote::block_on;
-use super::resume::resume;
+use super::resume::resume_telling;
 use super::signals::told_to_end;
 use super::{copying, ledger, page, words};
 use crate::config::Config;
@@ -52,67 +56,133 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = Config::read(&arguments.config).map_err(Failure::Input)?;
     config.address = arguments.address.unwrap_or(config.address);
-    let engine = Arc::new(resume(&config)?);
-    load_catalog(&engine, &config.catalog, None)?;
-    let loaded = load_events(&engine, &EventFiles { events: config.events, mapping: config.mappings })?;
-    block_on(async {
-        let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()).of_tenant(TENANT));
-        let options = Options {
-            address: config.address,
-            token: config.token.clone(),
-            receiver: Some(Arc::new(Puts::new(intake.clone(), TENANT))),
-            ..Options::default()
-        };
-        let server = listen(&engine, options).await?;
-        let board = Board::told_by(|| Clock::Wall.now(0));
-        let way_in = match config.http {
-            Some(address) => {
-                let served = config.journal.as_deref().map(|journal| Served::new(engine.clone(), Shelf::of(journal)));
-                let options = http::Options {
-                    address,
-                    token: config.token,
-                    board: board.clone(),
-                    backfills: served.map(|served| Arc::new(served) as _),
-                    ..http::Options::default()
-                };
-                Some(take_events(intake.clone(), options).await?)
-            }
-            None => None,
-        };
-        let sources = Sources::start(&intake, &config.kafka, &board)?;
-        let (folders, tenant) = (config.watch, TENANT.to_owned());
-        let watch = watched::start(intake, watched::Options { folders, tenant, board, ..watched::Options::default() });
-        let copying = match (&config.journal, &config.copies) {
-            (Some(journal), Some(place)) => Some(copying::start(&engine, journal, place)?),
-            _ => None,
-        };
-        let quarantined = ledger::quarantined(&engine.newest());
-        page::line(format!(
-            "{} events were read; {} so far. Serving on grpc://{}{}{}; ctrl-c stops.",
-            words::count(loaded.taken),
-            words::set_aside(quarantined),
-            server.address(),
-            way_in
-                .as_ref()
-                .map_or(String::new(), |way_in| format!(", taking events at http://{}/v1/events", way_in.address())),
-            sources.words(),
-        ));
-        let outcome = until_told(&engine, config.checkpoint_every).await;
-        sources.stop().await;
-        watch.stop().await;
-        if let Some(way_in) = way_in {
-            way_in.stop().await;
-        }
-        server.stop().await;
-        if let Some(copying) = copying {
-            copying.abort();
-        }
-        outcome
-    })?;
+    let engine = block_on(serve(&config))?;
     // So that the next start is short.
     engine.checkpoint()?;
     engine.stop();
     Ok(())
+}
+
+/// Listens first, shows the views once they are true, reads what the configuration names, and serves
+/// until told to end.
+async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
+    let mut recovery = Recovery::default();
+    let listening = Listening::begin(config, &recovery).await?;
+    let engine = Arc::new(block_in_place(|| recover(config, &mut recovery))?);
+    let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()).of_tenant(TENANT));
+    let board = Board::told_by(|| Clock::Wall.now(0));
+    let open = listening.open(config, &engine, &intake, &board);
+    let files = EventFiles { events: config.events.clone(), mapping: config.mappings.clone() };
+    let loaded = block_in_place(|| load_events(&engine, &files))?;
+    let reading = Reading::begin(config, &engine, intake, board)?;
+    page::line(format!(
+        "{} events were read; {} so far. Serving on {}{}; ctrl-c stops.",
+        words::count(loaded.taken),
+        words::set_aside(ledger::quarantined(&engine.newest())),
+        open.words(),
+        reading.sources.words(),
+    ));
+    let outcome = until_told(&engine, config.checkpoint_every).await;
+    reading.stop().await;
+    open.stop().await;
+    outcome.map(|()| engine)
+}
+
+/// Computes what the journal tells, and takes the catalog of now: from then on the views are true.
+fn recover(config: &Config, recovery: &mut Recovery) -> Result<Engine, Failure> {
+    let engine = resume_telling(config, recovery)?;
+    recovery.goes_on("the catalog is being read");
+    load_catalog(&engine, &config.catalog, None)?;
+    Ok(engine)
+}
+
+/// Servers that listen and tell whoever calls to come again.
+struct Listening {
+    flight: server::Waiting,
+    http: Option<http::Waiting>,
+}
+
+impl Listening {
+    async fn begin(config: &Config, recovery: &Recovery) -> Result<Listening, Failure> {
+        let address = config.address;
+        let flight = server::listen(address, recovery.words()).await.map_err(|error| cannot_listen(address, &error))?;
+        let http = match config.http {
+            Some(address) => {
+                let connections_max = http::Options::default().connections_max;
+                let listening = http::listen(address, connections_max, recovery.words()).await;
+                Some(listening.map_err(|error| cannot_listen(address, &error))?)
+            }
+            None => None,
+        };
+        Ok(Listening { flight, http })
+    }
+
+    /// Shows the views, and takes events in.
+    fn open(self, config: &Config, engine: &Arc<Engine>, intake: &Arc<dyn Intake>, board: &Board) -> Open {
+        let receiver = Some(Arc::new(Puts::new(intake.clone(), TENANT)) as _);
+        let options = Options { token: config.token.clone(), receiver, ..Options::default() };
+        let flight = self.flight.show(engine.published(), options);
+        let served = config.journal.as_deref().map(|journal| Served::new(engine.clone(), Shelf::of(journal)));
+        let options = http::Options {
+            token: config.token.clone(),
+            tenant: TENANT.to_owned(),
+            board: board.clone(),
+            backfills: served.map(|served| Arc::new(served) as _),
+            ..http::Options::default()
+        };
+        let http = self.http.map(|http| http.open(intake.clone(), &options));
+        tracing::info!(address = %flight.address(), epoch = engine.newest().epoch(), "serving");
+        Open { flight, http }
+    }
+}
+
+/// Servers that answer.
+struct Open {
+    flight: Server,
+    http: Option<HttpServer>,
+}
+
+impl Open {
+    fn words(&self) -> String {
+        let flight = format!("grpc://{}", self.flight.address());
+        match &self.http {
+            Some(http) => format!("{flight}, taking events at http://{}/v1/events", http.address()),
+            None => flight,
+        }
+    }
+
+    async fn stop(self) {
+        if let Some(http) = self.http {
+            http.stop().await;
+        }
+        self.flight.stop().await;
+    }
+}
+
+/// What reads and writes by itself.
+struct Reading {
+    sources: Sources,
+    watch: Watch,
+    copying: Option<JoinHandle<()>>,
+}
+
+impl Reading {
+    fn begin(config: &Config, engine: &Arc<Engine>, intake: Arc<dyn Intake>, board: Board) -> Result<Reading, Failure> {
+        let sources = Sources::start(&intake, &config.kafka, &board)?;
+        let (folders, tenant) = (config.watch.clone(), TENANT.to_owned());
+        let watch = watched::start(intake, watched::Options { folders, tenant, board, ..watched::Options::default() });
+        let copying = match (&config.journal, &config.copies) {
+            (Some(journal), Some(place)) => Some(copying::start(engine, journal, place)?),
+            _ => None,
+        };
+        Ok(Reading { sources, watch, copying })
+    }
+
+    async fn stop(self) {
+        self.sources.stop().await;
+        self.watch.stop().await;
+        self.copying.inspect(JoinHandle::abort);
+    }
 }
 
 /// Serves an engine's views.
@@ -121,13 +191,6 @@ pub async fn listen(engine: &Engine, options: Options) -> Result<Server, Failure
     let server = server::start(engine.published(), options).await.map_err(|error| cannot_listen(address, &error))?;
     tracing::info!(address = %server.address(), "serving");
     Ok(server)
-}
-
-/// Takes events in over HTTP.
-async fn take_events(intake: Arc<dyn Intake>, options: http::Options) -> Result<HttpServer, Failure> {
-    let address = options.address;
-    let options = http::Options { tenant: TENANT.to_owned(), ..options };
-    http::start(intake, options).await.map_err(|error| cannot_listen(address, &error))
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {

@@ -16,6 +16,7 @@ mod laws;
 mod ledger;
 mod planted;
 mod puts;
+mod recovering;
 mod scenarios;
 mod stops;
 mod story;

@@ -29,9 +29,10 @@ const LONG: [(&str, usize); 1] = [
 const DECISION_LENGTH: usize = 60;
 
 /// Who may ask how much time passed, and for what. Nobody here learns what time it is.
-const TIMERS: [(&str, &str); 6] = [
+const TIMERS: [(&str, &str); 7] = [
     ("connectors/http/listener.rs", "a connection that says nothing is ended"),
     ("connectors/kafka/reading.rs", "a batch waits for a moment and no longer"),
+    ("dataflows/cli/progress.rs", "how fast a journal is computed again is told now and then"),
     ("sinks/flight/seal.rs", "tickets grow old"),
     ("sinks/moments.rs", "moments are held for a while"),
     ("sinks/sql/running.rs", "a statement runs so long and no longer"),

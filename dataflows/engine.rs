@@ -17,6 +17,7 @@ pub mod intake;
 pub mod issue;
 mod ledger_rows;
 pub mod moment;
+pub mod nearest;
 pub mod publication;
 pub mod puts;
 pub mod quarantine;

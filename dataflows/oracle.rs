@@ -39,8 +39,10 @@
 //!
 //! **Backfills.** In a scope stands what somebody's events say, as far as a meter reads them, within a
 //! time; a batch that is applied in its place retracts, each at its revision, those that it does not
-//! name. Taken back, of each event of which the batch's statement still stands, is that: where nothing
-//! counted before it is retracted, else what stood before stands again, one revision later.
+//! name. A batch that brings what cannot be counted is refused, unless that may be set aside; so is one
+//! that leaves no revision under which what it replaces could come back. Taken back, of each event of
+//! which the batch's statement still stands, is that: where nothing counted before it is retracted, else
+//! what stood before stands again, one revision later.
 //!
 //! **Quotas.** A quota is measured over the whole billing period. It stands somewhere where there is
 //! usage, and where the clock is inside the period and the term. Each change of its state between
@@ -227,6 +229,13 @@ impl Oracle {
         let rows: BTreeSet<Row> = rows.into_iter().collect();
         assert_eq!(rows.len(), count, "the rows of {view} are a set");
         rows
+    }
+
+    /// Whether a backfill that these make must be refused now: because its scope names what is not there,
+    /// because some of its events cannot be counted and may not be set aside, or because it would put a
+    /// statement of the greatest revision in place of what counts, which then could not come back.
+    pub fn refuses(&self, statements: &[Statement], sets_aside: bool) -> bool {
+        self.standing().refuses(statements, sets_aside)
     }
 
     /// The lines that a document must have if it is issued now: those of the draft, or the

@@ -124,7 +124,7 @@ struct Preview {
 /// Let a batch count, as one epoch.
 ///
 /// All of its events enter together, or none. A batch is applied once. If some of its events cannot be
-/// counted nothing is applied, unless --set-aside.
+/// counted, or contradict what stands, nothing is applied, unless --set-aside.
 #[derive(Debug, clap::Args)]
 struct ApplyArguments {
     /// The name of the batch
@@ -199,7 +199,7 @@ fn preview(config: &Config, shelf: &Shelf, arguments: &Preview, json: bool) -> O
     let before = engine.accept(vec![Submission::Clock(now)])?.epoch;
     let receipt = engine.accept(submissions)?;
     let after = engine.wait(receipt.epoch)?;
-    let told = doing::told(&engine, name, receipt.refused())?.into_preview();
+    let told = doing::told(&engine, name, receipt.uncounted())?.into_preview();
     let moved = preview::Moved::between(&after, before);
     match json {
         true => moved.print_json(&told.json()),

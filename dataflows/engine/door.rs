@@ -135,6 +135,9 @@ pub struct Part {
     pub taken: u64,
     /// What was set aside, as it was read or at the door.
     pub refused: Vec<Arc<Refused>>,
+    /// How many of the events before it say something else than what stands: told of backfills alone, since
+    /// others are not held against what stands before they are accepted.
+    pub contradicting: u64,
 }
 
 impl Receipt {
@@ -146,6 +149,12 @@ impl Receipt {
     /// How many inputs were set aside.
     pub fn refused(&self) -> u64 {
         self.parts.iter().map(|part| part.refused.len() as u64).sum()
+    }
+
+    /// How many inputs of a backfill cannot be counted: those that were set aside, and those that
+    /// contradict what stands.
+    pub fn uncounted(&self) -> u64 {
+        self.refused() + self.parts.iter().map(|part| part.contradicting).sum::<u64>()
     }
 }
 
@@ -211,6 +220,8 @@ struct Proposal {
     replays: Vec<Replay>,
     rows: u64,
     catalog_changed: bool,
+    /// How many events of a backfill contradict what stands.
+    contradicting: u64,
     parts: Vec<Part>,
 }
 
@@ -427,10 +438,11 @@ impl Door {
             self.take_clock(&mut proposal, submission)?;
         }
         for submission in submissions {
-            let (rows, refused) = (proposal.rows, proposal.refused.len());
+            let (rows, refused, contradicting) = (proposal.rows, proposal.refused.len(), proposal.contradicting);
             self.take(&mut proposal, submission)?;
             let refused = proposal.refused[refused..].to_vec();
-            proposal.parts.push(Part { taken: proposal.rows - rows, refused });
+            let contradicting = proposal.contradicting - contradicting;
+            proposal.parts.push(Part { taken: proposal.rows - rows, refused, contradicting });
         }
         Ok(proposal)
     }
@@ -451,6 +463,7 @@ impl Door {
             replays: Vec::new(),
             rows: self.rows,
             catalog_changed: false,
+            contradicting: 0,
             parts: Vec::new(),
         }
     }

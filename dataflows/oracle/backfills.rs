@@ -1,8 +1,11 @@
-//! What each backfill brought that is taken back later: remembered from the epoch at which it came.
+//! What each backfill brought that is taken back later: remembered from the epoch at which it came. And
+//! which are refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::standing::Heard;
+use trueup_model::backfill::{Scope, Whose};
+
+use super::standing::{Heard, Standing};
 use super::{Backfill, Statement};
 
 type Key<'a> = (&'a str, &'a str);
@@ -57,6 +60,38 @@ impl<'a> Backfills<'a> {
     /// What a backfill brought.
     pub fn brought_by(&self, name: &str) -> BTreeMap<Key<'a>, Brought<'a>> {
         self.brought.get(name).cloned().unwrap_or_default()
+    }
+}
+
+impl<'a> Standing<'a> {
+    /// Whether a backfill that these make must be refused.
+    pub(super) fn refuses(mut self, statements: &'a [Statement], sets_aside: bool) -> bool {
+        if !statements.iter().all(|statement| self.names_what_is_there(statement)) {
+            return true;
+        }
+        let (before, uncounted) = (self.events.clone(), self.uncounted());
+        self.hear(u64::MAX, statements);
+        let is_for_ever = |(key, heard): (&Key<'_>, &Heard<'_>)| {
+            let counted = before.get(key).filter(|before| !before.retract);
+            heard.revision == u32::MAX && counted.is_some_and(|before| before.came != heard.came)
+        };
+        self.events.iter().any(is_for_ever) || (!sets_aside && self.uncounted() > uncounted)
+    }
+
+    fn uncounted(&self) -> i64 {
+        self.quarantined().values().sum()
+    }
+
+    /// Whether there are the meter and the customer of a scope. A subject may be new.
+    fn names_what_is_there(&self, statement: &Statement) -> bool {
+        let Statement::Backfill(Backfill::Apply { scope: Some(Scope { whose, meter, .. }), .. }, _) = statement else {
+            return true;
+        };
+        let is_somebody = match whose {
+            Whose::Subject(_) => true,
+            Whose::Customer(customer) => self.definitions.customers.contains_key(customer),
+        };
+        is_somebody && self.definitions.meters.contains_key(meter)
     }
 }
 

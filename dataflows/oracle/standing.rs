@@ -82,7 +82,7 @@ impl<'a> Standing<'a> {
         standing
     }
 
-    fn hear(&mut self, epoch: u64, statements: &'a [Statement]) {
+    pub(super) fn hear(&mut self, epoch: u64, statements: &'a [Statement]) {
         let standing = self;
         // Each that is set aside is named by its place among those of its epoch.
         let mut inputs = (0..).map(|place| InputId { epoch, place });

@@ -1,11 +1,10 @@
 //! What happens in a history, act by act, to whatever subject it is told to.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use trueup::oracle::Cell;
 use trueup_model::arrival::Origin;
-use trueup_model::backfill::{Scope, Whose};
+use trueup_model::backfill::Scope;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::Declaration;
@@ -23,8 +22,8 @@ pub enum Act {
     Way(Origin),
     Declare(Declaration),
     Clock(i64),
-    /// Applies a backfill of these events.
-    Backfill(Vec<UsageEvent>, Option<Scope>),
+    /// Applies a backfill of these events, of which some may be set aside or none.
+    Backfill(Vec<UsageEvent>, Option<Scope>, bool),
     /// Takes one of the backfills back that were applied.
     Revert(usize),
     /// Issues one of the invoices that there are then.
@@ -42,14 +41,9 @@ pub type History = Vec<Act>;
 pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnMut(&mut dyn Subject)) {
     let mut is_pending = false;
     let (mut applied, mut backfills) = (Vec::new(), 0);
-    let mut known = BTreeSet::new();
     for act in history {
         match act {
-            Act::Catalog(change) if subject.catalog(change.clone()).is_ok() => {
-                known.insert(change.concerns());
-                is_pending = true;
-            }
-            Act::Catalog(_) => {}
+            Act::Catalog(change) => is_pending |= subject.catalog(change.clone()).is_ok(),
             Act::Event(event) => subject.event(event.clone()),
             Act::Refused(reason) => subject.refused(*reason),
             Act::Way(origin) => subject.way(origin.clone()),
@@ -66,13 +60,13 @@ pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnM
         let has_made_epoch = match act {
             Act::Issue(pick) => issue(subject, *pick),
             Act::Replay => subject.replay(),
-            // What shortens a history may leave out what a scope names.
-            Act::Backfill(events, scope) if scope.iter().all(|scope| names_known(scope, &known)) => {
+            Act::Backfill(events, scope, sets_aside) => {
                 events.iter().for_each(|event| subject.event(event.clone()));
                 backfills += 1;
-                applied.push(format!("b{backfills}"));
-                subject.backfill(&applied[applied.len() - 1], scope.clone());
-                true
+                let name = format!("b{backfills}");
+                let is_applied = subject.backfill(&name, scope.clone(), *sets_aside).is_some();
+                applied.extend(is_applied.then_some(name));
+                is_applied
             }
             Act::Revert(pick) if !applied.is_empty() => {
                 subject.revert(&applied.remove(pick % applied.len()));
@@ -84,15 +78,6 @@ pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnM
             after_epoch(subject);
         }
     }
-}
-
-/// Whether the catalog has what a scope names.
-fn names_known(scope: &Scope, known: &BTreeSet<(&str, &str)>) -> bool {
-    let is_somebody = match &scope.whose {
-        Whose::Subject(_) => true,
-        Whose::Customer(customer) => known.contains(&("customer", customer)),
-    };
-    is_somebody && known.contains(&("meter", &scope.meter))
 }
 
 /// Whether there was anything to issue.
@@ -124,9 +109,10 @@ impl fmt::Debug for Act {
             Act::Declare(declaration) => write!(f, "{declaration:?}"),
             Act::Refused(reason) => write!(f, "refused: {}", reason.name()),
             Act::Clock(micros) => write!(f, "clock {}", Cell::Time(*micros)),
-            Act::Backfill(events, scope) => {
+            Act::Backfill(events, scope, sets_aside) => {
                 let acts: Vec<Act> = events.iter().cloned().map(Act::Event).collect();
-                write!(f, "backfill {acts:?} in place of {scope:?}")
+                let how = if *sets_aside { "with what must be set aside" } else { "all or nothing" };
+                write!(f, "backfill {acts:?} in place of {scope:?}, {how}")
             }
             Act::Revert(pick) => write!(f, "take back the backfill number {pick}"),
             Act::Issue(pick) => write!(f, "issue the invoice number {pick}"),

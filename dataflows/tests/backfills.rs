@@ -168,6 +168,54 @@ fn what_cannot_be_counted_holds_a_batch_up() {
 }
 
 #[test]
+fn a_contradiction_holds_a_batch_up_as_well() {
+    let engine = told(2);
+    send(&engine, &STANDING);
+    let before = settled(&engine);
+    // 1 says another quantity at its revision, 9 contradicts itself; 2 is too late, and 5 a duplicate.
+    let batch = [(1, 0, false, 11), (9, 0, false, 5), (9, 0, false, 6), (3, 1, false, 8), (5, 1, false, 7)];
+    let refused = apply(&engine, "june", &batch, None).expect_err("two contradict what stands").to_string();
+    assert!(refused.contains("brings 2 events that cannot be counted, and nothing of it was applied"), "{refused}");
+    assert_eq!(settled(&engine), before, "nothing of it was applied");
+    let apply = Apply { name: "june".to_owned(), sets_aside: true, ..Apply::default() };
+    let submissions = vec![Submission::Events(events(&engine, &batch)), Submission::Backfill(apply)];
+    let receipt = engine.accept(submissions).expect("they may be set aside");
+    assert_eq!((receipt.refused(), receipt.uncounted()), (0, 2));
+    let quarantine = engine.wait(receipt.epoch).expect("it runs").rows(View::Quarantine);
+    assert_eq!(quarantine.len(), 2, "each of them is named: {quarantine:?}");
+    revert(&engine, "june").expect("it is taken back");
+    assert_eq!(settled(&engine), before);
+}
+
+const LAST: u32 = u32::MAX;
+
+#[test]
+fn what_could_not_be_taken_back_is_not_applied() {
+    let engine = told(1);
+    send(&engine, &STANDING);
+    send(&engine, &[(12, LAST, false, 4)]);
+    let before = settled(&engine);
+    for in_place_of_one_that_counts in [(2, LAST, false, 21), (2, LAST, true, 0)] {
+        let refused = apply(&engine, "june", &[in_place_of_one_that_counts], None).expect_err("nothing is above it");
+        let why = "would put 1 statement of the greatest revision, 4294967295, in place of events that count";
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+    let catalog = engine.books().catalog.clone();
+    let reading = catalog.meters.iter().find(|(_, _, meter)| meter.event_type == trueup_workload::events::TYPES[0]);
+    let meter = reading.expect("a meter reads them").2.name.clone();
+    let whose = Whose::Customer(customer_name(0));
+    let scope = Scope { whose, meter, from: MONTH_START, to: MONTH_END };
+    apply(&engine, "june", &[], Some(scope)).expect_err("it would displace one that nothing is above");
+    assert_eq!(settled(&engine), before, "nothing of it was applied");
+
+    // New ones, such as repeat what stands, and such as stand in place of what does not count.
+    let batch = [(30, LAST, false, 3), (12, LAST, false, 4), (4, LAST, false, 5), (31, LAST, true, 0)];
+    apply(&engine, "june", &batch, None).expect("these can be taken back");
+    assert_eq!(revert(&engine, "june").expect("it is taken back"), Undone { retracted: 2, restored: 0, left: 0 });
+    assert_eq!(settled(&engine), before);
+}
+
+#[test]
 fn a_batch_stands_in_place_of_a_scope() {
     let engine = told(2);
     send(&engine, &STANDING);
@@ -191,10 +239,16 @@ fn a_batch_stands_in_place_of_a_scope() {
 
     let nobody = Scope { whose: Whose::Customer("nobody".to_owned()), ..scope.clone() };
     let refused = apply(&engine, "nobody", &[], Some(nobody)).expect_err("there is no such customer");
-    assert_eq!(refused.to_string(), "backfill 'nobody' replaces usage of 'nobody', who is no customer");
+    let why =
+        "backfill 'nobody' replaces usage of 'nobody', who is no customer: the view `customers` has all there are";
+    assert_eq!(refused.to_string(), why);
+    let near = Scope { whose: Whose::Customer("cust-0000".to_owned()), ..scope.clone() };
+    let refused = apply(&engine, "near", &[], Some(near)).expect_err("there is no such customer").to_string();
+    assert!(refused.contains("'cust-0000', who is no customer: did you mean 'cust-00000'"), "{refused}");
     let nothing = Scope { meter: "nothing".to_owned(), ..scope };
     let refused = apply(&engine, "nothing", &[], Some(nothing)).expect_err("there is no such meter");
-    assert_eq!(refused.to_string(), "backfill 'nothing' replaces usage of 'nothing', which is no meter");
+    let why = "backfill 'nothing' replaces usage of 'nothing', which is no meter: the view `meters` has all there are";
+    assert_eq!(refused.to_string(), why);
 }
 
 #[test]
@@ -222,7 +276,7 @@ fn on(disk: &SimulatedDisk) -> Result<Engine, String> {
 
 /// What a batch of enough events to be in more than one call to the disk says.
 fn batch() -> Vec<Said> {
-    (1..40).map(|id| (id, 1, id % 7 == 0, id)).collect()
+    (1..40).map(|id| (id, 3, id % 7 == 0, id)).collect()
 }
 
 #[test]

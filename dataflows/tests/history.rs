@@ -63,7 +63,7 @@ pub fn shuffled(history: &[Act], seed: u64) -> History {
 pub fn take_back_everything(history: &[Act]) -> History {
     let events = history.iter().flat_map(|act| match act {
         Act::Event(event) => std::slice::from_ref(event),
-        Act::Backfill(events, _) => events,
+        Act::Backfill(events, ..) => events,
         _ => &[],
     });
     let last: BTreeMap<_, _> = events.map(|event| ((&event.source, &event.id), event)).collect();
@@ -177,23 +177,30 @@ impl World {
         }
     }
 
-    /// A few statements, half the time in place of what somebody used in some weeks.
+    /// A few statements, half the time in place of what somebody used in some weeks; now and then of
+    /// somebody, or by a meter, that is not there, or not yet.
     fn backfill(&mut self) -> Act {
         let events = (0..self.dice.below(8)).map(|_| self.statement()).collect();
         let scope = self.dice.one_in(2).then(|| {
             let whose = match self.dice.one_in(2) {
-                true => Whose::Subject(self.dice.pick(&SUBJECTS).to_owned()),
-                // The first is in every catalog.
-                false => Whose::Customer(CUSTOMERS[self.dice.below(3) as usize].to_owned()),
+                true => Whose::Subject(self.one_of(&SUBJECTS, "s7")),
+                false => Whose::Customer(self.one_of(&CUSTOMERS, "nobody")),
             };
             // Mostly where most usage is, so that some of it lies on the edges.
             let (first, days) =
                 if self.dice.one_in(3) { (self.dice.below(DAYS), 60) } else { (80 + self.dice.below(12), 10) };
             let from = START + first as i64 * DAY;
             let to = from + self.dice.below(days) as i64 * DAY;
-            Scope { whose, meter: self.dice.pick(&LASTING).to_owned(), from, to }
+            let meters = [&LASTING[..], &CHANGING[..]].concat();
+            Scope { whose, meter: self.one_of(&meters, "nothing"), from, to }
         });
-        Act::Backfill(events, scope)
+        Act::Backfill(events, scope, !self.dice.one_in(4))
+    }
+
+    /// One of these, or rarely another.
+    fn one_of(&mut self, names: &[&str], other: &str) -> String {
+        let name = if self.dice.one_in(20) { other } else { self.dice.pick(names) };
+        name.to_owned()
     }
 
     fn way(&mut self) -> Origin {
@@ -232,7 +239,10 @@ impl World {
             0..2 => old,
             2..6 => UsageEvent { retract: false, revision: self.other_revision(&id), id, ..self.event() },
             6..8 => UsageEvent { retract: true, ..old },
-            8 => UsageEvent { retract: true, revision: old.revision + self.dice.below(3) as u32, ..old },
+            8 => {
+                let revision = old.revision.saturating_add(self.dice.below(3) as u32);
+                UsageEvent { retract: true, revision, ..old }
+            }
             _ if self.kind == Kind::Any => self.contradiction(old),
             _ => UsageEvent { retract: true, ..old },
         }
@@ -275,9 +285,12 @@ impl World {
         }
     }
 
-    /// A revision under which nothing was asserted yet, above or below the last.
+    /// A revision under which nothing was asserted yet, above or below the last; rarely the greatest.
     fn other_revision(&mut self, id: &str) -> u32 {
         let used: BTreeSet<u32> = self.said[id].iter().map(|event| event.revision).collect();
+        if !used.contains(&u32::MAX) && self.dice.one_in(30) {
+            return u32::MAX;
+        }
         let free: Vec<u32> = (0..).filter(|revision| !used.contains(revision)).take(2).collect();
         self.dice.pick(&free)
     }

@@ -38,10 +38,11 @@ pub enum Mistake {
     AddsUpDeclarations,
     IgnoresScopes,
     ForgetsToTakeBack,
+    AppliesWhatCannotBeCounted,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 19] = [
+    pub const ALL: [Mistake; 20] = [
         Mistake::LosesTheLastEventOfAnEpoch,
         Mistake::CountsARepeatedEventTwice,
         Mistake::ForgetsRetractions,
@@ -61,6 +62,7 @@ impl Mistake {
         Mistake::AddsUpDeclarations,
         Mistake::IgnoresScopes,
         Mistake::ForgetsToTakeBack,
+        Mistake::AppliesWhatCannotBeCounted,
     ];
 }
 
@@ -89,7 +91,9 @@ impl Mistaken {
                 Mistake::CountsARepeatedEventTwice => event.id = format!("{} {}", event.id, self.sent),
                 Mistake::ForgetsRetractions if event.retract => continue,
                 Mistake::TakesTheLatestToArrive => event.revision = self.sent,
-                Mistake::LetsTheLaterOfAConflictStand => event.revision = event.revision * 100_000 + self.sent,
+                Mistake::LetsTheLaterOfAConflictStand => {
+                    event.revision = event.revision.saturating_mul(100_000).saturating_add(self.sent)
+                }
                 Mistake::EndsPeriodsInclusively => event.occurred_at -= 1,
                 Mistake::CutsValuesToWholeNumbers => {
                     let whole = event.data.get("value").and_then(|value| value.split('.').next()).map(str::to_owned);
@@ -164,9 +168,10 @@ impl Subject for Mistaken {
         self.oracle.commit()
     }
 
-    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64 {
+    fn backfill(&mut self, name: &str, scope: Option<Scope>, sets_aside: bool) -> Option<u64> {
         self.flush();
-        self.oracle.backfill(name, scope.filter(|_| self.mistake != Mistake::IgnoresScopes))
+        let scope = scope.filter(|_| self.mistake != Mistake::IgnoresScopes);
+        self.oracle.backfill(name, scope, sets_aside || self.mistake == Mistake::AppliesWhatCannotBeCounted)
     }
 
     fn revert(&mut self, name: &str) -> u64 {

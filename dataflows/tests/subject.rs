@@ -43,8 +43,9 @@ pub trait Subject {
     /// Ends the epoch and tells its number. Called only if a fact was given, or the clock set.
     fn commit(&mut self) -> u64;
 
-    /// Ends the epoch as a backfill of this name. Called only if nothing but events was given.
-    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64;
+    /// Ends the epoch as a backfill of this name, in which what cannot be counted may be set aside; none,
+    /// and no epoch, if it is refused. Called only if nothing but events was given.
+    fn backfill(&mut self, name: &str, scope: Option<Scope>, sets_aside: bool) -> Option<u64>;
 
     /// Takes a backfill back that was applied, in an epoch of its own. Called only when no facts wait
     /// for a commit, and once for each.
@@ -143,6 +144,16 @@ impl OracleSubject {
         self.oracle.accept(epoch, self.clock, statements.collect());
     }
 
+    /// Whether what was sent is a backfill that is not refused; else it is forgotten.
+    fn takes_backfill(&mut self, name: &str, scope: Option<Scope>, sets_aside: bool) -> bool {
+        self.sent.push(Sent::Backfill(Backfill::Apply { name: name.to_owned(), scope }));
+        let sent = std::mem::take(&mut self.sent).into_iter();
+        let statements: Vec<Statement> = sent.map(|sent| sent.at(self.clock)).collect();
+        let is_taken = !self.oracle.refuses(&statements, sets_aside);
+        self.sent.extend(statements.into_iter().filter(|_| is_taken).map(Sent::Other));
+        is_taken
+    }
+
     fn issued(&mut self, document: Document) {
         self.documents += 1;
         self.sent.push(Sent::Other(Statement::Issued(document)));
@@ -181,9 +192,8 @@ impl Subject for OracleSubject {
         self.epoch
     }
 
-    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64 {
-        self.sent.push(Sent::Backfill(Backfill::Apply { name: name.to_owned(), scope }));
-        self.commit()
+    fn backfill(&mut self, name: &str, scope: Option<Scope>, sets_aside: bool) -> Option<u64> {
+        self.takes_backfill(name, scope, sets_aside).then(|| self.commit())
     }
 
     fn revert(&mut self, name: &str) -> u64 {
@@ -272,11 +282,11 @@ impl Subject for Beside {
         self.compare(epoch);
         epoch
     }
-
-    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64 {
-        let epoch = self.subject.backfill(name, scope.clone());
-        self.oracle.sent.push(Sent::Backfill(Backfill::Apply { name: name.to_owned(), scope }));
-        self.compare(epoch);
+    fn backfill(&mut self, name: &str, scope: Option<Scope>, sets_aside: bool) -> Option<u64> {
+        let epoch = self.subject.backfill(name, scope.clone(), sets_aside);
+        let is_right = self.oracle.takes_backfill(name, scope, sets_aside) == epoch.is_some();
+        assert!(is_right, "a backfill was {}", if epoch.is_some() { "taken" } else { "refused" });
+        self.compare(epoch?);
         epoch
     }
 

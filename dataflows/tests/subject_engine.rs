@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use serde_json::json;
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
-use trueup::engine::door::{Acceptance, Apply, Submission};
+use trueup::engine::door::{Acceptance, Apply, DoorError, Submission};
 use trueup::engine::issue::Request;
 use trueup::engine::retention::Retention;
 use trueup::engine::worker::Pace;
@@ -220,10 +220,16 @@ impl Subject for EngineSubject {
         self.epoch
     }
 
-    fn backfill(&mut self, name: &str, scope: Option<Scope>) -> u64 {
-        let apply = Apply { name: name.to_owned(), digest: String::new(), scope, sets_aside: true };
+    fn backfill(&mut self, name: &str, scope: Option<Scope>, sets_aside: bool) -> Option<u64> {
+        let apply = Apply { name: name.to_owned(), digest: String::new(), scope, sets_aside };
         self.submissions.push(Submission::Backfill(apply));
-        self.commit()
+        match self.engine.accept(std::mem::take(&mut self.submissions)) {
+            Ok(receipt) => self.epoch = receipt.epoch,
+            Err(DoorError::Backfill { .. }) => return None,
+            Err(error) => panic!("{error}"),
+        }
+        self.kill_in_time();
+        Some(self.epoch)
     }
 
     fn revert(&mut self, name: &str) -> u64 {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Origin;
@@ -91,8 +92,24 @@ pub struct Undone {
     pub retracted: u64,
     /// Stand again as they stood before the batch, under a greater revision.
     pub restored: u64,
-    /// Left as they are: somebody else has changed them since, or no greater revision is left.
+    /// Left as they are: somebody else has changed them since. Or no greater revision is left, where that
+    /// was applied before such batches were refused.
     pub left: u64,
+}
+
+/// Enters what the entry of an epoch says of a backfill among those that are known.
+pub fn enter(backfills: &mut OrdMap<Arc<str>, Applied>, epoch: Epoch, said: &Backfill) {
+    match said {
+        Backfill::Applied(batch) => {
+            let applied = Applied { batch: batch.clone(), epoch, reverted: None };
+            backfills.insert(batch.name.as_str().into(), applied);
+        }
+        Backfill::Reverted { name, undone } => {
+            if let Some(applied) = backfills.get_mut(name.as_str()) {
+                applied.reverted = Some((epoch, *undone));
+            }
+        }
+    }
 }
 
 /// A batch in the books.

@@ -168,6 +168,11 @@ impl Dictionary {
         &self.names
     }
 
+    /// The id of a subject that has one.
+    pub fn known_subject(&self, subject: &str) -> Option<SubjectId> {
+        self.subjects.get(subject).copied()
+    }
+
     /// The id of a subject, given now if it is new.
     pub fn subject(&mut self, subject: &str) -> SubjectId {
         intern_text(&mut self.subjects, &mut self.names.subjects, subject)

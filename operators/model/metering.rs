@@ -11,7 +11,7 @@ use std::sync::Arc;
 use imbl::{OrdSet, Vector};
 
 use crate::catalog::Catalog;
-use crate::dictionary::{Dictionary, Properties, PropertySetId, Series, SeriesId, SubjectId};
+use crate::dictionary::{Dictionary, Names, Properties, PropertySetId, Series, SeriesId, SubjectId};
 use crate::grain::{GrainStep, Micros};
 use crate::layout::{EventLayout, NumberColumn};
 use crate::meter::{Aggregation, Meter, matches};
@@ -158,6 +158,15 @@ impl Metering {
             self.routes.push_back(routes(&properties, catalog, dictionary));
             self.properties.push_back(properties);
         }
+    }
+
+    /// The same, which also knows what the events of property sets were read for that came since: so that
+    /// they can be compared. They have no routes yet.
+    pub fn knowing(&self, names: &Names) -> Metering {
+        let mut knowing = self.clone();
+        let since = knowing.properties.len()..names.property_sets();
+        knowing.properties.extend(since.map(|id| names.properties(id as PropertySetId).clone()));
+        knowing
     }
 
     /// The metering under a changed catalog.

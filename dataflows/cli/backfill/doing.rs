@@ -27,7 +27,7 @@ pub fn apply(engine: &Engine, shelf: &Shelf, name: &str, terms: &Terms) -> Resul
     }
     let receipt = engine.accept(submissions(engine, &staged, terms.set_aside)?)?;
     engine.wait(receipt.epoch)?;
-    told(engine, name, receipt.refused())
+    told(engine, name, receipt.uncounted())
 }
 
 /// Takes a batch back as one epoch; returns when the views show it.
@@ -37,7 +37,7 @@ pub fn revert(engine: &Engine, name: &str) -> Result<Told, Failure> {
     told(engine, name, 0)
 }
 
-/// What became of a batch that is in the books.
+/// What became of a batch that is in the books, of whose events so many could not be counted.
 pub fn told(engine: &Engine, name: &str, set_aside: u64) -> Result<Told, Failure> {
     let books = engine.books();
     let applied = books.backfills.get(name);

@@ -2,19 +2,24 @@
 //!
 //! Law: after a batch was applied and taken back, with nothing between, every view but those that
 //! tell of the way (ledgers, quarantine, crossings) is what it was. What somebody else has said since
-//! of an event that the batch named is not touched.
+//! of an event that the batch named is not touched. So a batch that could not be taken back is refused.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use trueup_model::backfill::{Applied, Backfill, Batch, Scope, Undone, Whose, origin};
+use trueup_model::backfill::{Applied, Backfill, Batch, Scope, Undone, Whose, enter, origin};
+use trueup_model::catalog::{Catalog, MeterId};
+use trueup_model::dictionary::{Dictionary, SubjectId};
 use trueup_model::fact::{Epoch, Fact};
+use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
+use trueup_model::metering::Metering;
 use trueup_model::usage::{UsageBatch, UsageRow};
 use trueup_operators::event_index::RowRef;
 
 use super::history::{History, Rows, usage};
 use super::{Door, DoorError, Proposal, Submission};
+use crate::engine::nearest::hint;
 
 /// What is to be said of a batch when it is applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,18 +37,7 @@ pub struct Apply {
 
 /// Enters a backfill into the books.
 pub(super) fn take_backfill(proposal: &mut Proposal, backfill: Backfill) {
-    let backfills = &mut proposal.books.backfills;
-    match &backfill {
-        Backfill::Applied(batch) => {
-            let applied = Applied { batch: batch.clone(), epoch: proposal.epoch, reverted: None };
-            backfills.insert(batch.name.as_str().into(), applied);
-        }
-        Backfill::Reverted { name, undone } => {
-            if let Some(applied) = backfills.get_mut(name.as_str()) {
-                applied.reverted = Some((proposal.epoch, *undone));
-            }
-        }
-    }
+    enter(&mut proposal.books.backfills, proposal.epoch, &backfill);
     proposal.facts.push(Fact::Backfill(backfill));
 }
 
@@ -58,72 +52,79 @@ impl Door {
         if proposal.catalog_changed {
             return Err(refuse("comes with a change of the catalog: change that first, in an epoch of its own".into()));
         }
-        let refused = proposal.refused.len();
-        if refused > 0 && !sets_aside {
-            return Err(refuse(format!(
-                "brings {refused} event{} that cannot be counted, and nothing of it was applied: its preview says which and \
-                 why; mend and stage them again, or let them be set aside",
-                if refused == 1 { "" } else { "s" }
-            )));
+        let region = scope.as_ref().map(|scope| Region::of(scope, &proposal.catalog, &self.dictionary));
+        let region = region.transpose().map_err(&refuse)?;
+        let followed = self.follow(proposal, region.as_ref())?;
+        let uncounted = proposal.refused.len() as u64 + followed.contradicting;
+        if uncounted > 0 && !sets_aside {
+            return Err(refuse(cannot_be_counted(uncounted)));
         }
+        if followed.lasting > 0 {
+            return Err(refuse(cannot_be_taken_back(followed.lasting)));
+        }
+        let mut retractions = Made::by(proposal, &name);
+        followed.displaced.iter().for_each(|row| retractions.retract(row));
+        let displaced = retractions.finish();
         let events = proposal.batches.iter().map(|batch| batch.rows.len() as u64).sum();
-        let displaced = match &scope {
-            Some(scope) => self.displaced(proposal, &name, scope, &refuse)?,
-            None => Made::by(proposal, &name).finish(),
-        };
         let batch = Batch { name, digest, scope, events, displaced: displaced.rows.len() as u64 };
+        proposal.contradicting += followed.contradicting;
         take_backfill(proposal, Backfill::Applied(batch));
         proposal.take_usage(displaced);
         Ok(())
     }
 
-    /// Retractions of all that stands in a scope and is not named by the events of this epoch.
-    fn displaced(
-        &mut self,
-        proposal: &Proposal,
-        name: &str,
-        scope: &Scope,
-        refuse: &dyn Fn(String) -> DoorError,
-    ) -> Result<Arc<UsageBatch>, DoorError> {
-        let catalog = &proposal.catalog;
-        let meter = catalog.meters.id(&scope.meter);
-        let meter = meter.ok_or_else(|| refuse(format!("replaces usage of '{}', which is no meter", scope.meter)))?;
-        let subjects: HashSet<u32> = match &scope.whose {
-            Whose::Subject(subject) => [self.dictionary.subject(subject)].into(),
-            Whose::Customer(customer) => {
-                let id = catalog.customers.id(customer);
-                let id = id.ok_or_else(|| refuse(format!("replaces usage of '{customer}', who is no customer")))?;
-                catalog.subjects_of(id).collect()
-            }
+    /// Finds out what the events of this epoch would do, in place of what stands in a region.
+    fn follow(&self, proposal: &Proposal, region: Option<&Region>) -> Result<Followed, DoorError> {
+        let rows = proposal.batches.iter().flat_map(|batch| &batch.rows);
+        let named: HashSet<Identity> = rows.map(|row| row.identity).collect();
+        let mut wanted = region.map_or_else(|| Ok(HashSet::new()), |region| self.said_in(region))?;
+        wanted.extend(&named);
+        // Rows of the batch may have property sets that nobody had before.
+        let metering = self.metering.knowing(self.dictionary.names());
+        let mut history = self.stood(&wanted, Epoch::MAX, &metering)?;
+        let (before, brought_from) = (history.standing(), history.rows());
+        let contradicting = proposal.batches.iter().map(|batch| history.take(batch) as u64).sum();
+        let brought = history.standing().into_values().filter(|row| number(row) >= brought_from);
+        let counted = |row: &RowRef| before.get(&row_of(row).identity).is_some_and(|before| !row_of(before).retract);
+        let in_place = brought.filter(counted);
+        let mut displaced: Vec<RowRef> = match region {
+            Some(region) => before.values().filter(|row| self.is_within(region, row_of(row))).cloned().collect(),
+            None => Vec::new(),
         };
-        let names = self.dictionary.names();
-        let is_within = |row: &UsageRow| {
-            !row.retract
-                && (scope.from..scope.to).contains(&row.occurred_at)
-                && subjects.contains(&row.subject)
-                && self.metering.routes(row.properties).iter().any(|route| names.series(route.series).meter == meter)
-        };
-        // Whatever stands in the scope was said in it, though not all that was said stands.
-        let mut found: HashSet<Identity> = HashSet::new();
+        displaced.retain(|row| !named.contains(&row_of(row).identity));
+        displaced.sort_unstable_by_key(number);
+        let lasting = in_place.chain(displaced.iter().cloned()).filter(|row| row_of(row).revision == u32::MAX);
+        Ok(Followed { contradicting, lasting: lasting.count(), displaced })
+    }
+
+    /// All identities of which something was said in a region: what stands there is among them.
+    fn said_in(&self, region: &Region) -> Result<HashSet<Identity>, DoorError> {
+        let mut found = HashSet::new();
         for entry in self.journal.entries(1) {
             let entry = entry?;
             let rows = usage(&entry).flat_map(|batch| &batch.rows);
-            found.extend(rows.filter(|row| is_within(row)).map(|row| row.identity));
+            found.extend(rows.filter(|row| self.is_within(region, row)).map(|row| row.identity));
         }
-        for row in proposal.batches.iter().flat_map(|batch| &batch.rows) {
-            found.remove(&row.identity);
-        }
-        let standing = self.stood(&found, Epoch::MAX)?.standing();
-        let mut rows: Vec<RowRef> = standing.into_values().filter(|row| is_within(row_of(row))).collect();
-        rows.sort_unstable_by_key(number);
-        let mut retractions = Made::by(proposal, name);
-        rows.iter().for_each(|row| retractions.retract(row));
-        Ok(retractions.finish())
+        Ok(found)
+    }
+
+    /// Whether a row is an assertion in a region.
+    fn is_within(&self, region: &Region, row: &UsageRow) -> bool {
+        let names = self.dictionary.names();
+        !row.retract
+            && (region.from..region.to).contains(&row.occurred_at)
+            && region.subjects.contains(&row.subject)
+            && self.metering.routes(row.properties).iter().any(|route| names.series(route.series).meter == region.meter)
     }
 
     /// What stood for some identities, through an epoch.
-    fn stood<'a>(&'a self, wanted: &'a HashSet<Identity>, through: Epoch) -> Result<History<'a>, DoorError> {
-        let mut history = History::of(wanted, &self.metering);
+    fn stood<'a>(
+        &self,
+        wanted: &'a HashSet<Identity>,
+        through: Epoch,
+        metering: &'a Metering,
+    ) -> Result<History<'a>, DoorError> {
+        let mut history = History::of(wanted, metering);
         if !wanted.is_empty() {
             let entries =
                 self.journal.entries(1).take_while(|entry| entry.as_ref().map_or(true, |entry| entry.epoch <= through));
@@ -152,7 +153,7 @@ impl Door {
         let mut seen = HashSet::new();
         let order: Vec<Identity> = rows.map(|row| row.identity).filter(|identity| seen.insert(*identity)).collect();
 
-        let mut history = self.stood(&seen, applied - 1)?;
+        let mut history = self.stood(&seen, applied - 1, &self.metering)?;
         let (before, brought_from) = (history.standing(), history.rows());
         history.follow(&entry);
         let after = history.standing();
@@ -181,6 +182,7 @@ impl Door {
                         made.restate(before, revision);
                         undone.restored += 1;
                     }
+                    // Only where it was applied before such events were refused.
                     None => undone.left += 1,
                 },
             }
@@ -208,6 +210,67 @@ impl Proposal {
             _ => Ok(()),
         }
     }
+}
+
+/// What a batch would do.
+struct Followed {
+    /// How many of its events say something else than what stands at their revision.
+    contradicting: u64,
+    /// How many statements of the greatest revision it brings in place of what counts: no revision is left
+    /// under which that could come back.
+    lasting: usize,
+    /// What stands in its scope and is not named by it.
+    displaced: Vec<RowRef>,
+}
+
+/// A scope, by the ids of its names.
+struct Region {
+    subjects: HashSet<SubjectId>,
+    meter: MeterId,
+    from: Micros,
+    to: Micros,
+}
+
+impl Region {
+    /// The region of a scope; an error says which of its names nobody knows. A subject may be new: then
+    /// nothing of it stands.
+    fn of(scope: &Scope, catalog: &Catalog, dictionary: &Dictionary) -> Result<Region, String> {
+        let meter = catalog.meters.id(&scope.meter).ok_or_else(|| {
+            let known = catalog.meters.iter().map(|(_, _, meter)| meter.name.as_str());
+            let hint = hint(&scope.meter, known, "the view `meters` has all there are");
+            format!("replaces usage of '{}', which is no meter: {hint}", scope.meter)
+        })?;
+        let subjects = match &scope.whose {
+            Whose::Subject(subject) => dictionary.known_subject(subject).into_iter().collect(),
+            Whose::Customer(customer) => {
+                let id = catalog.customers.id(customer).ok_or_else(|| {
+                    let known = catalog.customers.iter().map(|(_, _, customer)| customer.id.as_str());
+                    let hint = hint(customer, known, "the view `customers` has all there are");
+                    format!("replaces usage of '{customer}', who is no customer: {hint}")
+                })?;
+                catalog.subjects_of(id).collect()
+            }
+        };
+        Ok(Region { subjects, meter, from: scope.from, to: scope.to })
+    }
+}
+
+fn cannot_be_counted(events: u64) -> String {
+    let s = if events == 1 { "" } else { "s" };
+    format!(
+        "brings {events} event{s} that cannot be counted, and nothing of it was applied: its preview says which and \
+         why; mend and stage them again, or let them be set aside"
+    )
+}
+
+fn cannot_be_taken_back(statements: usize) -> String {
+    let s = if statements == 1 { "" } else { "s" };
+    format!(
+        "would put {statements} statement{s} of the greatest revision, {}, in place of events that count, which could not \
+         be taken back, and nothing of it was applied: give them lower revisions, or retract by themselves those that are \
+         displaced",
+        u32::MAX
+    )
 }
 
 /// Why a name cannot be applied any more.

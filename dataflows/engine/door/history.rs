@@ -13,7 +13,7 @@ use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
 use trueup_model::metering::Metering;
 use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
-use trueup_operators::event_index::{EventIndex, RowRef};
+use trueup_operators::event_index::{EventIndex, Outcome, RowRef};
 
 /// Follows what stands for some identities.
 pub(super) struct History<'a> {
@@ -31,18 +31,22 @@ impl<'a> History<'a> {
 
     /// The next entry.
     pub fn follow(&mut self, entry: &Entry) {
-        for batch in usage(entry) {
-            let mut kept = Rows::new(self.rows, batch.received_at, batch.origin.clone());
-            let wanted = batch.rows.iter().enumerate().filter(|(_, row)| self.wanted.contains(&row.identity));
-            wanted.for_each(|(place, row)| kept.push(batch, place, *row));
-            let kept = kept.finish();
-            self.rows += kept.rows.len() as u64;
-            self.index.push(kept.clone());
-            for place in 0..kept.rows.len() {
-                // Nothing is put away here, so no cold run can hold it.
-                self.index.observe((&kept, place), 0, self.metering);
-            }
-        }
+        usage(entry).for_each(|batch| {
+            self.take(batch);
+        });
+    }
+
+    /// The next batch; tells how many of its rows contradict what stands.
+    pub fn take(&mut self, batch: &UsageBatch) -> usize {
+        let mut kept = Rows::new(self.rows, batch.received_at, batch.origin.clone());
+        let wanted = batch.rows.iter().enumerate().filter(|(_, row)| self.wanted.contains(&row.identity));
+        wanted.for_each(|(place, row)| kept.push(batch, place, *row));
+        let kept = kept.finish();
+        self.rows += kept.rows.len() as u64;
+        self.index.push(kept.clone());
+        // Nothing is put away here, so no cold run can hold it.
+        let outcomes = (0..kept.rows.len()).map(|place| self.index.observe((&kept, place), 0, self.metering));
+        outcomes.filter(|outcome| matches!(outcome, Outcome::Conflict(_))).count()
     }
 
     /// How many rows there were so far; the next has this number.

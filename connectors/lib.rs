@@ -19,6 +19,7 @@ pub mod kafka;
 pub mod limits;
 pub mod quarantine;
 pub mod schemas;
+pub mod shelf;
 mod time_text;
 mod value;
 pub mod watched;

@@ -13,6 +13,7 @@ use serde_json::json;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;
 use trueup_connectors::backfills::Terms;
+use trueup_connectors::shelf::check_name;
 use trueup_model::backfill::{Scope, Whose};
 
 use super::failure::{Failure, Outcome};
@@ -24,7 +25,6 @@ use super::{page, words};
 use crate::config::Config;
 pub use doing::Served;
 pub use staged::Shelf;
-use staged::check_name;
 use told::Told;
 
 /// Stage events, preview what they move, apply them as one epoch, and take them back.
@@ -146,7 +146,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
             "`{shown}` names no journal, so nothing that is applied would stay: add one"
         )));
     };
-    let shelf = Shelf::of(journal);
+    let shelf = Shelf::of(journal)?;
     match &arguments.act {
         Act::Stage(arguments) => stage(&shelf, arguments, json),
         Act::Preview(arguments) => preview(&config, &shelf, arguments, json),
@@ -161,10 +161,10 @@ fn stage(shelf: &Shelf, arguments: &Stage, json: bool) -> Outcome {
     let staged = shelf.stage(&arguments.name, &files, scope(arguments)?, arguments.again)?;
     let (name, digest) = (staged.name(), staged.digest());
     match json {
-        true => page::line(json!({"name": name, "files": staged.files(), "digest": digest}).to_string()),
+        true => page::line(json!({"name": name, "files": staged.files().len(), "digest": digest}).to_string()),
         false => page::line(format!(
             "{} staged as `{name}`, digest {digest}. See what it moves: trueup backfill preview {name}",
-            words::counted(staged.files(), "file")
+            words::counted(staged.files().len(), "file")
         )),
     }
     Ok(())
@@ -191,7 +191,7 @@ fn preview(config: &Config, shelf: &Shelf, arguments: &Preview, json: bool) -> O
     let staged = if arguments.revert { None } else { Some(shelf.find(name)?) };
     let engine = resume_aside(config)?;
     let submissions = match &staged {
-        Some(staged) => doing::submissions(&engine, staged, true)?,
+        Some(staged) => doing::submissions(&engine, shelf, staged, true)?,
         None => vec![Submission::Revert(name.clone())],
     };
     // What time alone moves is none of the batch's doing, so it passes before.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use trueup::engine::door::DoorError;
 use trueup::engine::issue::IssueError;
 use trueup::engine::publication::Stopped;
+use trueup_connectors::shelf::ShelfError;
 
 /// How a command ends.
 pub type Outcome = Result<(), Failure>;
@@ -18,6 +19,8 @@ pub enum Failure {
     No(String),
     /// What it was given cannot be used: exit code 2.
     Input(String),
+    /// Not now, and whatever is asked again may be done then: exit code 3.
+    Later(String),
     /// The engine, a server or the machine failed: exit code 3.
     Engine(String),
 }
@@ -38,15 +41,18 @@ impl Failure {
         ExitCode::from(match self {
             Failure::No(_) => 1,
             Failure::Input(_) => 2,
-            Failure::Engine(_) => 3,
+            Failure::Later(_) | Failure::Engine(_) => 3,
         })
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Failure::No(sentence) | Failure::Input(sentence) | Failure::Engine(sentence)) = self;
-        f.write_str(sentence)
+        match self {
+            Failure::No(sentence) | Failure::Input(sentence) | Failure::Later(sentence) | Failure::Engine(sentence) => {
+                f.write_str(sentence)
+            }
+        }
     }
 }
 
@@ -59,6 +65,7 @@ impl From<DoorError> for Failure {
             | DoorError::Backfill { .. }
             | DoorError::ClockTooFar { .. }
             | DoorError::WallClock => Failure::input(&error),
+            DoorError::Journal(ref journal) if !journal.is_final() => Failure::Later(with_causes(&error)),
             DoorError::Journal(_) | DoorError::Stopped(_) => Failure::engine(&error),
         }
     }
@@ -72,6 +79,20 @@ impl From<IssueError> for Failure {
             IssueError::NoPeriod { .. } | IssueError::Nothing { .. } | IssueError::TooLarge { .. } => {
                 Failure::input(&error)
             }
+        }
+    }
+}
+
+impl From<ShelfError> for Failure {
+    fn from(error: ShelfError) -> Failure {
+        match error {
+            ShelfError::Disk { .. } => Failure::Later(with_causes(&error)),
+            ShelfError::Name(_)
+            | ShelfError::Taken(_)
+            | ShelfError::Locked(_)
+            | ShelfError::Absent { .. }
+            | ShelfError::Changed { .. }
+            | ShelfError::Unreadable { .. } => Failure::input(&error),
         }
     }
 }

@@ -71,7 +71,7 @@ async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
     let engine = Arc::new(block_in_place(|| recover(config, &mut recovery))?);
     let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()).of_tenant(TENANT));
     let board = Board::told_by(|| Clock::Wall.now(0));
-    let open = listening.open(config, &engine, &intake, &board);
+    let open = listening.open(config, &engine, &intake, &board)?;
     let files = EventFiles { events: config.events.clone(), mapping: config.mappings.clone() };
     let loaded = block_in_place(|| load_events(&engine, &files))?;
     let reading = Reading::begin(config, &engine, intake, board)?;
@@ -118,11 +118,18 @@ impl Listening {
     }
 
     /// Shows the views, and takes events in.
-    fn open(self, config: &Config, engine: &Arc<Engine>, intake: &Arc<dyn Intake>, board: &Board) -> Open {
+    fn open(
+        self,
+        config: &Config,
+        engine: &Arc<Engine>,
+        intake: &Arc<dyn Intake>,
+        board: &Board,
+    ) -> Result<Open, Failure> {
         let receiver = Some(Arc::new(Puts::new(intake.clone(), TENANT)) as _);
         let options = Options { token: config.token.clone(), receiver, ..Options::default() };
         let flight = self.flight.show(engine.published(), options);
-        let served = config.journal.as_deref().map(|journal| Served::new(engine.clone(), Shelf::of(journal)));
+        let shelf = config.journal.as_deref().map(Shelf::of).transpose()?;
+        let served = shelf.map(|shelf| Served::new(engine.clone(), shelf));
         let options = http::Options {
             token: config.token.clone(),
             tenant: TENANT.to_owned(),
@@ -132,7 +139,7 @@ impl Listening {
         };
         let http = self.http.map(|http| http.open(intake.clone(), &options));
         tracing::info!(address = %flight.address(), epoch = engine.newest().epoch(), "serving");
-        Open { flight, http }
+        Ok(Open { flight, http })
     }
 }
 

@@ -99,7 +99,7 @@ impl Server {
         }
         let why = answer["error"].as_str().map_or_else(|| status.to_string(), str::to_owned);
         match status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Err(Failure::Engine(why)),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Err(Failure::Later(why)),
             _ => Err(Failure::Input(why)),
         }
     }

@@ -11,8 +11,9 @@ use trueup::engine::Engine;
 use trueup::engine::door::{Apply, Submission};
 use trueup_connectors::backfills::{BackfillError, Backfills, Terms};
 use trueup_connectors::intake::HandInError;
+use trueup_connectors::shelf::Staged;
 
-use super::staged::{Shelf, Staged};
+use super::staged::Shelf;
 use super::told::Told;
 use crate::cli::failure::Failure;
 
@@ -25,7 +26,7 @@ pub fn apply(engine: &Engine, shelf: &Shelf, name: &str, terms: &Terms) -> Resul
             staged.digest()
         )));
     }
-    let receipt = engine.accept(submissions(engine, &staged, terms.set_aside)?)?;
+    let receipt = engine.accept(submissions(engine, shelf, &staged, terms.set_aside)?)?;
     engine.wait(receipt.epoch)?;
     told(engine, name, receipt.uncounted())
 }
@@ -46,13 +47,18 @@ pub fn told(engine: &Engine, name: &str, set_aside: u64) -> Result<Told, Failure
 }
 
 /// What makes a backfill of what was staged, as one epoch.
-pub fn submissions(engine: &Engine, staged: &Staged, sets_aside: bool) -> Result<Vec<Submission>, Failure> {
+pub fn submissions(
+    engine: &Engine,
+    shelf: &Shelf,
+    staged: &Staged,
+    sets_aside: bool,
+) -> Result<Vec<Submission>, Failure> {
     if engine.books().catalog.meters.iter().next().is_none() {
         return Err(Failure::Input(
             "the journal has no catalog yet, so no event could be read: run `trueup serve` on it once".to_owned(),
         ));
     }
-    let batches = staged.read(engine)?;
+    let batches = shelf.read(engine, staged)?;
     let apply = Apply {
         name: staged.name().to_owned(),
         digest: staged.digest().to_owned(),
@@ -83,12 +89,18 @@ impl Served {
         async move {
             let done = spawn_blocking(move || what(&engine, &shelf)).await;
             let done = done.map_err(|_| HandInError::Stopped("the engine could not answer".to_owned()))?;
-            done.map(|told| told.json()).map_err(|failure| match failure {
-                Failure::Input(why) | Failure::No(why) => BackfillError::Refused(why),
-                Failure::Engine(why) => HandInError::Stopped(why).into(),
-            })
+            done.map(|told| told.json()).map_err(answer)
         }
         .boxed()
+    }
+}
+
+/// What whoever asked a server over HTTP is told of a failure.
+fn answer(failure: Failure) -> BackfillError {
+    match failure {
+        Failure::Input(why) | Failure::No(why) => BackfillError::Refused(why),
+        Failure::Later(why) => HandInError::Unable(why).into(),
+        Failure::Engine(why) => HandInError::Stopped(why).into(),
     }
 }
 
@@ -105,5 +117,25 @@ impl Backfills for Served {
 
     fn revert(&self, name: String) -> BoxFuture<'_, Result<Value, BackfillError>> {
         self.ask(move |engine, _| revert(engine, &name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use trueup::engine::door::DoorError;
+    use trueup_connectors::journal::JournalError;
+
+    use super::*;
+
+    #[test]
+    fn a_server_without_room_is_not_taken_for_one_that_has_stopped() {
+        let source = Error::from(ErrorKind::StorageFull);
+        let told = answer(DoorError::from(JournalError::Full { epoch: 7, source }).into());
+        assert!(matches!(&told, BackfillError::NotNow(HandInError::Unable(_))), "{told:?}");
+        assert!(told.to_string().contains("make room and send it again"), "{told}");
+        let told = answer(DoorError::from(JournalError::Failed).into());
+        assert!(matches!(told, BackfillError::NotNow(HandInError::Stopped(_))), "{told:?}");
     }
 }

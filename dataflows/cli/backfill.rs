@@ -2,6 +2,7 @@
 //! one.
 
 mod doing;
+mod known;
 mod preview;
 mod staged;
 mod told;
@@ -13,7 +14,7 @@ use serde_json::json;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;
 use trueup_connectors::backfills::Terms;
-use trueup_connectors::shelf::check_name;
+use trueup_connectors::shelf::{Staged, check_name};
 use trueup_model::backfill::{Scope, Whose};
 
 use super::failure::{Failure, Outcome};
@@ -24,6 +25,7 @@ use super::way_in::{self, Server, WayIn};
 use super::{page, words};
 use crate::config::Config;
 pub use doing::Served;
+use known::Known;
 pub use staged::Shelf;
 use told::Told;
 
@@ -148,17 +150,24 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     };
     let shelf = Shelf::of(journal)?;
     match &arguments.act {
-        Act::Stage(arguments) => stage(&shelf, arguments, json),
-        Act::Preview(arguments) => preview(&config, &shelf, arguments, json),
+        Act::Stage(arguments) => stage(&config, journal, &shelf, arguments, json),
+        Act::Preview(arguments) => preview(&config, journal, &shelf, arguments, json),
         Act::Apply(named) => apply(&arguments.config, &shelf, named, json),
         Act::Revert(Named { name }) => revert(&arguments.config, name, json),
-        Act::List => list(&config, &shelf, json),
+        Act::List => list(journal, &shelf, json),
     }
 }
 
-fn stage(shelf: &Shelf, arguments: &Stage, json: bool) -> Outcome {
+fn stage(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Stage, json: bool) -> Outcome {
     let files = EventFiles { events: arguments.files.clone(), mapping: arguments.mapping.clone() };
-    let staged = shelf.stage(&arguments.name, &files, scope(arguments)?, arguments.again)?;
+    let scope = scope(arguments)?;
+    if let Some(scope) = &scope {
+        // Of a catalog that no server has read yet the journal knows nothing.
+        let known = Known::of(journal)?.with_catalog(&config.catalog)?;
+        known.check(scope)?;
+        say_doubt(&known, scope);
+    }
+    let staged = shelf.stage(&arguments.name, &files, scope, arguments.again)?;
     let (name, digest) = (staged.name(), staged.digest());
     match json {
         true => page::line(json!({"name": name, "files": staged.files().len(), "digest": digest}).to_string()),
@@ -168,6 +177,12 @@ fn stage(shelf: &Shelf, arguments: &Stage, json: bool) -> Outcome {
         )),
     }
     Ok(())
+}
+
+fn say_doubt(known: &Known, scope: &Scope) {
+    if let Some(doubt) = known.doubt(scope) {
+        eprintln!("trueup: {doubt}");
+    }
 }
 
 fn scope(arguments: &Stage) -> Result<Option<Scope>, Failure> {
@@ -186,9 +201,12 @@ fn scope(arguments: &Stage) -> Result<Option<Scope>, Failure> {
     Ok(Some(Scope { whose, meter: meter.clone(), from, to }))
 }
 
-fn preview(config: &Config, shelf: &Shelf, arguments: &Preview, json: bool) -> Outcome {
+fn preview(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Preview, json: bool) -> Outcome {
     let name = &arguments.name;
     let staged = if arguments.revert { None } else { Some(shelf.find(name)?) };
+    if let Some(scope) = staged.as_ref().and_then(Staged::scope) {
+        say_doubt(&Known::of(journal)?, scope);
+    }
     let engine = resume_aside(config)?;
     let submissions = match &staged {
         Some(staged) => doing::submissions(&engine, shelf, staged, true)?,
@@ -251,11 +269,10 @@ fn say(told: &Told, json: bool) {
     page::line(if json { told.json().to_string() } else { told.sentence() });
 }
 
-fn list(config: &Config, shelf: &Shelf, json: bool) -> Outcome {
-    let engine = resume_aside(config)?;
-    let books = engine.books();
+fn list(journal: &Path, shelf: &Shelf, json: bool) -> Outcome {
+    let known = Known::of(journal)?;
     let mut table = Table::new(&["name", "state", ">epoch", ">events", ">retracted", "digest"]);
-    for (name, applied) in &books.backfills {
+    for (name, applied) in known.backfills() {
         if json {
             page::line(Told::of(name, applied, 0).json().to_string());
             continue;
@@ -268,7 +285,7 @@ fn list(config: &Config, shelf: &Shelf, json: bool) -> Outcome {
         let digest = applied.batch.digest.chars().take(12).collect();
         table.row([name.to_string(), state.to_owned(), epoch, events, displaced, digest]);
     }
-    for name in shelf.names()?.into_iter().filter(|name| !books.backfills.contains_key(name.as_str())) {
+    for name in shelf.names()?.into_iter().filter(|name| !known.backfills().contains_key(name.as_str())) {
         let staged = shelf.find(&name);
         let (state, digest) = match &staged {
             Ok(staged) => ("staged", staged.digest()),

@@ -237,6 +237,18 @@ fn check_backfills(folder: &PathBuf) {
     // Of what it brought, one had been displaced and stood again: nobody else's is touched.
     assert_eq!((&listed[1]["reverted"]["retracted"], &listed[1]["reverted"]["left"]), (&1.into(), &1.into()));
 
+    // What a scope names is there, or it is told at once.
+    let scope = ["--replace", "--meter", "calls", "--from", "2026-06-01", "--to", "2026-06-04"];
+    let stage = |whose: &[&str], name: &str| answer(&[&["stage", name], &scope[..], whose].concat());
+    let (code, _, why) = stage(&["--customer", "amce"], "mistyped");
+    assert_eq!((code, &*why), (Some(2), "trueup: there is no customer 'amce': did you mean 'acme'?\n"));
+    let (code, _, why) = stage(&["--subject", "amce"], "doubtful");
+    let doubt =
+        "trueup: nothing is known of subject 'amce', so nothing of it would be displaced: did you mean 'acme'?\n";
+    assert_eq!((code, &*why), (Some(0), doubt));
+    let (code, _, why) = answer(&["preview", "doubtful"]);
+    assert_eq!((code, why.contains(doubt)), (Some(0), true), "{why}");
+
     // What was staged is what is applied, or nothing is.
     write("more.ndjson", &late("10"));
     assert_eq!(answer(&["stage", "more", "more.ndjson"]).0, Some(0));

@@ -1,7 +1,13 @@
 //! A restart goes on from a checkpoint, and nothing but time tells: also if the power went at any call
 //! to the disk.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
 
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
@@ -12,7 +18,7 @@ use trueup::engine::view_rows::Row;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
-use trueup_connectors::journal::{FileJournal, Settings};
+use trueup_connectors::journal::{FileJournal, Folder, Settings};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::fact::Epoch;
 use trueup_sinks::view::View;
@@ -283,4 +289,69 @@ fn the_power_may_go_at_any_call_to_the_disk() {
         engine.wait(last).expect("it runs");
         assert_eq!(settled(&engine), expected, "the power went at call {call}");
     }
+}
+
+/// The files of a folder.
+fn listed(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    entries.map(|entry| entry.expect("it can be listed").path()).collect()
+}
+
+/// How many checkpoints are made while a journal is verified once: enough that those it began with are gone.
+const MEANWHILE: u32 = 10;
+
+/// Sends a little and makes a checkpoint of it, as often as there is leave to, until it is done.
+fn checkpoint_until(done: &AtomicBool, leave: &AtomicU32, engine: &Engine, checkpoints: &Path) {
+    let rest = || thread::sleep(Duration::from_millis(1));
+    let mut next = 100;
+    while !done.load(Ordering::Relaxed) {
+        if leave.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |leave| leave.checked_sub(1)).is_err() {
+            rest();
+            continue;
+        }
+        let before = listed(checkpoints);
+        send(engine, next..next + 1, 0);
+        next += 1;
+        engine.checkpoint().expect("the disk is good");
+        // One at a time: else they would lie in a queue, and be made when nobody verifies.
+        while listed(checkpoints) == before && !done.load(Ordering::Relaxed) {
+            rest();
+        }
+    }
+}
+
+#[test]
+fn a_journal_is_verified_beside_a_server_that_makes_checkpoints() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("verified_beside");
+    drop(fs::remove_dir_all(&folder));
+    let settings = Settings { segment_bytes: 10_000, ..Settings::default() };
+    let (journal, _) = FileJournal::open(&folder, settings).expect("a journal can begin");
+    let checkpoints = folder.join("checkpoints");
+    let disk = Folder::new(&checkpoints).expect("a folder can be made");
+    let kept = checkpoints::Settings { disk: Arc::new(disk), hot_rows_max: 20 };
+    let setup = Setup { clock: Clock::Told, journal: Box::new(journal), checkpoints: Some(kept), ..Setup::default() };
+    let engine = Engine::resume(setup, |_| {}).expect("it begins");
+    begin(&engine);
+    send(&engine, 0..50, 0);
+    let (done, leave) = (AtomicBool::new(false), AtomicU32::new(0));
+    let (mut verified, mut kept_meanwhile) = (Vec::new(), 0);
+    thread::scope(|scope| {
+        scope.spawn(|| checkpoint_until(&done, &leave, &engine, &checkpoints));
+        for _ in 0..3 {
+            let before = listed(&checkpoints);
+            leave.store(MEANWHILE, Ordering::Relaxed);
+            let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+            verified.push(command.args(["--json", "verify", "--journal"]).arg(&folder).output());
+            kept_meanwhile += u64::from(listed(&checkpoints) != before);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    engine.stop();
+    for verified in verified {
+        let verified = verified.expect("the command runs");
+        let [said, why] = [verified.stdout, verified.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert_eq!(verified.status.code(), Some(0), "{said}{why}");
+        assert!(said.contains(r#""holds":true"#) && !said.contains(r#""checkpoint_holds":false"#), "{said}");
+    }
+    assert!(kept_meanwhile > 0, "checkpoints came and went meanwhile");
 }

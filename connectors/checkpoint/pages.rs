@@ -67,17 +67,24 @@ impl PageWriter {
 
 /// Reads `count` pages from `page` on: their contents, one behind another.
 pub fn read(file: &mut dyn ReadAt, seed: u32, page: u64, count: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; count * PAGE];
-    file.read_at(page * PAGE as u64, &mut bytes)?;
+    let mut contents = Vec::new();
+    read_into(file, seed, page, count, &mut contents)?;
+    Ok(contents)
+}
+
+/// The same, in place of what was in `contents`.
+pub fn read_into(file: &mut dyn ReadAt, seed: u32, page: u64, count: usize, contents: &mut Vec<u8>) -> io::Result<()> {
+    contents.resize(count * PAGE, 0);
+    file.read_at(page * PAGE as u64, contents)?;
     for place in 0..count {
-        let (contents, sum) = bytes[place * PAGE..][..PAGE].split_at(CONTENTS);
-        if checksum(seed, page + place as u64, contents).to_le_bytes() != *sum {
+        let (here, sum) = contents[place * PAGE..][..PAGE].split_at(CONTENTS);
+        if checksum(seed, page + place as u64, here).to_le_bytes() != *sum {
             return Err(damaged(page + place as u64));
         }
-        bytes.copy_within(place * PAGE..place * PAGE + CONTENTS, place * CONTENTS);
+        contents.copy_within(place * PAGE..place * PAGE + CONTENTS, place * CONTENTS);
     }
-    bytes.truncate(count * CONTENTS);
-    Ok(bytes)
+    contents.truncate(count * CONTENTS);
+    Ok(())
 }
 
 /// What the checksums of a file begin with: pages of one file are not those of another.

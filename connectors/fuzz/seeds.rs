@@ -211,8 +211,11 @@ fn checkpoint(folder: &Path) {
         seeds.put(2, &footer_first(&disk));
     }
     for count in [0, 1, 100] {
-        let rows = rows(count).into_iter().map(Ok);
-        row_run::write(&disk, "file", count, rows).expect("the disk is good");
+        let mut writer = row_run::RunWriter::create(&disk, "file", count).expect("the disk is good");
+        for row_run::KeptRow { row, received_at, origin, wide } in rows(count) {
+            writer.put(&row, received_at, &origin, &wide).expect("the disk is good");
+        }
+        writer.finish().expect("the disk is good");
         seeds.put(3, &footer_first(&disk));
     }
 }

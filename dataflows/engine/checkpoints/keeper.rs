@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use trueup_connectors::checkpoint::outline::OutlineFile;
-use trueup_connectors::checkpoint::row_run::{self, KeptRow, RowRun};
+use trueup_connectors::checkpoint::row_run::{self, RowRun, RunWriter};
 use trueup_connectors::checkpoint::{Manifest, Part, Share};
+use trueup_connectors::journal::disk::Disk;
 use trueup_model::fact::{Entry, Epoch};
 use trueup_operators::cold::RUNS_MAX;
 use trueup_operators::event_index::Table;
@@ -27,8 +28,6 @@ const WAITING_MAX: usize = 4;
 /// How many runs of about the same size become one. Fewer: rows are written more often. More: there are
 /// more runs to ask whether they hold an identity. Writing costs more, up to here.
 const TIER: usize = 8;
-/// Rows that are fetched together when a table is written.
-const FETCHED: usize = 64;
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
 
@@ -190,7 +189,7 @@ impl Desk {
             if self.shelf(worker).runs.len() >= RUNS_MAX {
                 return tracing::warn!(worker, "rows stay in memory: there are too many runs that could not be merged");
             }
-            match self.write_run(rows.len() as u64, sorted(&rows)) {
+            match self.write_run(|disk, name| write_table(disk, name, &rows)) {
                 Ok(run) => self.shelf(worker).add(run),
                 Err(error) => return tracing::warn!(worker, %error, "rows stay in memory: they cannot be written"),
             }
@@ -201,15 +200,11 @@ impl Desk {
         }
     }
 
-    fn write_run(
-        &mut self,
-        rows_about: u64,
-        rows: impl Iterator<Item = io::Result<KeptRow>>,
-    ) -> io::Result<Arc<RowRun>> {
+    fn write_run(&mut self, write: impl FnOnce(&dyn Disk, &str) -> io::Result<u64>) -> io::Result<Arc<RowRun>> {
         let name = run_file(self.next_run);
         self.next_run += 1;
         let disk = &*self.settings.disk;
-        row_run::write(disk, &name, rows_about, rows)?;
+        write(disk, &name)?;
         Ok(Arc::new(RowRun::open(disk, &name)?))
     }
 
@@ -222,7 +217,9 @@ impl Desk {
             if count == 0 {
                 return Ok(());
             }
-            let merged = self.write_run(sizes[..count].iter().sum(), row_run::merged(&runs[..count]))?;
+            let rows_about = sizes[..count].iter().sum();
+            let merged =
+                self.write_run(|disk, name| row_run::merge(disk, name, rows_about, &runs[..count], |_| true))?;
             self.shelf(worker).replace(count, merged);
             self.tidy()?;
         }
@@ -322,21 +319,20 @@ fn alike(sizes: &[u64]) -> usize {
     }
 }
 
-/// The rows of a table in the order of runs.
-fn sorted(rows: &Table) -> impl Iterator<Item = io::Result<KeptRow>> + '_ {
-    let mut places: Vec<_> = rows
-        .standing()
-        .map(|(batch, place)| (row_run::order(&batch.rows[place as usize].identity), batch, place))
-        .collect();
-    places.sort_unstable_by_key(|(order, _, _)| *order);
-    let mut places = places.into_iter();
-    // In the order of runs, rows lie anywhere in memory. Fetched a few at once, they are waited for once.
-    std::iter::from_fn(move || {
-        let rows: Vec<_> =
-            places.by_ref().take(FETCHED).map(|(_, batch, place)| Ok(KeptRow::of(batch, place))).collect();
-        (!rows.is_empty()).then_some(rows)
-    })
-    .flatten()
+/// Writes the rows of a table into a run. Part by part, since what a part has stays in the cache between
+/// being sorted and being written.
+fn write_table(disk: &dyn Disk, name: &str, table: &Table) -> io::Result<u64> {
+    let mut writer = RunWriter::create(disk, name, table.len() as u64)?;
+    for part in table.parts() {
+        let mut places: Vec<_> =
+            part.map(|(batch, place)| (row_run::order(&batch.rows[place as usize].identity), batch, place)).collect();
+        places.sort_unstable_by_key(|(order, _, _)| *order);
+        for (_, batch, place) in places {
+            let row = &batch.rows[place as usize];
+            writer.put(row, batch.received_at, &batch.origin, batch.wide_values(row))?;
+        }
+    }
+    writer.finish()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use trueup_connectors::checkpoint::{Manifest, Share, outline};
 use trueup_connectors::journal::disk::Disk;
 use trueup_connectors::journal::{Journal, JournalError, hexadecimal};
 use trueup_model::fact::Entry;
+use trueup_model::identity::Identity;
 
 use super::keeper::Kept;
 use super::{OUTLINE, Settings, arrangements, fingerprint, next_run, run_file};
@@ -99,11 +100,9 @@ fn divide_runs(disk: &dyn Disk, shares: &[Share], workers: usize) -> io::Result<
     let rows: u64 = all.iter().map(|run| run.rows()).sum();
     let first = next_run(disk)?;
     let divide = |worker: usize| {
-        let is_mine = |kept: &io::Result<row_run::KeptRow>| {
-            kept.as_ref().map_or(true, |kept| kept.row.identity.worker(workers) == worker)
-        };
+        let is_mine = |identity: Identity| identity.worker(workers) == worker;
         let name = run_file(first + worker as u64);
-        row_run::write(disk, &name, rows.div_ceil(workers as u64), row_run::merged(&all).filter(is_mine))?;
+        row_run::merge(disk, &name, rows.div_ceil(workers as u64), &all, is_mine)?;
         Ok(vec![Arc::new(RowRun::open(disk, &name)?)])
     };
     (0..workers).map(divide).collect()

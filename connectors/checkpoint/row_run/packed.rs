@@ -1,0 +1,117 @@
+//! A row as it lies in a page: 60 bytes, numbers with the least significant byte first.
+//!
+//! ```text
+//!   identity, its second half first | occurred_at | value | received_at | subject | properties | revision |
+//!   origin | how many wide values | whether it retracts | nothing
+//! ```
+//! The origin is a place in the list of the run's origins. Where there are wide values, `value` is the
+//! place of the first of them in the run.
+
+use trueup_model::grain::Micros;
+use trueup_model::identity::Identity;
+use trueup_model::usage::UsageRow;
+
+/// Bytes of a row.
+pub const ROW: usize = 60;
+
+/// A row as bytes.
+#[derive(Clone, Copy)]
+pub struct Packed([u8; ROW]);
+
+/// Where a number of it lies.
+type Field = std::ops::Range<usize>;
+const IDENTITY: [Field; 2] = [8..16, 0..8];
+const OCCURRED_AT: Field = 16..24;
+const VALUE: Field = 24..32;
+const RECEIVED_AT: Field = 32..40;
+const SUBJECT: Field = 40..44;
+const PROPERTIES: Field = 44..48;
+const REVISION: Field = 48..52;
+const ORIGIN: Field = 52..56;
+const WIDE: Field = 56..58;
+const RETRACT: usize = 58;
+
+impl Packed {
+    /// The bytes of a row.
+    pub fn of(row: &UsageRow, received_at: Micros, origin: u32) -> Packed {
+        let mut packed = Packed([0; ROW]);
+        let mut put = |field: Field, bytes: &[u8]| packed.0[field].copy_from_slice(bytes);
+        IDENTITY.into_iter().zip(row.identity.0).for_each(|(field, half)| put(field, &half.to_le_bytes()));
+        put(OCCURRED_AT, &row.occurred_at.to_le_bytes());
+        put(VALUE, &row.value.to_le_bytes());
+        put(RECEIVED_AT, &received_at.to_le_bytes());
+        put(SUBJECT, &row.subject.to_le_bytes());
+        put(PROPERTIES, &row.properties.to_le_bytes());
+        put(REVISION, &row.revision.to_le_bytes());
+        put(ORIGIN, &origin.to_le_bytes());
+        put(WIDE, &row.wide.to_le_bytes());
+        packed.0[RETRACT] = u8::from(row.retract);
+        packed
+    }
+
+    /// A copy of the first row in these bytes, of which there are enough.
+    pub fn first_of(bytes: &[u8]) -> Packed {
+        let mut packed = Packed([0; ROW]);
+        packed.0.copy_from_slice(&bytes[..ROW]);
+        packed
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whose row it is.
+    pub fn identity(&self) -> Identity {
+        Identity(IDENTITY.map(|field| self.number(field)))
+    }
+
+    /// When it was received.
+    pub fn received_at(&self) -> Micros {
+        self.number(RECEIVED_AT) as i64
+    }
+
+    /// The place of its origin.
+    pub fn origin(&self) -> u32 {
+        self.number(ORIGIN) as u32
+    }
+
+    /// How many wide values it has.
+    pub fn wide(&self) -> u16 {
+        self.number(WIDE) as u16
+    }
+
+    /// Where the first of its wide values is, if it has any.
+    pub fn first_value(&self) -> u64 {
+        self.number(VALUE)
+    }
+
+    /// Says that its origin, and the first of its wide values if it has any, lie elsewhere.
+    pub fn moved(mut self, origin: u32, first_value: u64) -> Packed {
+        self.0[ORIGIN].copy_from_slice(&origin.to_le_bytes());
+        if self.wide() > 0 {
+            self.0[VALUE].copy_from_slice(&first_value.to_le_bytes());
+        }
+        self
+    }
+
+    /// The row.
+    pub fn row(&self) -> UsageRow {
+        UsageRow {
+            identity: self.identity(),
+            occurred_at: self.number(OCCURRED_AT) as i64,
+            value: self.number(VALUE) as i64,
+            subject: self.number(SUBJECT) as u32,
+            properties: self.number(PROPERTIES) as u32,
+            revision: self.number(REVISION) as u32,
+            retract: self.0[RETRACT] != 0,
+            wide: self.wide(),
+        }
+    }
+
+    fn number(&self, field: Field) -> u64 {
+        let mut number = [0; 8];
+        number[..field.len()].copy_from_slice(&self.0[field]);
+        u64::from_le_bytes(number)
+    }
+}

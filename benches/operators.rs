@@ -45,10 +45,11 @@ fn making_events(criterion: &mut Criterion) {
 
 fn index(criterion: &mut Criterion) {
     let batch = usage(&Events::new(EVENTS), 0);
-    let metering = Metering::default();
+    let (metering, places) = (Metering::default(), Vec::from_iter(0..EVENTS as u32));
+    // Nothing is put away, so the index shares the batch.
     let fresh = || {
         let mut index = EventIndex::default();
-        index.push(batch.clone());
+        index.push(&batch, &places);
         index
     };
     let observe = |index: &mut EventIndex| {

@@ -32,7 +32,7 @@ pub trait ColdRun: Send + Sync {
 
 /// Where one worker's rows are put away.
 pub trait Archive: Send {
-    /// How many rows may be in memory before they are put away; rows of other workers count too.
+    /// How many rows of this worker may be in memory before they are put away.
     fn rows_max(&self) -> usize;
 
     /// Takes rows; each such part has a number, one more than that of the part before. Waits if too

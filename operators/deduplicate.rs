@@ -257,20 +257,21 @@ impl Standing {
     }
 
     fn observe(&mut self, batch: Arc<UsageBatch>) -> Found {
-        self.index.push(batch.clone());
         let states = States { arrival: Some(batch.arrival()), ..States::default() };
         let mut found = Found { states, ..Found::default() };
         let mut came = Vec::new();
         let mut went = Vec::new();
         let mine: Vec<u32> = self.mine(&batch);
+        let (kept, kept_places) = self.index.push(&batch, &mine);
         let mut identities = Vec::with_capacity(AHEAD);
         let mut masks = [0; AHEAD];
-        for block in mine.chunks(AHEAD) {
+        for (block, kept_block) in mine.chunks(AHEAD).zip(kept_places.chunks(AHEAD)) {
             identities.clear();
-            identities.extend(block.iter().map(|&place| batch.rows[place as usize].identity));
+            identities.extend(kept_block.iter().map(|&place| kept.rows[place as usize].identity));
             self.index.warm(&identities, &mut masks[..block.len()]);
-            for (&place, &mask) in block.iter().zip(&masks) {
-                self.observe_row((&batch, place), mask, &mut came, &mut went, &mut found);
+            for ((&place, &kept_place), &mask) in block.iter().zip(kept_block).zip(&masks) {
+                let outcome = self.index.observe((&kept, kept_place as usize), mask, &self.metering);
+                take_notice(outcome, (&batch, place), &mut came, &mut went, &mut found);
             }
         }
         self.index.put_away_if_many();
@@ -289,34 +290,6 @@ impl Standing {
         places.filter(|&place| batch.rows[place as usize].identity.worker(self.workers) == self.worker).collect()
     }
 
-    fn observe_row(
-        &mut self,
-        (batch, place): (&Arc<UsageBatch>, u32),
-        mask: u32,
-        came: &mut Vec<u32>,
-        went: &mut Vec<RowRef>,
-        found: &mut Found,
-    ) {
-        let row = &batch.rows[place as usize];
-        match self.index.observe((batch, place as usize), mask, &self.metering) {
-            Outcome::First => stand(row, place, came, found),
-            Outcome::Replaced(old) => {
-                step_down(old, State::Superseded, went, found);
-                stand(row, place, came, found);
-            }
-            Outcome::Reread(old) => {
-                step_down(old, State::Duplicate, went, found);
-                stand(row, place, came, found);
-            }
-            Outcome::Duplicate => found.states.put(State::Duplicate, row),
-            Outcome::Superseded => found.states.put(State::Superseded, row),
-            Outcome::Conflict(standing) => {
-                found.states.put(State::Quarantined, row);
-                found.conflicts.push(Conflict { refused: (batch.clone(), place), standing });
-            }
-        }
-    }
-
     fn remeter(&mut self, metering: Arc<Metering>, changes: &MeteringChanges) -> Found {
         let old = std::mem::replace(&mut self.metering, metering.clone());
         if changes.is_empty() {
@@ -328,6 +301,34 @@ impl Standing {
         let rows = self.index.standing(differs);
         let change = (!rows.is_empty()).then_some(Change::Remetered { old, new: metering, rows });
         Found { change, ..Found::default() }
+    }
+}
+
+/// Tells what came of a row.
+fn take_notice(
+    outcome: Outcome,
+    (batch, place): (&Arc<UsageBatch>, u32),
+    came: &mut Vec<u32>,
+    went: &mut Vec<RowRef>,
+    found: &mut Found,
+) {
+    let row = &batch.rows[place as usize];
+    match outcome {
+        Outcome::First => stand(row, place, came, found),
+        Outcome::Replaced(old) => {
+            step_down(old, State::Superseded, went, found);
+            stand(row, place, came, found);
+        }
+        Outcome::Reread(old) => {
+            step_down(old, State::Duplicate, went, found);
+            stand(row, place, came, found);
+        }
+        Outcome::Duplicate => found.states.put(State::Duplicate, row),
+        Outcome::Superseded => found.states.put(State::Superseded, row),
+        Outcome::Conflict(standing) => {
+            found.states.put(State::Quarantined, row);
+            found.conflicts.push(Conflict { refused: (batch.clone(), place), standing });
+        }
     }
 }
 
@@ -355,7 +356,9 @@ fn state(row: &UsageRow) -> State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cold::memory::MemoryArchive;
     use std::collections::{BTreeMap, BTreeSet};
+
     use trueup_model::arrival::Origin;
     use trueup_model::identity::Identity;
 
@@ -384,10 +387,18 @@ mod tests {
         batches
     }
 
-    /// The numbers of the rows that changes put and take away.
+    /// What tells a row that stands from all others, with its value.
+    type Key = (Identity, u32, bool, i64);
+
+    fn key(batch: &UsageBatch, place: u32) -> Key {
+        let row = &batch.rows[place as usize];
+        (row.identity, row.revision, row.retract, row.value)
+    }
+
+    /// The rows that changes put and take away.
     #[derive(Default)]
     struct Seen {
-        standing: BTreeMap<u64, i64>,
+        standing: BTreeMap<Key, i64>,
         accounts: BTreeMap<Account, i64>,
         conflicts: usize,
     }
@@ -396,10 +407,9 @@ mod tests {
         fn add(&mut self, found: Found) {
             if let Some(Change::Standing { batch, came, went, .. }) = found.change {
                 assert!(!came.is_empty() || !went.is_empty(), "a change changes something");
-                came.iter()
-                    .for_each(|&place| *self.standing.entry(batch.first_row + u64::from(place)).or_default() += 1);
+                came.iter().for_each(|&place| *self.standing.entry(key(&batch, place)).or_default() += 1);
                 for (batch, place) in went {
-                    *self.standing.entry(batch.first_row + u64::from(place)).or_default() -= 1;
+                    *self.standing.entry(key(&batch, place)).or_default() -= 1;
                 }
             }
             for (account, diff) in found.states.accounts() {
@@ -436,24 +446,28 @@ mod tests {
 
     #[test]
     fn what_came_less_what_went_is_what_stands() {
-        for workers in 1..4 {
+        for (workers, is_kept) in [(1, false), (2, false), (3, false), (1, true), (3, true)] {
+            let archive = || -> Box<dyn Archive> { Box::new(MemoryArchive::new(20, 1)) };
+            let start = || Start { archive: is_kept.then(archive), ..Start::default() };
             let mut shares: Vec<Standing> =
-                (0..workers).map(|worker| Standing::new(Start::default(), worker, workers)).collect();
-            let (mut seen, mut best) = (Seen::default(), BTreeMap::<Identity, (u32, bool, u64)>::new());
+                (0..workers).map(|worker| Standing::new(start(), worker, workers)).collect();
+            let (mut seen, mut best) = (Seen::default(), BTreeMap::<Identity, (u32, bool, u64, i64)>::new());
             let mut rows = BTreeMap::<Arrival, i64>::new();
             for batch in batches() {
                 shares.iter_mut().for_each(|share| seen.add(share.take(Intake::Usage(batch.clone()))));
                 *rows.entry(batch.arrival()).or_default() += batch.rows.len() as i64;
                 for (number, row) in (batch.first_row..).zip(&batch.rows) {
                     // The greatest revision, a retraction above all else of it, and of equal ones the first.
-                    let new = (row.revision, row.retract, number);
+                    let new = (row.revision, row.retract, number, row.value);
                     let stands = best.entry(row.identity).or_insert(new);
                     if (new.0, new.1) > (stands.0, stands.1) {
                         *stands = new;
                     }
                 }
-                let asserted = best.values().filter(|(_, retract, _)| !retract).map(|&(.., number)| (number, 1));
-                assert_eq!(seen.standing, asserted.collect(), "{workers} workers");
+                let asserted = best.iter().filter(|(_, (_, retract, ..))| !retract);
+                let asserted =
+                    asserted.map(|(identity, &(revision, .., value))| ((*identity, revision, false, value), 1));
+                assert_eq!(seen.standing, asserted.collect(), "{workers} workers, put away: {is_kept}");
                 assert_eq!(seen.by_arrival(), rows, "each is in exactly one state, where it came in");
                 let standing = seen.of(State::Standing);
                 assert_eq!((standing, standing), (seen.standing.len() as i64, seen.by_subject()));
@@ -470,21 +484,24 @@ mod tests {
         let mut share = Standing::new(Start::default(), 0, 1);
         let mut seen = Seen::default();
         batches().into_iter().for_each(|batch| seen.add(share.take(Intake::Usage(batch))));
-        let batches = batches();
+        let rows: BTreeMap<Key, UsageRow> = batches()
+            .iter()
+            .flat_map(|batch| (0..batch.rows.len() as u32).map(|place| (key(batch, place), batch.rows[place as usize])))
+            .collect();
         for (properties, subjects) in [(vec![], vec![]), (vec![1], vec![]), (vec![], vec![2]), (vec![0], vec![4, 99])] {
             let (properties, subjects) = (BTreeSet::from_iter(properties), BTreeSet::from_iter(subjects));
-            let numbers = seen.standing.keys().copied().filter(|&number| {
-                let row = &batches[number as usize / 10].rows[number as usize % 10];
+            let keys = seen.standing.keys().copied().filter(|key| {
+                let row = &rows[key];
                 properties.contains(&row.properties) || subjects.contains(&row.subject)
             });
-            let expected: BTreeSet<u64> = numbers.collect();
+            let expected: BTreeSet<Key> = keys.collect();
             let changes = Arc::new(MeteringChanges { properties, subjects });
             let found = share.take(Intake::Metering { metering: Arc::default(), changes });
             let rows = match found.change {
                 Some(Change::Remetered { rows, .. }) => rows,
                 other => Vec::from_iter(other.map(|other| panic!("{other:?}"))),
             };
-            let rows: BTreeSet<u64> = rows.iter().map(|(batch, place)| batch.first_row + u64::from(*place)).collect();
+            let rows: BTreeSet<Key> = rows.iter().map(|(batch, place)| key(batch, *place)).collect();
             assert_eq!(rows, expected);
         }
     }

@@ -46,35 +46,34 @@ pub enum Outcome {
     Conflict(RowRef),
 }
 
-/// Rows, found by their number.
+/// Rows, found by their number: they are counted from the first that is here.
 #[derive(Default)]
 struct Rows {
-    batches: Vec<Arc<UsageBatch>>,
-    count: usize,
+    /// Each with the number of its first row.
+    batches: Vec<(u64, Arc<UsageBatch>)>,
+    count: u64,
 }
 
 impl Rows {
     /// Adds a batch, whose rows follow those that are there.
     fn push(&mut self, batch: Arc<UsageBatch>) {
-        debug_assert!(
-            self.batches.last().is_none_or(|last| last.first_row + last.rows.len() as u64 == batch.first_row)
-        );
         if !batch.rows.is_empty() {
-            self.count += batch.rows.len();
-            self.batches.push(batch);
+            let first = self.count;
+            self.count += batch.rows.len() as u64;
+            self.batches.push((first, batch));
         }
     }
 
-    /// The number of the first row.
-    fn first(&self) -> u64 {
-        self.batches.first().map_or(0, |batch| batch.first_row)
+    /// The number of a row of the batch that was added last.
+    fn number(&self, place: usize) -> u64 {
+        self.batches.last().map_or(0, |(first, _)| *first) + place as u64
     }
 
     /// The batch that holds a row, and its place there.
     fn find(&self, number: u64) -> Found<'_> {
-        let after = self.batches.partition_point(|batch| batch.first_row <= number);
-        let batch = &self.batches[after - 1];
-        (batch, (number - batch.first_row) as u32)
+        let after = self.batches.partition_point(|(first, _)| *first <= number);
+        let (first, batch) = &self.batches[after - 1];
+        (batch, (number - first) as u32)
     }
 }
 
@@ -116,15 +115,24 @@ impl EventIndex {
         index
     }
 
-    /// Adds a batch, whose rows follow those that were added, before any of them is observed.
-    pub fn push(&mut self, batch: Arc<UsageBatch>) {
+    /// Adds the rows at these places of a batch, before any of them is observed. Gives the batch by which
+    /// they are remembered, and their places there.
+    ///
+    /// Rows that are to be put away are copied: of those of other workers, and of what was sent as sources
+    /// and ids, nothing stays in memory. Where rows stay, a journal in memory has the batch all the same.
+    pub fn push(&mut self, batch: &Arc<UsageBatch>, places: &[u32]) -> (Arc<UsageBatch>, Vec<u32>) {
         self.receive();
-        self.hot.rows.push(batch);
+        let (kept, places) = match &self.archive {
+            Some(_) => (Arc::new(batch.only(places)), (0..places.len() as u32).collect()),
+            None => (batch.clone(), places.to_vec()),
+        };
+        self.hot.rows.push(kept.clone());
+        (kept, places)
     }
 
     /// Puts rows away if there are as many in memory as should be.
     pub fn put_away_if_many(&mut self) {
-        if self.archive.as_ref().is_some_and(|archive| self.hot.rows.count >= archive.rows_max()) {
+        if self.archive.as_ref().is_some_and(|archive| self.hot.rows.count >= archive.rows_max() as u64) {
             self.put_away();
         }
     }
@@ -158,11 +166,11 @@ impl EventIndex {
         self.cold.iter().enumerate().for_each(|(run, rows)| rows.may_hold(identities, 1 << run, masks));
     }
 
-    /// Takes notice of the row at `place` of `batch`, which was added. `mask` is what `warm` found
-    /// for its identity; `metering` knows by which layouts rows were read.
+    /// Takes notice of the row at `place` of the batch by which it is remembered, the last that was given by
+    /// `push`. `mask` is what `warm` found for its identity; `metering` knows by which layouts rows were read.
     pub fn observe(&mut self, (batch, place): (&UsageBatch, usize), mask: u32, metering: &Metering) -> Outcome {
         let row = &batch.rows[place];
-        let number = batch.first_row + place as u64;
+        let number = self.hot.rows.number(place);
         let (slot, hot) = self.hot.seek(&row.identity);
         let is_hot = hot.is_some();
         let outcome = match hot {
@@ -258,7 +266,7 @@ impl Table {
     pub fn parts(&self) -> impl Iterator<Item = impl Iterator<Item = Found<'_>>> {
         self.shards.iter().map(|shard| {
             let slots = shard.slots.iter().filter(|&&slot| slot != EMPTY);
-            slots.map(|&slot| self.rows.find(self.number(slot)))
+            slots.map(|&slot| self.rows.find(number(slot)))
         })
     }
 
@@ -273,7 +281,7 @@ impl Table {
                 return (slot, None);
             }
             if (entry >> 32) as u32 == print {
-                let found = self.rows.find(self.number(entry));
+                let found = self.rows.find(number(entry));
                 if found.0.rows[found.1 as usize].identity == *identity {
                     return (slot, Some(found));
                 }
@@ -284,7 +292,7 @@ impl Table {
 
     /// Lets a row stand for an identity, at the slot where that was sought.
     fn set(&mut self, identity: &Identity, slot: usize, number: u64, is_new: bool) {
-        let packed = pack(fingerprint(identity), number - self.rows.first());
+        let packed = pack(fingerprint(identity), number);
         let shard = &mut self.shards[shard_of(identity)];
         shard.slots[slot] = packed;
         if is_new {
@@ -293,10 +301,6 @@ impl Table {
                 shard.grow();
             }
         }
-    }
-
-    fn number(&self, slot: u64) -> u64 {
-        self.rows.first() + (slot & u64::from(u32::MAX))
     }
 }
 
@@ -350,6 +354,11 @@ fn pack(fingerprint: u32, number: u64) -> u64 {
     (u64::from(fingerprint) << 32) | number
 }
 
+/// The number of the row in a slot.
+fn number(slot: u64) -> u64 {
+    slot & u64::from(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -382,10 +391,10 @@ mod tests {
             let batch = UsageBatch { first_row: self.next, rows: vec![row], ..UsageBatch::default() };
             let batch = Arc::new(batch);
             self.next += 1;
-            self.index.push(batch.clone());
+            let (kept, places) = self.index.push(&batch, &[0]);
             let mut masks = [0];
             self.index.warm(&[row.identity], &mut masks);
-            let outcome = self.index.observe((&batch, 0), masks[0], &Metering::default());
+            let outcome = self.index.observe((&kept, places[0] as usize), masks[0], &Metering::default());
             self.index.put_away_if_many();
             let value = |(batch, place): RowRef| Some(batch.rows[place as usize].value);
             match outcome {

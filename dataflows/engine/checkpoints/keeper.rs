@@ -115,7 +115,8 @@ impl Keeper {
 
     /// The archive of a worker.
     pub fn archive(&self, worker: usize, published: Arc<Published>) -> RowArchive {
-        RowArchive::new(worker, self.rows_max, self.line(), self.shelves[worker].clone(), published)
+        let rows_max = self.rows_max.div_ceil(self.shelves.len());
+        RowArchive::new(worker, rows_max, self.line(), self.shelves[worker].clone(), published)
     }
 
     /// Waits until it has done what it was told. A worker that failed may have left its line behind,

@@ -43,9 +43,10 @@ impl<'a> History<'a> {
         wanted.for_each(|(place, row)| kept.push(batch, place, *row));
         let kept = kept.finish();
         self.rows += kept.rows.len() as u64;
-        self.index.push(kept.clone());
+        let places: Vec<u32> = (0..kept.rows.len() as u32).collect();
+        let (kept, places) = self.index.push(&kept, &places);
         // Nothing is put away here, so no cold run can hold it.
-        let outcomes = (0..kept.rows.len()).map(|place| self.index.observe((&kept, place), 0, self.metering));
+        let outcomes = places.iter().map(|&place| self.index.observe((&kept, place as usize), 0, self.metering));
         outcomes.filter(|outcome| matches!(outcome, Outcome::Conflict(_))).count()
     }
 

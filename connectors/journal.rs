@@ -79,13 +79,22 @@ pub trait Journal: Send {
 }
 
 impl JournalError {
+    /// What a disk says that cannot do what it is to do. Without a descriptor it was not begun.
+    pub(crate) fn disk(doing: &'static str, source: io::Error) -> JournalError {
+        match disk::is_out_of_descriptors(&source) {
+            true => JournalError::NoDescriptor { doing, source },
+            false => JournalError::Disk { doing, source },
+        }
+    }
+
     /// Whether the journal takes nothing more, so that the process must end.
     pub fn is_final(&self) -> bool {
         match self {
             JournalError::Gap { .. }
             | JournalError::ClockWentBack { .. }
             | JournalError::Unfit { .. }
-            | JournalError::Full { .. } => false,
+            | JournalError::Full { .. }
+            | JournalError::NoDescriptor { .. } => false,
             JournalError::Disk { .. }
             | JournalError::Failed
             | JournalError::Locked { .. }
@@ -127,6 +136,16 @@ pub enum JournalError {
         /// The epoch of the entry.
         epoch: Epoch,
         /// What the disk said.
+        source: io::Error,
+    },
+    /// The process may open no more files now, and the journal is as it was.
+    #[error(
+        "no file descriptor is left to {doing} the journal, which is as it was: close what holds them or raise the limit (`ulimit -n`), and try again"
+    )]
+    NoDescriptor {
+        /// What it was to do.
+        doing: &'static str,
+        /// What the system said.
         source: io::Error,
     },
     /// The disk failed.

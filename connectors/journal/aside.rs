@@ -222,6 +222,11 @@ impl DiskFile for Opened {
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Nobody else can put another in its place.
+    fn has_name(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ impl Copies {
     /// Brings all copies back into an empty folder, each checked to its last bit. Before it is used, the
     /// journal there must be opened once with [`accept_rollback`](super::Settings::accept_rollback).
     pub async fn restore(&self, folder: &FilePath) -> Result<Restored, CopyError> {
-        let told = |source| JournalError::Disk { doing: "write", source };
+        let told = |source| JournalError::disk("write", source);
         let disk = Folder::new(folder).map_err(told)?;
         if disk.list().map_err(told)?.iter().any(|name| name.ends_with(".journal")) {
             return Err(CopyError::NotEmpty { folder: folder.display().to_string() });
@@ -191,7 +191,7 @@ impl Copies {
     }
 
     async fn bring_back(&self, disk: &Folder, written: &mut Vec<String>) -> Result<Restored, CopyError> {
-        let told = |source| JournalError::Disk { doing: "write", source };
+        let told = |source| JournalError::disk("write", source);
         let (mut last, mut seal) = (0, NOTHING);
         for (name, _) in self.list().await? {
             let from = self.below.clone().join(name.as_str());
@@ -236,7 +236,7 @@ impl Copies {
 
 /// The first bytes of the entries of a segment, as they lie in the journal's folder.
 fn read(folder: &FilePath, segment: &SealedSegment, bytes: usize) -> Result<Vec<u8>, JournalError> {
-    let told = |source| JournalError::Disk { doing: "read", source };
+    let told = |source| JournalError::disk("read", source);
     let disk = Folder::new(folder).map_err(told)?;
     let mut contents = vec![0; bytes];
     disk.open(&segment.name).and_then(|mut file| file.read_at(0, &mut contents)).map_err(told)?;

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Files in one folder.
 pub trait Disk: Send + Sync {
@@ -27,7 +28,7 @@ pub trait Disk: Send + Sync {
     /// Removes a file; an error of kind `NotFound` where there is none.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes durable which files there are.
+    /// Makes durable which files there are. Takes no file descriptor.
     fn sync_folder(&self) -> io::Result<()>;
 
     /// Takes the lock of this name until what is given back is dropped; none if another has it.
@@ -57,6 +58,10 @@ pub trait DiskFile: ReadAt {
     /// Makes the contents and the length durable. After an error nobody knows what is, and asking
     /// again does not tell.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Whether it has a name still: nobody has removed it, or put another in its place. Takes no file
+    /// descriptor.
+    fn has_name(&mut self) -> io::Result<bool>;
 }
 
 /// Whether an error says that there is no room left, which can change while the process runs.
@@ -64,10 +69,19 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
+/// Whether an error says that no more files can be open at once (EMFILE, ENFILE), which can change while
+/// the process runs. Their numbers are the same on every Unix; the library has no name for them.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
 /// A folder of the machine.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// The folder itself, held so that it can be synced when nothing can be opened. Only Unix has folders
+    /// that can be; elsewhere names are durable with their files.
+    itself: Option<Arc<File>>,
 }
 
 impl Folder {
@@ -79,9 +93,15 @@ impl Folder {
         fs::create_dir_all(&path)?;
         // Each new folder is a new name in the one above.
         for above in missing.iter().filter_map(|new| new.parent()) {
-            Folder { path: above.to_path_buf() }.sync_folder()?;
+            Folder::there(above.to_path_buf())?.sync_folder()?;
         }
-        Ok(Folder { path })
+        Folder::there(path)
+    }
+
+    /// A folder that is there.
+    fn there(path: PathBuf) -> io::Result<Folder> {
+        let itself = if cfg!(unix) { Some(Arc::new(File::open(&path)?)) } else { None };
+        Ok(Folder { path, itself })
     }
 }
 
@@ -108,8 +128,7 @@ impl Disk for Folder {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        // Only Unix has folders that can be synced; elsewhere names are durable with their files.
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+        self.itself.as_ref().map_or(Ok(()), |itself| itself.sync_all())
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Any + Send>>> {
@@ -149,6 +168,17 @@ impl DiskFile for File {
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    #[cfg(unix)]
+    fn has_name(&mut self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        Ok(self.metadata()?.nlink() > 0)
+    }
+
+    #[cfg(not(unix))]
+    fn has_name(&mut self) -> io::Result<bool> {
+        Err(ErrorKind::Unsupported.into())
     }
 }
 

@@ -42,7 +42,7 @@ impl Entries {
                 None => {
                     let Some(segment) = self.segments.front() else { return Ok(None) };
                     let reader = segment::open(&*self.disk, segment);
-                    let reader = reader.map_err(|source| JournalError::Disk { doing: "read", source })?;
+                    let reader = reader.map_err(|source| JournalError::disk("read", source))?;
                     self.reader.insert(reader)
                 }
             };
@@ -84,7 +84,7 @@ impl Iterator for Entries {
 pub(super) fn seal_of(disk: &dyn Disk, segments: &[Segment], epoch: Epoch) -> Result<Option<Hash>, JournalError> {
     let place = segments.partition_point(|segment| segment.last < epoch);
     let Some(segment) = segments.get(place) else { return Ok(None) };
-    let mut reader = segment::open(disk, segment).map_err(|source| JournalError::Disk { doing: "read", source })?;
+    let mut reader = segment::open(disk, segment).map_err(|source| JournalError::disk("read", source))?;
     loop {
         match reader.next() {
             Ok(Next::Entry(header, seal)) if header.epoch == epoch => return Ok(Some(seal)),

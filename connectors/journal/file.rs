@@ -11,7 +11,7 @@ use std::sync::Arc;
 use trueup_model::fact::{Entry, Epoch};
 use trueup_model::grain::Micros;
 
-use super::disk::{Disk, DiskFile, Folder, is_full};
+use super::disk::{Disk, DiskFile, Folder, is_full, is_out_of_descriptors};
 use super::entries::{self, Entries};
 use super::generation::{Generation, Mark};
 use super::header::{Hash, Header, Kind, LENGTH, SegmentId, digest};
@@ -50,6 +50,8 @@ pub struct FileJournal {
     durable: Epoch,
     has_failed: bool,
     bytes: Vec<u8>,
+    /// The file of the generation, as this process wrote it.
+    fence: Box<dyn DiskFile>,
     _lock: Box<dyn Any + Send>,
 }
 
@@ -57,13 +59,13 @@ impl FileJournal {
     /// Opens the journal in a folder, or makes one there. Costs as much as reading all headers,
     /// and reading and writing the last segment.
     pub fn open(folder: &Path, settings: Settings) -> Result<(FileJournal, Opened), JournalError> {
-        let folder = Folder::new(folder).map_err(|source| JournalError::Disk { doing: "open", source })?;
+        let folder = Folder::new(folder).map_err(|source| JournalError::disk("open", source))?;
         FileJournal::open_on(Arc::new(folder), settings)
     }
 
     /// The same on any disk.
     pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<(FileJournal, Opened), JournalError> {
-        let told = |source| JournalError::Disk { doing: "open", source };
+        let told = |source| JournalError::disk("open", source);
         let lock = disk.lock("lock").map_err(told)?;
         let lock = lock.ok_or_else(|| JournalError::Locked { place: disk.place() })?;
         let ids = segment_ids(&*disk).map_err(told)?;
@@ -84,7 +86,7 @@ impl FileJournal {
             }
         }
         let whole = Generation { number: generation, mark };
-        whole.write(&*disk).map_err(told)?;
+        let fence = whole.write(&*disk).map_err(told)?;
         if settings.accept_rollback {
             // What was marked before may be what is given up.
             whole.write_mark(&*disk).map_err(told)?;
@@ -103,6 +105,7 @@ impl FileJournal {
             durable: mark.epoch,
             has_failed: false,
             bytes: Vec::new(),
+            fence,
             _lock: lock,
         };
         Ok((journal, opened))
@@ -160,23 +163,39 @@ impl FileJournal {
             self.check_fence()?;
             self.durable = self.last;
         }
+        // All that takes a descriptor comes before anything is changed.
+        let before = self.reopened().map_err(|source| self.refuse(first, source))?;
         let id = SegmentId { first, generation: self.generation };
-        let file = match self.disk.create(&id.name()) {
-            Ok(file) => file,
-            Err(source) if is_full(&source) => return Err(JournalError::Full { epoch: first, source }),
-            Err(source) => return Err(self.fail("write", source)),
-        };
+        let file = self.disk.create(&id.name()).map_err(|source| self.refuse(first, source))?;
         self.disk.sync_folder().map_err(|source| self.fail("sync", source))?;
-        self.end_segment().map_err(|source| self.fail("write", source))?;
+        let before = self.active.take().or(before);
+        self.end_segment(before).map_err(|source| self.fail("write", source))?;
         self.active = Some(file);
         self.segments.push(Segment::empty(id, self.clock, self.seal));
         Ok(())
     }
 
+    /// The last segment's file, if another process began it.
+    fn reopened(&self) -> io::Result<Option<Box<dyn DiskFile>>> {
+        match (&self.active, self.segments.last()) {
+            (None, Some(segment)) => self.disk.open(&segment.id.name()).map(Some),
+            (Some(_), _) | (None, None) => Ok(None),
+        }
+    }
+
+    /// A refusal of an entry, where the journal is as it was and can go on later.
+    fn refuse(&mut self, epoch: Epoch, source: io::Error) -> JournalError {
+        match source {
+            source if is_full(&source) => JournalError::Full { epoch, source },
+            source if is_out_of_descriptors(&source) => JournalError::disk("write", source),
+            source => self.fail("write", source),
+        }
+    }
+
     /// Marks the last segment as ended, so that the loss of the next one would show. The mark is
     /// written only when the next one's name is durable.
-    fn end_segment(&mut self) -> io::Result<()> {
-        let Some(segment) = self.segments.last() else { return Ok(()) };
+    fn end_segment(&mut self, file: Option<Box<dyn DiskFile>>) -> io::Result<()> {
+        let (Some(segment), Some(mut file)) = (self.segments.last(), file) else { return Ok(()) };
         let header = Header {
             kind: Kind::End,
             epoch: segment.last + 1,
@@ -191,18 +210,26 @@ impl FileJournal {
             digest: digest(&[]),
         };
         let (sealed, _) = header.sealed(segment.id, segment.end);
-        let mut file = match self.active.take() {
-            Some(file) => file,
-            None => self.disk.open(&segment.id.name())?,
-        };
         file.write_at(segment.end, &sealed)?;
         file.sync()
     }
 
     /// Whether nobody has taken the journal over.
     fn check_fence(&mut self) -> Result<(), JournalError> {
-        let found = Generation::read(&*self.disk).inspect_err(|_| self.has_failed = true)?;
-        let found = found.map_or(0, |generation| generation.number);
+        let found = match Generation::read(&*self.disk) {
+            Ok(found) => found.map_or(0, |generation| generation.number),
+            // The entries are durable, so an answer is owed, and there is one without a descriptor. To read
+            // is better where it can be done: disks of a network are sure to ask their server then.
+            Err(JournalError::NoDescriptor { .. }) => {
+                let is_ours = self.fence.has_name().map_err(|source| self.fail("read", source))?;
+                // Which one took over is not known, but one did.
+                if is_ours { self.generation } else { self.generation + 1 }
+            }
+            Err(error) => {
+                self.has_failed = true;
+                return Err(error);
+            }
+        };
         if found == self.generation {
             return Ok(());
         }
@@ -254,7 +281,7 @@ impl Journal for FileJournal {
     fn mark(&mut self) -> Result<(), JournalError> {
         self.sync()?;
         let whole = Generation { number: self.generation, mark: Mark { epoch: self.last, seal: self.seal } };
-        whole.write_mark(&*self.disk).map_err(|source| JournalError::Disk { doing: "mark", source })
+        whole.write_mark(&*self.disk).map_err(|source| JournalError::disk("mark", source))
     }
 
     fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_> {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use trueup_model::fact::Epoch;
 
 use super::JournalError;
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::header::{Hash, NOTHING};
 
 /// The file, and what it is called until it is whole.
@@ -52,7 +52,7 @@ impl Generation {
     }
 
     fn in_file(disk: &dyn Disk, name: &str) -> Result<Option<Generation>, JournalError> {
-        let told = |source| JournalError::Disk { doing: "read", source };
+        let told = |source| JournalError::disk("read", source);
         let mut file = match disk.open(name) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -66,18 +66,19 @@ impl Generation {
         Generation::of(&bytes).map(Some).ok_or(JournalError::Damaged { file: name.to_owned(), offset: 0, why })
     }
 
-    /// Puts it on the disk, durably, in the place of what is there.
-    pub fn write(&self, disk: &dyn Disk) -> io::Result<()> {
+    /// Puts it on the disk, durably, in the place of what is there. The file that is given loses its name
+    /// when somebody else does the same.
+    pub fn write(&self, disk: &dyn Disk) -> io::Result<Box<dyn DiskFile>> {
         self.put(disk, NEW_FILE, FILE)
     }
 
     /// The same as a mark. It fences nobody: a process that was replaced and writes one late says nothing
     /// but what was durable.
     pub fn write_mark(&self, disk: &dyn Disk) -> io::Result<()> {
-        self.put(disk, NEW_MARK_FILE, MARK_FILE)
+        self.put(disk, NEW_MARK_FILE, MARK_FILE).map(drop)
     }
 
-    fn put(&self, disk: &dyn Disk, new: &str, name: &str) -> io::Result<()> {
+    fn put(&self, disk: &dyn Disk, new: &str, name: &str) -> io::Result<Box<dyn DiskFile>> {
         match disk.remove(new) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
@@ -86,7 +87,8 @@ impl Generation {
         file.write_at(0, self.text().as_bytes())?;
         file.sync()?;
         disk.rename(new, name)?;
-        disk.sync_folder()
+        disk.sync_folder()?;
+        Ok(file)
     }
 
     fn text(&self) -> String {

@@ -95,7 +95,7 @@ pub(crate) fn scan(
             let why = format!("it begins with entry {}, and entry {} is nowhere", id.first, before.last + 1);
             return Err(JournalError::Damaged { file: id.name(), offset: 0, why });
         }
-        let told = |source| JournalError::Disk { doing: "read", source };
+        let told = |source| JournalError::disk("read", source);
         let file: Box<dyn ReadAt> = disk.open(&id.name()).map_err(told)?;
         let mut reader = SegmentReader::new(file, Segment::empty(id, before.clock, before.seal)).map_err(told)?;
         match ids.get(place + 1) {

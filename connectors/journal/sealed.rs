@@ -50,7 +50,7 @@ pub fn verify_segment(name: &str, contents: &[u8]) -> Result<SealedSegment, Jour
     let id = SegmentId::of(name).ok_or_else(|| damaged("this is not the name of a segment"))?;
     let start = Segment::empty(id, i64::MIN, NOTHING);
     let reader = SegmentReader::unlinked(Box::new(contents), start);
-    let mut reader = reader.map_err(|source| JournalError::Disk { doing: "read", source })?;
+    let mut reader = reader.map_err(|source| JournalError::disk("read", source))?;
     loop {
         match reader.next() {
             Ok(Next::Entry(header, seal)) => {

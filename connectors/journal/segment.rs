@@ -167,7 +167,7 @@ impl<'a> SegmentReader<'a> {
     pub fn error(&self, trouble: Trouble) -> JournalError {
         let (file, offset) = (self.done.id.name(), self.done.end);
         match trouble {
-            Trouble::Disk(source) => JournalError::Disk { doing: "read", source },
+            Trouble::Disk(source) => JournalError::disk("read", source),
             Trouble::Torn(why) | Trouble::Wrong(why) => JournalError::Damaged { file, offset, why },
         }
     }

@@ -23,6 +23,8 @@ pub enum Failure {
     Broken,
     /// There is no room left (ENOSPC). Only calls that need room fail so; others succeed.
     Full,
+    /// No more files can be open (EMFILE). Only calls that open one fail so; others succeed.
+    NoDescriptor,
 }
 
 /// A disk in memory. A clone is the same disk.
@@ -65,8 +67,25 @@ enum Change {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
     Look,
+    Opens,
+    Creates,
     NeedsRoom,
     Other,
+}
+
+impl Call {
+    /// The error of a call of this kind, if it can fail so.
+    fn error(self, failure: Failure) -> Option<io::Error> {
+        match (failure, self) {
+            (Failure::Broken, _) => Some(io::Error::other("simulated input/output error")),
+            (Failure::Full, Call::NeedsRoom | Call::Creates) => {
+                Some(io::Error::new(ErrorKind::StorageFull, "simulated full disk"))
+            }
+            // EMFILE.
+            (Failure::NoDescriptor, Call::Opens | Call::Creates) => Some(io::Error::from_raw_os_error(24)),
+            (Failure::Full | Failure::NoDescriptor, _) => None,
+        }
+    }
 }
 
 impl SimulatedDisk {
@@ -185,13 +204,8 @@ impl SimulatedDisk {
         if state.off_at.is_some_and(|at| number >= at) {
             return Err(io::Error::other("the power is off"));
         }
-        let error = match state.failure {
-            Some((at, Failure::Broken)) if at == number => Some(io::Error::other("simulated input/output error")),
-            Some((at, Failure::Full)) if at == number && call == Call::NeedsRoom => {
-                Some(io::Error::new(ErrorKind::StorageFull, "simulated full disk"))
-            }
-            _ => None,
-        };
+        let failure = state.failure.filter(|(at, _)| *at == number).map(|(_, failure)| failure);
+        let error = failure.and_then(|failure| call.error(failure));
         Ok((state, error))
     }
 
@@ -228,11 +242,11 @@ impl State {
 
 impl Disk for SimulatedDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.call_whole(Call::Look)?.names.keys().cloned().collect())
+        Ok(self.call_whole(Call::Opens)?.names.keys().cloned().collect())
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let mut state = self.call_whole(Call::NeedsRoom)?;
+        let mut state = self.call_whole(Call::Creates)?;
         if state.names.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
@@ -243,7 +257,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.call_whole(Call::Look)?.file(name)?;
+        let file = self.call_whole(Call::Opens)?.file(name)?;
         Ok(self.handle(file))
     }
 
@@ -274,7 +288,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn lock(&self, _name: &str) -> io::Result<Option<Box<dyn Any + Send>>> {
-        let mut state = self.call_whole(Call::Other)?;
+        let mut state = self.call_whole(Call::Opens)?;
         if std::mem::replace(&mut state.is_locked, true) && !state.ignores_locks {
             return Ok(None);
         }
@@ -337,6 +351,11 @@ impl DiskFile for Handle {
         contents.changes.clear();
         state.seed = luck.next();
         error.map_or(Ok(()), Err)
+    }
+
+    fn has_name(&mut self) -> io::Result<bool> {
+        let state = self.disk.call_whole(Call::Look)?;
+        Ok(state.names.values().any(|file| *file == self.file))
     }
 }
 

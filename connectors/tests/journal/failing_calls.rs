@@ -1,5 +1,5 @@
-//! Every call to the disk, failing once, with an error or for want of room: what was
-//! acknowledged stays, a full disk is survived where it can be, and no sync is tried again.
+//! Every call to the disk, failing once, with an error or for want of room or descriptors: what was
+//! acknowledged stays, want is survived where it can be, and no sync is tried again.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{Journal, JournalError};
 
 use crate::samples::small;
-use crate::{entries, open};
+use crate::{entries, journal_of, open};
 
 const SEGMENT_BYTES: u64 = 2_500;
 const ENTRIES: u64 = 12;
@@ -16,22 +16,22 @@ const ENTRIES: u64 = 12;
 struct Run {
     /// How many entries were acknowledged.
     acknowledged: u64,
-    /// Whether an entry was refused for want of room, and taken when it was sent again.
-    was_full: bool,
+    /// Whether an entry was refused for want of something, and taken when it was sent again.
+    was_refused: bool,
     error: Option<JournalError>,
 }
 
 /// Opens, appends and syncs until the first error that is no refusal.
 fn run(disk: &SimulatedDisk) -> Run {
-    let mut run = Run { acknowledged: 0, was_full: false, error: None };
+    let mut run = Run { acknowledged: 0, was_refused: false, error: None };
     let mut journal = match open(disk, SEGMENT_BYTES) {
         Ok((journal, _)) => journal,
         Err(error) => return Run { error: Some(error), ..run },
     };
     for epoch in journal.last() + 1..=ENTRIES {
         let mut result = journal.append(small(epoch, 5));
-        if matches!(result, Err(JournalError::Full { .. })) {
-            run.was_full = true;
+        if matches!(result, Err(JournalError::Full { .. } | JournalError::NoDescriptor { .. })) {
+            run.was_refused = true;
             result = journal.append(small(epoch, 5));
         }
         if let Err(error) = result.and_then(|()| if epoch % 2 == 0 { journal.sync() } else { Ok(()) }) {
@@ -56,22 +56,52 @@ fn check_is_dead(mut journal: trueup_connectors::FileJournal, epoch: u64) {
     }
 }
 
-fn calls_of_a_run() -> u64 {
-    let disk = SimulatedDisk::new(1);
-    let run = run(&disk);
-    assert!(run.error.is_none() && run.acknowledged == ENTRIES);
-    disk.calls()
+/// A disk on which another process left so many entries.
+fn disk_with(entries: u64, seed: u64) -> SimulatedDisk {
+    let disk = SimulatedDisk::new(seed);
+    let before: Vec<_> = (1..=entries).map(|epoch| small(epoch, 5)).collect();
+    drop(journal_of(&disk, SEGMENT_BYTES, &before));
+    disk
 }
 
-/// Lets each call fail; gives how often a run went on all the same, and how often it was refused.
-fn fail_each_call(failure: Failure) -> (u64, u64, u64) {
-    let (mut calls, mut went_on, mut refused) = (0, 0, 0);
-    for call in 0..calls_of_a_run() {
-        let disk = SimulatedDisk::new(call);
+/// How many calls an opening makes, and a run in all.
+fn calls_of_a_run(before: u64) -> (u64, u64) {
+    let disk = disk_with(before, 1);
+    let began = disk.calls();
+    drop(open(&disk, SEGMENT_BYTES).expect("nothing fails"));
+    let opened = disk.calls() - began;
+    let disk = disk_with(before, 1);
+    let began = disk.calls();
+    let run = run(&disk);
+    assert!(run.error.is_none() && run.acknowledged == ENTRIES);
+    (opened, disk.calls() - began)
+}
+
+/// What came of the runs in which one call failed.
+#[derive(Debug, Default)]
+struct Outcome {
+    calls: u64,
+    /// How many went on all the same, and how many after a refusal.
+    went_on: u64,
+    refused: u64,
+    /// How many ended though the journal had been opened.
+    ended_later: u64,
+}
+
+/// Lets each call fail, on an empty disk and on one that has a journal.
+fn fail_each_call(failure: Failure) -> Outcome {
+    let mut outcome = Outcome::default();
+    let calls = [0, 3].into_iter().flat_map(|before| {
+        let (opened, calls) = calls_of_a_run(before);
+        (0..calls).map(move |call| (before, call, call < opened))
+    });
+    for (before, call, is_opening) in calls {
+        let disk = disk_with(before, call);
         disk.fail_after(call, failure);
         let first = run(&disk);
-        refused += u64::from(first.was_full);
-        went_on += u64::from(first.error.is_none());
+        outcome.refused += u64::from(first.was_refused);
+        outcome.went_on += u64::from(first.error.is_none());
+        outcome.ended_later += u64::from(first.error.is_some() && !is_opening);
         for survivor in [disk.after_kill(), disk.after_power_cut()] {
             let (journal, _) = open(&survivor, SEGMENT_BYTES).unwrap_or_else(|error| panic!("call {call}: {error}"));
             assert!(journal.last() >= first.acknowledged, "call {call}");
@@ -81,25 +111,47 @@ fn fail_each_call(failure: Failure) -> (u64, u64, u64) {
             let again = run(&survivor);
             assert!(again.error.is_none(), "call {call}: {:?}", again.error);
         }
-        calls += 1;
+        outcome.calls += 1;
     }
-    println!("{failure:?} at each of {calls} calls: {went_on} runs went on, {refused} after a refusal");
-    (calls, went_on, refused)
+    println!("{failure:?}: {outcome:?}");
+    outcome
 }
 
 #[test]
 fn an_error_at_any_call_ends_the_process_and_costs_nothing_that_was_acknowledged() {
-    let (calls, went_on, refused) = fail_each_call(Failure::Broken);
-    assert!(calls > 60, "{calls} calls were tried");
+    let outcome = fail_each_call(Failure::Broken);
+    assert!(outcome.calls > 120, "{outcome:?}");
     // One removes what is not there; no other call is without consequence.
-    assert_eq!((went_on, refused), (0, 0));
+    assert_eq!((outcome.went_on, outcome.refused), (0, 0));
 }
 
 #[test]
 fn a_full_disk_at_any_call_refuses_the_entry_or_ends_the_process() {
-    let (calls, went_on, refused) = fail_each_call(Failure::Full);
-    assert!(refused >= ENTRIES, "{refused} of {calls} calls were refusals");
-    assert!(went_on > refused, "reading needs no room");
+    let outcome = fail_each_call(Failure::Full);
+    assert!(outcome.refused >= ENTRIES, "{outcome:?}");
+    assert!(outcome.went_on > outcome.refused, "reading needs no room: {outcome:?}");
+}
+
+#[test]
+fn a_process_without_descriptors_refuses_the_entry_and_goes_on() {
+    let outcome = fail_each_call(Failure::NoDescriptor);
+    assert!(outcome.refused >= 8, "a segment cannot be begun: {outcome:?}");
+    assert!(outcome.went_on > outcome.refused + ENTRIES, "the fence is passed without one: {outcome:?}");
+    assert_eq!(outcome.ended_later, 0, "{outcome:?}");
+}
+
+#[test]
+fn entries_that_cannot_be_read_for_want_of_a_descriptor_can_be_read_later() {
+    let disk = disk_with(3, 1);
+    let (mut journal, _) = open(&disk, SEGMENT_BYTES).expect("nothing fails");
+    disk.fail_after(0, Failure::NoDescriptor);
+    let error = entries(&journal).expect_err("a file is to be opened");
+    assert!(!error.is_final(), "{error}");
+    assert_eq!(entries(&journal).expect("now it can be").len(), 3);
+    disk.fail_after(1, Failure::NoDescriptor);
+    let error = journal.mark().expect_err("a file is to be made");
+    assert!(!error.is_final(), "{error}");
+    journal.mark().expect("now it can be");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use trueup_connectors::journal::{FileJournal, Journal, JournalError, Settings};
+use trueup_connectors::journal::disk::Disk;
+use trueup_connectors::journal::{FileJournal, Folder, Journal, JournalError, Settings};
 
 use crate::entries;
 use crate::samples::small;
@@ -61,4 +62,17 @@ fn a_torn_tail_in_a_folder_is_cut_off_and_told() {
     assert_eq!(entries(&journal).expect("nothing fails"), [small(1, 1)]);
     let told = opened.to_string();
     assert!(told.contains("ends with entry 1; what was not whole") && told.contains("only"), "{told}");
+}
+
+#[test]
+fn a_file_is_told_when_another_takes_its_name() {
+    let scratch = Scratch::new("names");
+    let folder = Folder::new(&scratch.0).expect("the folder is free");
+    let mut ours = folder.create("a").expect("it is new");
+    let mut theirs = folder.create("b").expect("it is new");
+    assert!(ours.has_name().expect("it is open") && theirs.has_name().expect("it is open"));
+    folder.rename("b", "a").expect("both are there");
+    assert!(!ours.has_name().expect("it is open") && theirs.has_name().expect("it is open"));
+    folder.remove("a").expect("it is there");
+    assert!(!theirs.has_name().expect("it is open"));
 }

@@ -1,7 +1,7 @@
 //! One process at a time: the lock keeps a second one out, and where locks do not hold, the
 //! generation keeps the first one from acknowledging anything more.
 
-use trueup_connectors::journal::simulated_disk::SimulatedDisk;
+use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{Journal, JournalError};
 
 use crate::samples::small;
@@ -49,6 +49,22 @@ fn a_process_that_was_replaced_acknowledges_nothing_and_harms_nothing() {
         drop((old, new));
         let (journal, _) = open(&disk.after_power_cut(), 10_000).expect("what the old one left is no damage");
         assert_eq!(entries(&journal).expect("nothing fails"), expected);
+    });
+}
+
+#[test]
+fn a_process_that_was_replaced_is_told_so_without_a_descriptor() {
+    without_locks(|disk| {
+        let (mut old, _) = open(disk, 10_000).expect("nothing fails");
+        old.append(small(1, 1)).expect("nothing fails");
+        disk.fail_after(1, Failure::NoDescriptor);
+        old.sync().expect("nobody has replaced it");
+        old.append(small(2, 1)).expect("nothing fails");
+        let (_new, _) = open(disk, 10_000).expect("nothing fails");
+        // The first call makes its entries durable, the second would open what fences it.
+        disk.fail_after(1, Failure::NoDescriptor);
+        assert!(matches!(old.sync(), Err(JournalError::Fenced { ours: 1, found: 2 })));
+        assert!(matches!(old.append(small(3, 1)), Err(JournalError::Failed)));
     });
 }
 

@@ -27,6 +27,7 @@ struct Seen {
     cuts: AtomicU64,
     lost: AtomicU64,
     failed_syncs: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Trial {
@@ -39,11 +40,17 @@ impl Trial {
         (self.seed >> 33) % bound
     }
 
-    /// Lets a call fail before long: once, or with all that follow.
+    /// Lets a call fail before long: once, or with all that follow. On the way there may be a call for
+    /// which there is no descriptor.
     fn prepare_failure(&mut self, calls: u64) {
         let calls = self.below(calls);
         match self.below(4) {
             0 => self.disk.fail_after(calls, Failure::Broken),
+            1 => {
+                let on_the_way = self.below(calls + 1);
+                self.disk.fail_after(on_the_way, Failure::NoDescriptor);
+                self.disk.power_off_after(calls);
+            }
             _ => self.disk.power_off_after(calls),
         }
     }
@@ -64,7 +71,12 @@ impl Trial {
             let entry = small(journal.last() + 1, self.seed);
             self.appended.truncate(journal.last() as usize);
             self.appended.push(entry.clone());
-            if journal.append(entry).is_err() {
+            let mut appended = journal.append(entry.clone());
+            if matches!(appended, Err(JournalError::NoDescriptor { .. })) {
+                seen.refused.fetch_add(1, Ordering::Relaxed);
+                appended = journal.append(entry);
+            }
+            if appended.is_err() {
                 return;
             }
             if self.below(3) == 0 {
@@ -123,7 +135,12 @@ fn after_any_power_cut_all_that_was_synced_is_there_and_nothing_foreign() {
             });
         }
     });
-    let [cuts, lost, failed] = [&seen.cuts, &seen.lost, &seen.failed_syncs].map(|count| count.load(Ordering::Relaxed));
-    println!("{trials} trials: {cuts} torn tails, {lost} unsynced entries lost, {failed} failed syncs");
+    let counts = [&seen.cuts, &seen.lost, &seen.failed_syncs, &seen.refused];
+    let [cuts, lost, failed, refused] = counts.map(|count| count.load(Ordering::Relaxed));
+    println!(
+        "{trials} trials: {cuts} torn tails, {lost} unsynced entries lost, {failed} failed syncs, \
+         {refused} entries refused for want of a descriptor"
+    );
     assert!(cuts > trials / 20 && lost > trials / 20 && failed > trials / 20, "the trials are too kind");
+    assert!(refused > trials / 200, "{refused} entries were refused");
 }

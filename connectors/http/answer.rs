@@ -30,6 +30,11 @@ pub(super) enum Refusal {
     Compression(String),
     #[error("the header `ce-{0}` is there twice or is no text: send it once, percent-encoded")]
     Header(&'static str),
+    #[error(
+        "the header `ce-{0}` is not encoded as CloudEvents have it: percent-encode its UTF-8 once, and in it also \
+         each percent sign (%25) and each quote (%22)"
+    )]
+    HeaderEncoding(&'static str),
     #[error("the body has more than {BODY_BYTES_MAX} bytes, or would when decompressed: send it in parts")]
     TooLarge,
     #[error("a list of events has at most {BATCH_BYTES_MAX} bytes: send it in parts, or an event to a line")]
@@ -77,6 +82,7 @@ impl Refusal {
             Refusal::Kind(_) | Refusal::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::Compression(_)
             | Refusal::Header(_)
+            | Refusal::HeaderEncoding(_)
             | Refusal::Data(_)
             | Refusal::Empty
             | Refusal::Unreadable(_)

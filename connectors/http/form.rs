@@ -1,5 +1,6 @@
 //! In which form a body holds events: as its content type says.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -70,14 +71,37 @@ fn binary(headers: &HeaderMap) -> Result<Map<String, Value>, Refusal> {
     for name in ATTRIBUTES {
         let mut values = headers.get_all(format!("ce-{name}")).iter();
         let (Some(value), others) = (values.next(), values.next()) else { continue };
-        let text = value.to_str().ok().filter(|_| others.is_none());
-        let decoded = text.map(|text| percent_decode_str(text).decode_utf8());
-        match decoded {
-            Some(Ok(text)) => attributes.insert(name.to_owned(), Value::from(text.into_owned())),
-            _ => return Err(Refusal::Header(name)),
-        };
+        let text = value.to_str().ok().filter(|_| others.is_none()).ok_or(Refusal::Header(name))?;
+        let text = decoded(text).ok_or(Refusal::HeaderEncoding(name))?;
+        attributes.insert(name.to_owned(), Value::from(text));
     }
     Ok(attributes)
+}
+
+/// The text that a header stands for, by the HTTP binding of CloudEvents (3.1.3.2): what is in double
+/// quotes is taken out of them, and then `%xy` is a byte. The binding has a percent sign and a quote
+/// encoded themselves, so one that means nothing is a mistake of the sender, and not a guess of ours.
+fn decoded(value: &str) -> Option<String> {
+    let text = match value.strip_prefix('"') {
+        Some(quoted) => unquoted(quoted)?,
+        None if value.contains('"') => return None,
+        None => value.to_owned(),
+    };
+    let is_byte = |rest: &str| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    let is_encoded = text.split('%').skip(1).all(is_byte);
+    is_encoded.then(|| percent_decode_str(&text).decode_utf8().ok().map(Cow::into_owned)).flatten()
+}
+
+/// What stands behind a first quote, up to the last one; a backslash stands for what follows it.
+fn unquoted(quoted: &str) -> Option<String> {
+    let (mut text, mut rest) = (String::new(), quoted.chars());
+    loop {
+        match rest.next()? {
+            '"' => return rest.next().is_none().then_some(text),
+            '\\' => text.push(rest.next()?),
+            other => text.push(other),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +137,51 @@ mod tests {
         let Ok(Form::Binary(attributes)) = Form::of(&headers) else { panic!("it is binary mode") };
         let said = |name: &str| attributes[name].as_str().unwrap();
         assert_eq!((said("id"), said("source"), said("revision")), ("call-1", "/café", "2"));
+    }
+
+    #[test]
+    fn a_header_is_decoded_once_or_refused() {
+        for (value, text) in [
+            ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
+            ("%63%61%6c%6C", "call"),
+            ("100%25", "100%"),
+            ("%2541", "%41"),
+            ("a%22b", "a\"b"),
+            ("a b", "a b"),
+            ("\"a b\"", "a b"),
+            ("\"a\\\"\\\\%2Fb\"", "a\"\\/b"),
+            ("\"\"", ""),
+            ("", ""),
+        ] {
+            assert_eq!(decoded(value).as_deref(), Some(text), "{value}");
+        }
+        for value in [
+            "%",
+            "a%",
+            "a%4",
+            "%4g",
+            "%g4",
+            "%%20",
+            "100%",
+            "% 20",
+            "%+1",
+            "%u0041",
+            "%C0%A0",
+            "%ff",
+            "%ED%A0%80",
+            "%E2%82",
+            "a\"b",
+            "a\"",
+            "\"",
+            "\"a",
+            "\"a\"b",
+            "\"a\"\"b\"",
+            "\"a\\\"",
+            "\"%\"",
+            "\"%2\"2",
+        ] {
+            assert_eq!(decoded(value), None, "{value}");
+        }
     }
 
     #[test]

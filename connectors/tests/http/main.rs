@@ -202,6 +202,37 @@ fn events_come_in_every_form() {
 
 #[test]
 fn what_is_set_aside_is_named_with_its_reason() {
+#[test]
+fn attributes_that_are_not_encoded_are_refused_and_not_guessed() {
+    let running = Running::new(Fake::default(), None);
+    let post = |source: &'static str| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-id", "6"),
+            ("ce-source", source),
+            ("ce-type", "call"),
+            ("ce-subject", "acme"),
+            ("ce-time", "2026-06-01T00:00:00Z"),
+        ];
+        running.post(&headers, b"{\"tokens\": 6}")
+    };
+    for source in ["/100%", "/caf%C3", "/%zz", "/caf%c3%28", "/\"quoted", "\"/quoted"] {
+        let (status, answer) = post(source);
+        assert_eq!(status, 400, "{source}: {answer}");
+        let sentence = answer["error"].as_str().unwrap();
+        assert!(sentence.starts_with("the header `ce-source` is not encoded"), "{sentence}");
+    }
+    assert!(running.fake.taken.lock().unwrap().is_empty());
+    for (source, read) in [("/100%25", "/100%"), ("\"/a \\\"b\\\"\"", "/a \"b\""), ("/%61", "/a")] {
+        assert_eq!(post(source).0, 200, "{source}");
+        assert_eq!(running.fake.taken.lock().unwrap().last().unwrap().ids.get(0), Some((read, "6")));
+    }
+    // What is decoded may still be no name.
+    let (status, answer) = post("/%00");
+    assert_eq!((status, &answer["set_aside"]), (422, &1.into()));
+}
+
     let running = Running::new(Fake::default(), None);
     let lines = format!("{}\nno json\n{}", event("1", "1"), event("2", "1.5"));
     let (status, answer) = running.post(&[LINES], lines.as_bytes());

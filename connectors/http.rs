@@ -22,6 +22,7 @@ use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use sha2::{Digest, Sha256};
@@ -35,9 +36,12 @@ use trueup_model::usage::EventBatch;
 mod answer;
 mod backfills;
 mod body;
+mod followed;
 mod form;
 mod hall;
 mod listener;
+mod pace;
+mod places;
 mod quarantine;
 
 use answer::Refusal;
@@ -45,6 +49,8 @@ use body::{Held, Room};
 use form::Form;
 use hall::{Hall, Open};
 use listener::Bounded;
+pub use listener::Patience;
+pub use pace::Least;
 
 use crate::backfills::Backfills;
 use crate::board::Board;
@@ -55,14 +61,10 @@ use crate::intake::{HandInError, Intake, Taken};
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 /// Bodies of more bytes are read beside the threads that answer.
 const SMALL_BYTES_MAX: usize = 64 << 10;
-/// How long the body of a request may take to come.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests under way have when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a request is read, as the catalog may change meanwhile.
 const READINGS_MAX: usize = 5;
-/// How long a connection may say nothing, between requests too.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// How to take events in.
 #[derive(Clone, Debug)]
@@ -77,8 +79,11 @@ pub struct Options {
     pub board: Board,
     /// How many bytes of bodies may be under way at once; other senders are told to come later.
     pub bytes_max: usize,
-    /// How many connections are taken up at once; others wait. Each costs a file descriptor.
+    /// How many connections are taken up at once. Each costs a file descriptor. When all are taken, the
+    /// one that is waited for the longest makes room.
     pub connections_max: usize,
+    /// How long they are waited for.
+    pub patience: Patience,
     /// The batches that are staged, if there is a place for them.
     pub backfills: Option<Arc<dyn Backfills>>,
 }
@@ -92,6 +97,7 @@ impl Default for Options {
             tenant: "default".to_owned(),
             bytes_max: 256 << 20,
             connections_max: 512,
+            patience: Patience::default(),
             board: Board::default(),
             backfills: None,
         }
@@ -136,22 +142,25 @@ fn routes() -> Router<Hall> {
 /// Listens; returns once the address is bound.
 pub async fn start(intake: Arc<dyn Intake>, options: Options) -> io::Result<HttpServer> {
     let (_, not_yet) = watch::channel(String::new());
-    Ok(listen(options.address, options.connections_max, not_yet).await?.open(intake, &options))
+    let waiting = listen(options.address, options.connections_max, options.patience, not_yet).await?;
+    Ok(waiting.open(intake, &options))
 }
 
 /// Listens, and tells whoever asks what `not_yet` says; returns once the address is bound.
 pub async fn listen(
     address: SocketAddr,
     connections_max: usize,
+    patience: Patience,
     not_yet: watch::Receiver<String>,
 ) -> io::Result<Waiting> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let listener = Bounded::new(listener, connections_max, SILENCE_MAX);
+    let listener = Bounded::new(listener, connections_max, patience);
     let hall = Hall::closed(not_yet);
-    let router = routes().with_state(hall.clone());
+    let router = routes().with_state(hall.clone()).layer(from_fn(followed::followed));
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async {
+    let server = axum::serve(listener, router.into_make_service_with_connect_info::<followed::Over>());
+    let server = server.with_graceful_shutdown(async {
         // A dropped sender stops the server too: nobody is left who could.
         let _ = stopped.await;
     });
@@ -164,7 +173,8 @@ impl Waiting {
         self.server.address
     }
 
-    /// Answers from now on. Of the options, the address and the connections are not asked.
+    /// Answers from now on. Of the options, the address and the connections are not asked, and of the
+    /// patience only that for bodies.
     pub fn open(self, intake: Arc<dyn Intake>, options: &Options) -> HttpServer {
         self.hall.open(Desk::of(intake, options));
         self.server
@@ -215,6 +225,7 @@ struct Desk {
     tenant: String,
     board: Board,
     room: Room,
+    patience: Patience,
     backfills: Option<Arc<dyn Backfills>>,
 }
 
@@ -225,6 +236,7 @@ impl Desk {
             token: options.token.as_ref().map(|token| Sha256::digest(token).into()),
             tenant: options.tenant.clone(),
             room: Room::new(options.bytes_max),
+            patience: options.patience,
             board: options.board.clone(),
             backfills: options.backfills.clone(),
         }
@@ -253,7 +265,8 @@ impl Desk {
     /// The body of a request, without compression.
     async fn receive(&self, request: Request, held: &mut Held<'_>) -> Result<Bytes, Refusal> {
         let (head, body) = request.into_parts();
-        let bytes = timeout(BODY_PATIENCE, body::receive(body, held)).await.map_err(|_| Refusal::Slow)??;
+        let received = body::receive(body, held, self.patience.pace);
+        let bytes = timeout(self.patience.body, received).await.map_err(|_| Refusal::Slow)??;
         if !body::is_compressed(&head.headers) {
             return Ok(bytes);
         }

@@ -59,7 +59,7 @@ pub(super) enum Refusal {
     NoQuarantine,
     #[error("more than {REFUSED_MAX} events cannot be read, so none was taken; the first of them: {0}")]
     Unreadable(String),
-    #[error("the body did not come in time: send it in parts")]
+    #[error("the body did not come in time: send it faster, or in parts")]
     Slow,
     #[error("the body broke off: send it again")]
     Broken,

@@ -27,7 +27,7 @@ impl Desk {
     }
 
     async fn revert(&self, name: String, request: Request) -> Result<Value, Refusal> {
-        self.check_token(request.headers())?;
+        self.check_token(&request.into_parts().0.headers)?;
         Ok(self.backfills()?.revert(name).await?)
     }
 

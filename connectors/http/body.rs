@@ -9,10 +9,11 @@ use axum::http::header::CONTENT_ENCODING;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::BODY_BYTES_MAX;
 use super::answer::Refusal;
+use super::pace::{Least, Pace};
 
 /// The most memory that a sender's compressor may ask for to look back: 2^23 bytes, as RFC 8878
 /// recommends for what is exchanged between strangers.
@@ -101,19 +102,20 @@ impl Held<'_> {
     }
 }
 
-/// The bytes of a body, as they come and as there is room.
-pub(super) async fn receive(mut body: Body, held: &mut Held<'_>) -> Result<Bytes, Refusal> {
+/// The bytes of a body, as they come and as there is room, if they come fast enough.
+pub(super) async fn receive(mut body: Body, held: &mut Held<'_>, least: Least) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(Refusal::TooLarge);
     }
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
+    let (mut bytes, mut pace) = (Vec::new(), Pace::of(least));
+    while let Some(frame) = timeout_at(pace.until(), body.frame()).await.map_err(|_| Refusal::Slow)? {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
         held.grow_to(bytes.len() + data.len()).await?;
         bytes.extend_from_slice(&data);
+        pace.went(data.len());
     }
     Ok(bytes.into())
 }

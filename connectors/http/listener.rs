@@ -1,7 +1,9 @@
-//! A listener with a bound on its connections, and on how long one may say nothing.
+//! A listener with a bound on its connections, each of which is waited for only so long.
 //!
 //! Each connection costs a file descriptor, and a process without any left cannot even reach its
-//! journal. So only so many are taken up; others wait outside, and those that fall silent are ended.
+//! journal. So only so many are taken up, and who is waited for the longest makes room
+//! ([`places`](super::places)). Within a request the head has a time of its own; the body, and an answer
+//! that is to be read, have a pace.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -14,20 +16,80 @@ use std::time::Duration;
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::pace::{Least, Pace};
+use super::places::{Line, Place, Places, Stand};
+use crate::journal::disk::is_out_of_descriptors;
+
+/// How long a listener waits that can take up nobody.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long senders and readers are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the first byte of the next request.
+    pub between: Duration,
+    /// For the head of a request, from its first byte on.
+    pub head: Duration,
+    /// For the body of a request in all.
+    pub body: Duration,
+    /// How fast a body must come at least, and an answer be read.
+    pub pace: Least,
+    /// How long a connection is left alone, though others wait for its place.
+    pub peace: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            between: Duration::from_secs(60),
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            pace: Least { bytes: 32 << 10, within: Duration::from_secs(10) },
+            peace: Duration::from_secs(1),
+        }
+    }
+}
 
 /// Takes up only so many connections at once.
 pub(super) struct Bounded {
     listener: TcpListener,
-    room: Arc<Semaphore>,
-    silence_max: Duration,
+    places: Arc<Places>,
+    patience: Patience,
+    has_told: bool,
 }
 
 impl Bounded {
-    /// So many connections, each of which may be silent for so long.
-    pub fn new(listener: TcpListener, connections_max: usize, silence_max: Duration) -> Bounded {
-        Bounded { listener, room: Arc::new(Semaphore::new(connections_max)), silence_max }
+    /// So many connections, each of which is waited for so long.
+    pub fn new(listener: TcpListener, connections_max: usize, patience: Patience) -> Bounded {
+        Bounded { listener, places: Places::new(connections_max, patience.peace), patience, has_told: false }
+    }
+
+    /// The next that wants to be taken up.
+    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(next) => return next,
+                Err(error) => self.pause(&error).await,
+            }
+        }
+    }
+
+    /// Lets a moment pass if nobody can be taken up now; it is told once.
+    async fn pause(&mut self, error: &io::Error) {
+        if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
+            // It was that one's own doing.
+            return;
+        }
+        if !std::mem::replace(&mut self.has_told, true) {
+            let remedy = match is_out_of_descriptors(error) {
+                true => "raise the limit on open files (`ulimit -n`)",
+                false => "see what the system lacks",
+            };
+            tracing::error!(%error, remedy, "connections over HTTP cannot be taken up now, and wait");
+        }
+        sleep(PAUSE).await;
     }
 }
 
@@ -36,10 +98,10 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let place = self.room.clone().acquire_owned().await.expect("the room is never closed");
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        let (silence_max, silence) = (self.silence_max, Box::pin(sleep(self.silence_max)));
-        (Connection { stream, silence, silence_max, _place: place }, address)
+        // Only when somebody is there somebody else need make room.
+        let (stream, address) = self.next().await;
+        let place = self.places.take().await;
+        (Connection::new(stream, place, self.patience), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -50,10 +112,44 @@ impl Listener for Bounded {
 /// A connection that has a place.
 pub(super) struct Connection {
     stream: TcpStream,
-    /// Ends the connection when it is over.
+    place: Place,
+    patience: Patience,
+    /// Wakes when the next request has been waited for long enough.
     silence: Pin<Box<Sleep>>,
-    silence_max: Duration,
-    _place: OwnedSemaphorePermit,
+    /// How fast an answer is read, while it cannot be written at once.
+    reading: Option<Pace>,
+    /// Wakes when it is read too slowly.
+    unread: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, place: Place, patience: Patience) -> Connection {
+        let waits = || Box::pin(sleep(patience.between));
+        Connection { stream, place, patience, silence: waits(), reading: None, unread: waits() }
+    }
+
+    /// How it stands.
+    pub fn line(&self) -> &Arc<Line> {
+        self.place.line()
+    }
+
+    /// Until when the next bytes of a request are waited for. A body has its pace elsewhere, where its
+    /// sender can be told.
+    fn patient_until(&self) -> Option<Instant> {
+        match self.line().stands() {
+            (Stand::Between, since) => Some(since + self.patience.between),
+            (Stand::Head, since) => Some(since + self.patience.head),
+            (Stand::Body | Stand::Whole, _) => None,
+        }
+    }
+
+    /// Ready once `sleep` is over, which is to be at `until`.
+    fn poll_over(sleep: &mut Pin<Box<Sleep>>, until: Instant, context: &mut Context<'_>) -> Poll<()> {
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        sleep.as_mut().poll(context)
+    }
 }
 
 impl AsyncRead for Connection {
@@ -62,22 +158,39 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.line().gives_way(context) {
+            return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
+        }
+        let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
-            let until = Instant::now() + self.silence_max;
-            self.silence.as_mut().reset(until);
+            if buffer.filled().len() > before {
+                self.line().heard();
+            }
             return Poll::Ready(read);
         }
-        ready!(self.silence.as_mut().poll(context));
+        let Some(until) = self.patient_until() else { return Poll::Pending };
+        ready!(Connection::poll_over(&mut self.silence, until, context));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(context, bytes) {
+            if let (Some(reading), Ok(bytes)) = (&mut self.reading, &written) {
+                reading.went(*bytes);
+            }
+            return Poll::Ready(written);
+        }
+        let least = self.patience.pace;
+        let until = self.reading.get_or_insert_with(|| Pace::of(least)).until();
+        ready!(Connection::poll_over(&mut self.unread, until, context));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // All of it has been taken.
+        self.reading = None;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -108,8 +108,8 @@ impl Listening {
         let flight = server::listen(address, recovery.words()).await.map_err(|error| cannot_listen(address, &error))?;
         let http = match config.http {
             Some(address) => {
-                let connections_max = http::Options::default().connections_max;
-                let listening = http::listen(address, connections_max, recovery.words()).await;
+                let http::Options { connections_max, patience, .. } = http::Options::default();
+                let listening = http::listen(address, connections_max, patience, recovery.words()).await;
                 Some(listening.map_err(|error| cannot_listen(address, &error))?)
             }
             None => None,

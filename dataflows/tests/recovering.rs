@@ -87,7 +87,7 @@ async fn whoever_asks_before_the_end_is_told_how_far_it_is() {
     let mut recovery = Recovery::default();
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let flight = server::listen(anywhere, recovery.words()).await.expect("a port is free");
-    let http = http::listen(anywhere, 10, recovery.words()).await.expect("a port is free");
+    let http = http::listen(anywhere, 10, http::Patience::default(), recovery.words()).await.expect("a port is free");
     let (flight_at, http_at) = (flight.address(), http.address());
     let (at_gate, reached) = tokio::sync::oneshot::channel();
     let (open_gate, gate) = mpsc::channel::<()>();

@@ -29,8 +29,9 @@ const LONG: [(&str, usize); 1] = [
 const DECISION_LENGTH: usize = 60;
 
 /// Who may ask how much time passed, and for what. Nobody here learns what time it is.
-const TIMERS: [(&str, &str); 7] = [
-    ("connectors/http/listener.rs", "a connection that says nothing is ended"),
+const TIMERS: [(&str, &str); 8] = [
+    ("connectors/http/pace.rs", "a body has to come fast enough"),
+    ("connectors/http/places.rs", "a connection that is waited for the longest makes room"),
     ("connectors/kafka/reading.rs", "a batch waits for a moment and no longer"),
     ("dataflows/cli/progress.rs", "how fast a journal is computed again is told now and then"),
     ("sinks/flight/seal.rs", "tickets grow old"),

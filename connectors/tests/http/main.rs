@@ -1,5 +1,7 @@
 //! Events over HTTP, as a sender sees it: what is taken, what is not, and what is answered.
 
+mod slow;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use trueup_connectors::backfills::{BackfillError, Backfills, Terms};
-use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, listen, start};
+use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, Patience, listen, start};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_connectors::quarantine::{Quarantine, Replayed, Selection, SetAside};
 use trueup_model::fact::{Declaration, Epoch, InputId};
@@ -201,8 +203,6 @@ fn events_come_in_every_form() {
 }
 
 #[test]
-fn what_is_set_aside_is_named_with_its_reason() {
-#[test]
 fn attributes_that_are_not_encoded_are_refused_and_not_guessed() {
     let running = Running::new(Fake::default(), None);
     let post = |source: &'static str| {
@@ -233,6 +233,8 @@ fn attributes_that_are_not_encoded_are_refused_and_not_guessed() {
     assert_eq!((status, &answer["set_aside"]), (422, &1.into()));
 }
 
+#[test]
+fn what_is_set_aside_is_named_with_its_reason() {
     let running = Running::new(Fake::default(), None);
     let lines = format!("{}\nno json\n{}", event("1", "1"), event("2", "1.5"));
     let (status, answer) = running.post(&[LINES], lines.as_bytes());
@@ -307,7 +309,7 @@ fn an_engine_that_stopped_says_so() {
 fn who_comes_before_the_desk_is_open_is_told_why() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (words, not_yet) = tokio::sync::watch::channel("1 of 3 epochs".to_owned());
-    let waiting = runtime.block_on(listen(Options::default().address, 10, not_yet)).unwrap();
+    let waiting = runtime.block_on(listen(Options::default().address, 10, Patience::default(), not_yet)).unwrap();
     let address = waiting.address();
     let ask = |method, path| self::ask(method, path, address, &[("content-length", "0")], b"");
     let told = |words: &str| (503, serde_json::json!({"error": words}));
@@ -464,7 +466,7 @@ fn slow_senders_hold_what_they_sent_and_no_more() {
 }
 
 #[test]
-fn connections_beyond_the_bound_wait_and_take_no_descriptor() {
+fn a_connection_beyond_the_bound_waits_until_there_is_a_place() {
     let options = Options { connections_max: 2, ..Options::default() };
     let running = Running::with(Fake::default(), options);
     let idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(running.address()).unwrap()).collect();

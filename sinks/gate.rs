@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
-use tonic::server::NamedService;
 
 use crate::flight::Flight;
 use crate::moments::Moments;
@@ -67,8 +66,4 @@ impl Service<http::Request<Body>> for Gate {
             None => ready(Ok(Status::unavailable(self.not_yet.borrow().clone()).into_http())).boxed(),
         }
     }
-}
-
-impl NamedService for Gate {
-    const NAME: &'static str = <Flights as NamedService>::NAME;
 }

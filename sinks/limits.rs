@@ -5,9 +5,21 @@
 
 use std::time::Duration;
 
-/// The bounds of statements, tickets and streams.
+/// The bounds of connections, statements, tickets and streams.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// How many may be connected at once. Each costs a file descriptor. When as many are, those that are
+    /// idle the longest are asked to leave.
+    pub connections_max: usize,
+    /// How long a connection without calls is kept.
+    pub connection_idle_max: Duration,
+    /// How long a connection on which nothing of an answer goes, though a call is under way, keeps its
+    /// place from others that wait for it.
+    pub connection_stall_max: Duration,
+    /// The same where not all has come of what is asked.
+    pub connection_ask_max: Duration,
+    /// How long a connection is left alone after it came, and after each call.
+    pub connection_peace: Duration,
     /// The longest SQL text.
     pub sql_bytes_max: usize,
     /// The most words and signs of a SQL text, not counting commas and literals.
@@ -51,6 +63,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            connections_max: 512,
+            connection_idle_max: Duration::from_secs(600),
+            connection_stall_max: Duration::from_secs(60),
+            connection_ask_max: Duration::from_secs(1),
+            connection_peace: Duration::from_millis(250),
             sql_bytes_max: 64 << 10,
             sql_words_max: 4000,
             plan_nodes_max: 10_000,

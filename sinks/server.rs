@@ -2,7 +2,12 @@
 //!
 //! It may listen before there is anything to show; callers are then told so, and not refused.
 //! Plain text, so on loopback unless an address says otherwise. Stopping is gentle: streams end
-//! with UNAVAILABLE, so that their readers come back, and calls under way are answered.
+//! with UNAVAILABLE, so that their readers come back, and calls under way are answered. How many may be
+//! connected, and who makes room, is for `lines`.
+
+mod calls;
+mod lines;
+mod listener;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,6 +25,7 @@ use crate::limits::Limits;
 use crate::moments::Moments;
 use crate::reading::Publication;
 use crate::receiving::Receiver;
+use lines::Lines;
 
 /// A batch of 64 MiB and what is around it.
 const RECEIVED_BYTES_MAX: usize = 66 << 20;
@@ -51,7 +57,8 @@ impl Default for Options {
 pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<Result<(), tonic::transport::Error>>,
+    task: JoinHandle<()>,
+    lines: Arc<Lines>,
 }
 
 /// A server that listens and has nothing to show yet: each call is answered UNAVAILABLE. It stops when
@@ -64,25 +71,31 @@ pub struct Waiting {
 /// Listens and serves what `publication` publishes; returns once the address is bound.
 pub async fn start(publication: Arc<dyn Publication>, options: Options) -> std::io::Result<Server> {
     let (_, not_yet) = watch::channel(String::new());
-    Ok(listen(options.address, not_yet).await?.show(publication, options))
+    Ok(listen(options.address, &options.limits, not_yet).await?.show(publication, options))
 }
 
-/// Listens, and tells whoever calls what `not_yet` says; returns once the address is bound.
-pub async fn listen(address: SocketAddr, not_yet: watch::Receiver<String>) -> std::io::Result<Waiting> {
-    let incoming = TcpIncoming::bind(address)?
+/// Listens to as many connections as `limits` say, and tells whoever calls what `not_yet` says; returns
+/// once the address is bound.
+pub async fn listen(
+    address: SocketAddr,
+    limits: &Limits,
+    not_yet: watch::Receiver<String>,
+) -> std::io::Result<Waiting> {
+    let incoming = TcpIncoming::from(listener::listen(address)?)
         // Each call would wait 40 ms for more bytes otherwise; the server's own switch does not
         // reach a listener that is handed in.
         .with_nodelay(Some(true))
         .with_keepalive(Some(KEEPALIVE));
     let address = incoming.local_addr()?;
     let gate = Gate::closed(not_yet);
+    let lines = Lines::new(limits.clone());
     let (stop, stopped) = oneshot::channel();
-    let server = tonic::transport::Server::builder()
+    let builder = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(gate.clone())
-        .serve_with_incoming_shutdown(incoming, tidy_until(stopped, gate.clone()));
-    Ok(Waiting { server: Server { address, stop: Some(stop), task: tokio::spawn(server) }, gate })
+        .http2_keepalive_timeout(Some(KEEPALIVE));
+    let stopped = tidy_until(stopped, gate.clone());
+    let task = tokio::spawn(listener::serve(incoming, builder, gate.clone(), lines.clone(), stopped));
+    Ok(Waiting { server: Server { address, stop: Some(stop), task, lines }, gate })
 }
 
 impl Waiting {
@@ -91,7 +104,8 @@ impl Waiting {
         self.server.address
     }
 
-    /// Serves what `publication` publishes from now on. The address of the options is not asked.
+    /// Serves what `publication` publishes from now on. Of the options, the address is not asked, nor
+    /// what bounds connections.
     pub fn show(self, publication: Arc<dyn Publication>, options: Options) -> Server {
         let moments = Arc::new(Moments::new(publication, options.limits.clone()));
         let flight = Flight::new(moments.clone(), options.limits, options.token, options.receiver);
@@ -123,6 +137,7 @@ impl Server {
         }
         if timeout(STOP_PATIENCE, &mut self.task).await.is_err() {
             self.task.abort();
+            self.lines.cut();
         }
     }
 }

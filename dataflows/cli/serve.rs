@@ -22,6 +22,7 @@ use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
 use trueup_connectors::watched::{self, Watch};
 use trueup_model::grain::{Micros, QUARTER_MICROS};
+use trueup_sinks::limits::Limits;
 use trueup_sinks::server::{self, Options, Server};
 
 use super::backfill::{Served, Shelf};
@@ -105,7 +106,8 @@ struct Listening {
 impl Listening {
     async fn begin(config: &Config, recovery: &Recovery) -> Result<Listening, Failure> {
         let address = config.address;
-        let flight = server::listen(address, recovery.words()).await.map_err(|error| cannot_listen(address, &error))?;
+        let flight = server::listen(address, &Limits::default(), recovery.words()).await;
+        let flight = flight.map_err(|error| cannot_listen(address, &error))?;
         let http = match config.http {
             Some(address) => {
                 let http::Options { connections_max, patience, .. } = http::Options::default();

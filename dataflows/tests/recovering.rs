@@ -27,6 +27,7 @@ use trueup::engine::{Engine, Setup};
 use trueup_connectors::http;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{FileJournal, Settings};
+use trueup_sinks::limits::Limits;
 use trueup_sinks::server::{self, Options};
 
 /// How often to look whether what takes no time on an idle machine has happened, and how long between.
@@ -86,7 +87,7 @@ async fn whoever_asks_before_the_end_is_told_how_far_it_is() {
 
     let mut recovery = Recovery::default();
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let flight = server::listen(anywhere, recovery.words()).await.expect("a port is free");
+    let flight = server::listen(anywhere, &Limits::default(), recovery.words()).await.expect("a port is free");
     let http = http::listen(anywhere, 10, http::Patience::default(), recovery.words()).await.expect("a port is free");
     let (flight_at, http_at) = (flight.address(), http.address());
     let (at_gate, reached) = tokio::sync::oneshot::channel();

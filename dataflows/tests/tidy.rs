@@ -29,13 +29,14 @@ const LONG: [(&str, usize); 1] = [
 const DECISION_LENGTH: usize = 60;
 
 /// Who may ask how much time passed, and for what. Nobody here learns what time it is.
-const TIMERS: [(&str, &str); 8] = [
+const TIMERS: [(&str, &str); 9] = [
     ("connectors/http/pace.rs", "a body has to come fast enough"),
     ("connectors/http/places.rs", "a connection that is waited for the longest makes room"),
     ("connectors/kafka/reading.rs", "a batch waits for a moment and no longer"),
     ("dataflows/cli/progress.rs", "how fast a journal is computed again is told now and then"),
     ("sinks/flight/seal.rs", "tickets grow old"),
     ("sinks/moments.rs", "moments are held for a while"),
+    ("sinks/server/lines.rs", "connections that are idle the longest make room"),
     ("sinks/sql/running.rs", "a statement runs so long and no longer"),
     ("sinks/subscribe/follow.rs", "marks come at intervals"),
 ];

@@ -2,6 +2,7 @@
 
 mod catalogs;
 mod clients;
+mod connections;
 mod fake;
 mod files;
 mod limits;

@@ -25,8 +25,8 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::Listener;
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -153,9 +153,8 @@ pub async fn listen(
     patience: Patience,
     not_yet: watch::Receiver<String>,
 ) -> io::Result<Waiting> {
-    let listener = TcpListener::bind(address).await?;
+    let listener = Bounded::bind(address, connections_max, patience)?;
     let address = listener.local_addr()?;
-    let listener = Bounded::new(listener, connections_max, patience);
     let hall = Hall::closed(not_yet);
     let router = routes().with_state(hall.clone()).layer(from_fn(followed::followed));
     let (stop, stopped) = oneshot::channel::<()>();

@@ -15,13 +15,15 @@ use std::time::Duration;
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::pace::{Least, Pace};
 use super::places::{Line, Place, Places, Stand};
 use crate::journal::disk::is_out_of_descriptors;
 
+/// How many may wait to be taken up; others are told by the system that nobody hears them.
+const WAITING_MAX: u32 = 1024;
 /// How long a listener waits that can take up nobody.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,7 +49,7 @@ impl Default for Patience {
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             pace: Least { bytes: 32 << 10, within: Duration::from_secs(10) },
-            peace: Duration::from_secs(1),
+            peace: Duration::from_millis(250),
         }
     }
 }
@@ -61,9 +63,16 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    /// So many connections, each of which is waited for so long.
-    pub fn new(listener: TcpListener, connections_max: usize, patience: Patience) -> Bounded {
-        Bounded { listener, places: Places::new(connections_max, patience.peace), patience, has_told: false }
+    /// So many connections at an address, each of which is waited for so long.
+    pub fn bind(address: SocketAddr, connections_max: usize, patience: Patience) -> io::Result<Bounded> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if cfg!(unix) {
+            // So that a server can be started again at once; elsewhere it means another thing.
+            socket.set_reuseaddr(true)?;
+        }
+        socket.bind(address)?;
+        let listener = socket.listen(WAITING_MAX)?;
+        Ok(Bounded { listener, places: Places::new(connections_max, patience.peace), patience, has_told: false })
     }
 
     /// The next that wants to be taken up.
@@ -82,12 +91,16 @@ impl Bounded {
             // It was that one's own doing.
             return;
         }
+        let is_out = is_out_of_descriptors(error);
         if !std::mem::replace(&mut self.has_told, true) {
-            let remedy = match is_out_of_descriptors(error) {
+            let remedy = match is_out {
                 true => "raise the limit on open files (`ulimit -n`)",
                 false => "see what the system lacks",
             };
             tracing::error!(%error, remedy, "connections over HTTP cannot be taken up now, and wait");
+        }
+        if is_out {
+            self.places.make_room();
         }
         sleep(PAUSE).await;
     }

@@ -75,7 +75,7 @@ impl Places {
     }
 
     /// Lets somebody go, if anybody may be and nobody is going.
-    fn make_room(&self) {
+    pub fn make_room(&self) {
         let now = Instant::now();
         let lines = self.lines();
         let waited_for = lines.values().filter(|line| line.stands().0 != Stand::Whole);

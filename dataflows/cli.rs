@@ -9,6 +9,7 @@ mod check;
 mod copying;
 mod declare;
 mod demo;
+mod descriptors;
 mod failure;
 mod ingest;
 mod issue;

@@ -32,7 +32,7 @@ use super::loading::{EventFiles, TENANT, load_catalog, load_events};
 use super::remote::block_on;
 use super::resume::resume_telling;
 use super::signals::told_to_end;
-use super::{copying, ledger, page, words};
+use super::{copying, descriptors, ledger, page, words};
 use crate::config::Config;
 
 /// Run an engine and serve its views over Arrow Flight, until ctrl-c or SIGTERM.
@@ -40,6 +40,9 @@ use crate::config::Config;
 /// The configuration names the catalog, the events to read at the start, and the address; a
 /// minimal one is `catalog = "catalog"`. With `journal = "journal"` what came in outlives the
 /// process; without it is in memory, and read from the files again after a restart.
+///
+/// Up to 512 may be connected over Flight, and as many over HTTP; each no more than a third of the files
+/// that the process may have open (`ulimit -n`), which is raised as far as the system lets it.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The configuration; paths in it are seen from its folder
@@ -105,12 +108,14 @@ struct Listening {
 
 impl Listening {
     async fn begin(config: &Config, recovery: &Recovery) -> Result<Listening, Failure> {
+        let limits = Limits::default();
+        let connections_max = descriptors::for_connections(limits.connections_max);
         let address = config.address;
-        let flight = server::listen(address, &Limits::default(), recovery.words()).await;
+        let flight = server::listen(address, &Limits { connections_max, ..limits }, recovery.words()).await;
         let flight = flight.map_err(|error| cannot_listen(address, &error))?;
         let http = match config.http {
             Some(address) => {
-                let http::Options { connections_max, patience, .. } = http::Options::default();
+                let patience = http::Patience::default();
                 let listening = http::listen(address, connections_max, patience, recovery.words()).await;
                 Some(listening.map_err(|error| cannot_listen(address, &error))?)
             }

@@ -64,6 +64,14 @@ pub enum PutError {
     /// There is no room for it.
     #[error("{0}")]
     Unable(String),
+    /// There is no room for what would be set aside of it.
+    #[error("batch {batch}: {why}")]
+    Full {
+        /// Which batch of the stream, from 1.
+        batch: u64,
+        /// What stands in the way, and what to do.
+        why: String,
+    },
     /// The engine is gone.
     #[error("{0}: put it again when the server is back")]
     Stopped(String),
@@ -104,6 +112,7 @@ impl ArrowPut {
                 }
                 Err(HandInError::Stale) => {}
                 Err(HandInError::Unable(why)) => return Err(PutError::Unable(why)),
+                Err(HandInError::Full(why)) => return Err(PutError::Full { batch, why }),
                 Err(HandInError::Stopped(why)) => return Err(PutError::Stopped(why)),
             }
         }

@@ -96,6 +96,9 @@ pub enum HandInError {
     /// There is no room for it.
     #[error("{0}")]
     Unable(String),
+    /// There is no room for what would be set aside of it; a batch that can be read is taken.
+    #[error("{0}")]
+    Full(String),
     /// The engine is gone.
     #[error("{0}")]
     Stopped(String),

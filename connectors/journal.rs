@@ -16,7 +16,7 @@ mod file;
 mod generation;
 pub(crate) mod header;
 mod memory;
-
+mod read_back;
 mod recovery;
 mod sealed;
 mod segment;
@@ -31,7 +31,7 @@ pub use file::{FileJournal, Settings};
 pub use generation::hexadecimal;
 pub use header::Hash;
 pub use memory::MemoryJournal;
-
+pub use read_back::{EntryReader, ReadBack};
 pub use recovery::{Cut, Opened};
 pub use sealed::{SealedSegment, verify_segment};
 
@@ -54,6 +54,9 @@ pub trait Journal: Send {
     /// The entries from epoch `from` on, in order; the first epoch is 1, and 0 means the same.
     /// One that cannot be read is an error, and the last that is given.
     fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_>;
+
+    /// The journal, to be read on other threads while it is written here.
+    fn read_back(&self) -> ReadBack;
 
     /// The epoch of the last entry; 0 where there is none.
     fn last(&self) -> Epoch;

@@ -112,11 +112,11 @@ impl Selection {
         Ok(Selection { inputs, reason, source: written.source })
     }
 
-    /// Whether it is one of these.
-    pub fn has(&self, input: InputId, refused: &Refused) -> bool {
+    /// Whether an input, set aside for this reason by this source, is one of these.
+    pub fn has(&self, input: InputId, why: Reason, source: &str) -> bool {
         (self.inputs.is_empty() || self.inputs.contains(&input))
-            && self.reason.is_none_or(|reason| reason == refused.reason)
-            && self.source.as_ref().is_none_or(|source| *source == refused.source)
+            && self.reason.is_none_or(|reason| reason == why)
+            && self.source.as_ref().is_none_or(|wanted| wanted == source)
     }
 }
 

@@ -238,7 +238,7 @@ impl Watcher {
             Err(HandInError::Stale) => {
                 Err(Halt::Later("the catalog changed while it was read: it is read again".to_owned()))
             }
-            Err(HandInError::Unable(why)) => Err(Halt::Later(why)),
+            Err(HandInError::Unable(why) | HandInError::Full(why)) => Err(Halt::Later(why)),
             Err(HandInError::Stopped(why)) => {
                 tracing::error!(file = name, why, "nothing is read from watched folders any more");
                 Err(Halt::End)

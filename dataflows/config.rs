@@ -15,6 +15,7 @@
 //! checkpoint_seconds = 60        # how often what was computed is kept beside the journal
 //! retention_epochs = 1024        # for how long back changes can be followed: so many epochs,
 //! retention_events = 100000      # and no more events than this
+//! quarantine_inputs = 5000000    # how many inputs may stand in quarantine
 //! ```
 //!
 //! Kafka sources follow as tables, which are in `config/kafka.rs`.
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use trueup::engine::WORKERS_MAX;
+use trueup::engine::door::Acceptance;
 use trueup::engine::retention::Retention;
 use trueup_model::fact::Epoch;
 
@@ -61,6 +63,8 @@ pub struct Config {
     pub workers: usize,
     /// For how long back changes are told.
     pub retention: Retention,
+    /// Which events are taken.
+    pub acceptance: Acceptance,
 }
 
 /// The file as written.
@@ -85,6 +89,7 @@ struct Written {
     checkpoint_seconds: Option<u64>,
     retention_epochs: Option<Epoch>,
     retention_events: Option<u64>,
+    quarantine_inputs: Option<u64>,
 }
 
 impl Config {
@@ -124,7 +129,7 @@ impl Config {
 
 impl Written {
     fn meant(self, folder: &Path, token: Option<String>) -> Config {
-        let kept = Retention::default();
+        let (kept, taken) = (Retention::default(), Acceptance::default());
         let inside = |paths: Vec<PathBuf>| paths.into_iter().map(|path| folder.join(path)).collect();
         Config {
             catalog: folder.join(self.catalog),
@@ -146,6 +151,10 @@ impl Written {
             retention: Retention {
                 epochs: self.retention_epochs.unwrap_or(kept.epochs),
                 events: self.retention_events.unwrap_or(kept.events),
+            },
+            acceptance: Acceptance {
+                quarantined_max: self.quarantine_inputs.unwrap_or(taken.quarantined_max),
+                ..taken
             },
         }
     }

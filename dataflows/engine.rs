@@ -15,6 +15,7 @@ pub mod door;
 mod graph;
 pub mod intake;
 pub mod issue;
+mod kept;
 mod ledger_rows;
 pub mod moment;
 pub mod nearest;
@@ -24,6 +25,7 @@ pub mod quarantine;
 mod quarantine_rows;
 pub mod recovery;
 pub mod retention;
+mod set_aside;
 mod usage_rows;
 pub mod view_rows;
 pub mod worker;
@@ -119,7 +121,7 @@ impl Engine {
     fn begin(setup: Setup, loaded: Option<Loaded>) -> Result<Engine, DoorError> {
         let workers = setup.workers.max(1);
         let begin = loaded.as_ref().map_or(0, |loaded| loaded.manifest.epoch);
-        let published = Arc::new(Published::new(workers, begin));
+        let published = Arc::new(Published::new(workers, begin, setup.journal.read_back()));
         // One epoch waits while one is computed: enough to keep workers busy, and a full queue
         // holds back whoever submits.
         let (senders, receivers) = (0..workers).map(|_| sync_channel(1)).unzip();
@@ -193,6 +195,11 @@ impl Engine {
     /// The segments of the journal that will never change again, and may be copied away.
     pub fn sealed(&self) -> Vec<SealedSegment> {
         self.door().sealed()
+    }
+
+    /// How many inputs more may be set aside.
+    pub fn quarantine_room(&self) -> u64 {
+        self.door().quarantine_room()
     }
 
     /// By which layouts events are to be read now.

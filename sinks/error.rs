@@ -98,7 +98,7 @@ impl Error {
             Error::Expired(_) => Code::FailedPrecondition,
             Error::Changes(_) | Error::Forgotten { .. } => Code::OutOfRange,
             Error::Ahead { .. } => Code::DeadlineExceeded,
-            Error::Limit(_) | Error::NotTaken(NotTaken::TooLarge(_)) => Code::ResourceExhausted,
+            Error::Limit(_) | Error::NotTaken(NotTaken::TooLarge(_) | NotTaken::Full(_)) => Code::ResourceExhausted,
             Error::NotTaken(NotTaken::Unreadable(_)) => Code::InvalidArgument,
             Error::NotTaken(NotTaken::Later(_) | NotTaken::Stopped(_)) => Code::Unavailable,
             Error::Unsupported(_) => Code::Unimplemented,

@@ -39,6 +39,9 @@ pub enum NotTaken {
     /// It is larger than what may be put.
     #[error("{0}")]
     TooLarge(String),
+    /// What would be set aside of it has no room, until somebody makes some.
+    #[error("{0}")]
+    Full(String),
     /// There is no room for it now.
     #[error("{0}")]
     Later(String),

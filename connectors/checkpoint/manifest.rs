@@ -23,6 +23,8 @@ pub struct Manifest {
     pub seal: String,
     /// How many usage rows the journal has up to there.
     pub rows: u64,
+    /// How many inputs stand in quarantine there.
+    pub quarantined: u64,
     /// How much of the outline is its own.
     pub outline_bytes: u64,
     /// What each worker had.
@@ -120,7 +122,7 @@ mod tests {
         let part = |file: &str| Part { file: file.to_owned(), records: 3 };
         let share = Share { arrangements: vec![part("a"), part("b")], runs: vec![part("c")] };
         let (fingerprint, seal) = ("1".to_owned(), "ab".to_owned());
-        Manifest { fingerprint, epoch, seal, rows: 7, outline_bytes: 9, shares: vec![share] }
+        Manifest { fingerprint, epoch, seal, rows: 7, quarantined: 2, outline_bytes: 9, shares: vec![share] }
     }
 
     #[test]

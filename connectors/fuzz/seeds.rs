@@ -194,7 +194,8 @@ fn checkpoint(folder: &Path) {
     let part = |file: &str| Part { file: file.to_owned(), records: 3 };
     let share = Share { arrangements: vec![part("a"), part("b")], runs: vec![part("c")] };
     let (fingerprint, seal) = ("1".to_owned(), "ab".to_owned());
-    let manifest = Manifest { fingerprint, epoch: 9, seal, rows: 7, outline_bytes: 9, shares: vec![share] };
+    let shares = vec![share];
+    let manifest = Manifest { fingerprint, epoch: 9, seal, rows: 7, quarantined: 2, outline_bytes: 9, shares };
     seeds.put(0, serde_json::to_string(&manifest).expect("it can be written").as_bytes());
 
     let disk = SimulatedDisk::new(1);

@@ -71,6 +71,8 @@ pub(super) enum Refusal {
     Unable(String),
     #[error("{0}")]
     NotYet(String),
+    #[error("{0}")]
+    Full(String),
     #[error("{0}: send it again when the server is back")]
     Stopped(String),
 }
@@ -94,7 +96,7 @@ impl Refusal {
             Refusal::Backfill(_) => StatusCode::CONFLICT,
             Refusal::TooLarge | Refusal::ListTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
-            Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Busy | Refusal::Full(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Changing | Refusal::Unable(_) | Refusal::NotYet(_) | Refusal::Stopped(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -107,6 +109,7 @@ impl From<HandInError> for Refusal {
         match error {
             HandInError::Stale => Refusal::Changing,
             HandInError::Unable(why) => Refusal::Unable(why),
+            HandInError::Full(why) => Refusal::Full(why),
             HandInError::Stopped(why) => Refusal::Stopped(why),
         }
     }
@@ -130,6 +133,8 @@ impl IntoResponse for Refusal {
             Refusal::Busy | Refusal::Changing | Refusal::Unable(_) | Refusal::NotYet(_) | Refusal::Stopped(_) => {
                 Some((RETRY_AFTER, "1"))
             }
+            // Somebody has to do something first.
+            Refusal::Full(_) => Some((RETRY_AFTER, "60")),
             _ => None,
         };
         response.headers_mut().extend(header.map(|(name, value)| (name, value.parse().expect("it is a header"))));

@@ -27,6 +27,15 @@ impl Entries {
         Entries { disk, from, segments, reader: None, failed: None }
     }
 
+    /// Passes what lies before an epoch, without reading it.
+    pub(super) fn pass_to(&mut self, from: Epoch) {
+        self.from = self.from.max(from);
+        while self.segments.front().is_some_and(|segment| segment.last < self.from) {
+            self.segments.pop_front();
+            self.reader = None;
+        }
+    }
+
     /// Nothing but an error.
     pub(super) fn failed(disk: Arc<dyn Disk>, error: JournalError) -> Entries {
         Entries { disk, from: 0, segments: VecDeque::new(), reader: None, failed: Some(error) }

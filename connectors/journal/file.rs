@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use trueup_model::fact::{Entry, Epoch};
 use trueup_model::grain::Micros;
@@ -18,7 +18,7 @@ use super::header::{Hash, Header, Kind, LENGTH, SegmentId, digest};
 use super::recovery::{Opened, mend, scan, segment_ids};
 use super::sealed::SealedSegment;
 use super::segment::Segment;
-use super::{Journal, JournalError, body, follows};
+use super::{Journal, JournalError, ReadBack, body, follows};
 
 /// How a journal is kept.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,8 @@ pub struct FileJournal {
     settings: Settings,
     generation: u64,
     segments: Vec<Segment>,
+    /// The segments as far as they are durable, for whoever reads beside.
+    shared: Arc<RwLock<Vec<Segment>>>,
     /// The file of the last segment, once this process has begun it.
     active: Option<Box<dyn DiskFile>>,
     last: Epoch,
@@ -97,6 +99,7 @@ impl FileJournal {
             disk,
             settings,
             generation,
+            shared: Arc::new(RwLock::new(segments.clone())),
             segments,
             active: None,
             last: mark.epoch,
@@ -118,6 +121,15 @@ impl FileJournal {
             true => Entries::failed(self.disk.clone(), JournalError::Failed),
             false => Entries::new(self.disk.clone(), &self.segments, from),
         }
+    }
+
+    /// Shows what is durable to whoever reads beside.
+    fn share(&self) {
+        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        // All but the last stay as they are.
+        let same = shared.len().saturating_sub(1);
+        shared.truncate(same);
+        shared.extend_from_slice(&self.segments[same..]);
     }
 
     fn fail(&mut self, doing: &'static str, source: io::Error) -> JournalError {
@@ -275,6 +287,7 @@ impl Journal for FileJournal {
         }
         self.check_fence()?;
         self.durable = self.last;
+        self.share();
         Ok(())
     }
 
@@ -286,6 +299,10 @@ impl Journal for FileJournal {
 
     fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_> {
         Box::new(self.reader(from))
+    }
+
+    fn read_back(&self) -> ReadBack {
+        ReadBack::of_disk(self.disk.clone(), &self.shared)
     }
 
     fn last(&self) -> Epoch {

@@ -1,16 +1,16 @@
 //! A journal that lasts as long as its process: for tests, previews and the command line.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use trueup_model::fact::{Entry, Epoch};
 use trueup_model::grain::Micros;
 
-use super::{Journal, JournalError, follows};
+use super::{Journal, JournalError, ReadBack, follows};
 
 /// Entries in memory. Nothing is durable, and `sync` has nothing to do.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct MemoryJournal {
-    entries: Vec<Arc<Entry>>,
+    entries: Arc<RwLock<Vec<Arc<Entry>>>>,
 }
 
 impl MemoryJournal {
@@ -18,13 +18,17 @@ impl MemoryJournal {
     pub fn new() -> MemoryJournal {
         MemoryJournal::default()
     }
+
+    fn held(&self) -> RwLockReadGuard<'_, Vec<Arc<Entry>>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Journal for MemoryJournal {
     fn append(&mut self, entry: Arc<Entry>) -> Result<(), JournalError> {
-        let clock = self.entries.last().map_or(Micros::MIN, |last| last.clock);
+        let clock = self.held().last().map_or(Micros::MIN, |last| last.clock);
         follows(&entry, self.last(), clock)?;
-        self.entries.push(entry);
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).push(entry);
         Ok(())
     }
 
@@ -34,11 +38,16 @@ impl Journal for MemoryJournal {
 
     fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_> {
         let start = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
-        Box::new(self.entries.iter().skip(start).cloned().map(Ok))
+        // One at a time, so that whoever reads them all keeps nobody from adding.
+        Box::new((start..usize::MAX).map_while(|place| self.held().get(place).cloned()).map(Ok))
+    }
+
+    fn read_back(&self) -> ReadBack {
+        ReadBack::of_memory(&self.entries)
     }
 
     fn last(&self) -> Epoch {
-        self.entries.len() as Epoch
+        self.held().len() as Epoch
     }
 }
 

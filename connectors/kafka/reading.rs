@@ -325,7 +325,7 @@ impl<'c> Reading<'c> {
                     }
                 }
                 Err(HandInError::Stale) => {}
-                Err(HandInError::Unable(why)) => self.pause(why)?,
+                Err(HandInError::Unable(why) | HandInError::Full(why)) => self.pause(why)?,
                 Err(HandInError::Stopped(why)) => return Err(End::Stopped(why)),
             }
             let again = self.read(&messages[done..], &reached);

@@ -27,7 +27,8 @@ pub fn resume(config: &Config) -> Result<Engine, Failure> {
 
 /// The same, and tells how far it is.
 pub fn resume_telling(config: &Config, recovery: &mut Recovery) -> Result<Engine, Failure> {
-    let setup = Setup { clock: Clock::Wall, retention: config.retention, ..Setup::default() };
+    let (retention, acceptance) = (config.retention, config.acceptance);
+    let setup = Setup { clock: Clock::Wall, retention, acceptance, ..Setup::default() };
     let Some(folder) = &config.journal else { return Ok(Engine::start(Setup { workers: config.workers, ..setup })) };
     let (journal, opened) = FileJournal::open(folder, Settings::default()).map_err(|error| Failure::input(&error))?;
     if let Some(cut) = &opened.cut {
@@ -41,7 +42,7 @@ pub fn resume_telling(config: &Config, recovery: &mut Recovery) -> Result<Engine
 /// it is told.
 pub fn resume_aside(config: &Config) -> Result<Engine, Failure> {
     let retention = Retention { events: u64::MAX, ..Retention::default() };
-    let setup = Setup { clock: Clock::Told, retention, ..Setup::default() };
+    let setup = Setup { clock: Clock::Told, retention, acceptance: config.acceptance, ..Setup::default() };
     let Some(folder) = &config.journal else { return Ok(Engine::start(Setup { workers: config.workers, ..setup })) };
     // The checkpoints are looked at first: what they are of is then in the journal.
     let checkpoints = checkpoints_aside(folder)?;

@@ -30,16 +30,19 @@ use super::graph::EpochInput;
 use super::publication::Stopped;
 use super::quarantine::Again;
 use super::retention::{Past, Retention};
+use super::set_aside::{Origins, Quarantined};
 
 mod again;
 mod backfills;
 mod documents;
+mod error;
 mod events;
 mod history;
 
 pub use backfills::Apply;
 use backfills::take_backfill;
 use documents::{keeps_currencies, take_document};
+pub use error::DoorError;
 
 /// What somebody wants accepted.
 #[derive(Clone, Debug)]
@@ -67,56 +70,6 @@ pub enum Submission {
         /// How far.
         position: String,
     },
-}
-
-/// Why an epoch was not accepted; then nothing of it was.
-#[derive(Debug, thiserror::Error)]
-pub enum DoorError {
-    /// The catalog does not allow a change.
-    #[error("{error}")]
-    Catalog {
-        /// Which of the changes that came together.
-        index: usize,
-        /// Why.
-        error: CatalogError,
-    },
-    /// Events were read by layouts that are no longer those of the catalog.
-    #[error("the catalog changed while these events were read: read them again")]
-    StaleLayouts,
-    /// A document names something that is not there.
-    #[error("document {number} cannot be issued: {why}")]
-    Document {
-        /// Its number.
-        number: String,
-        /// Why.
-        why: String,
-    },
-    /// A backfill cannot be applied, or taken back.
-    #[error("backfill '{name}' {why}")]
-    Backfill {
-        /// Its name.
-        name: String,
-        /// Why, and what to do.
-        why: String,
-    },
-    /// Time is told to an engine that reads it from the machine.
-    #[error(
-        "this engine takes its time from the machine's clock: start one whose time is told, or leave the clock out"
-    )]
-    WallClock,
-    /// Time is told that no calendar covers.
-    #[error("the clock cannot be set to {at}: calendars end with the year 2099")]
-    ClockTooFar {
-        /// The time that was told.
-        at: String,
-    },
-    /// The journal did not take it. If it failed while it was to make an epoch durable, nobody
-    /// knows whether the epoch is: whatever is sent again counts once.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The engine takes nothing any more.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
 }
 
 /// What became of an epoch.
@@ -159,7 +112,7 @@ impl Receipt {
 }
 
 /// Which events are taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acceptance {
     /// How far behind the clock they may have happened, in microseconds.
     pub past: Micros,
@@ -167,12 +120,19 @@ pub struct Acceptance {
     pub future: Micros,
     /// How many combinations of a type and its dimensions are kept apart: each takes memory for good.
     pub property_sets_max: usize,
+    /// How many inputs may stand in quarantine: each takes memory until it is read again and accepted.
+    pub quarantined_max: u64,
 }
 
 impl Default for Acceptance {
     fn default() -> Self {
         const HOUR: Micros = 3_600_000_000;
-        Acceptance { past: 10 * 366 * 24 * HOUR, future: HOUR, property_sets_max: 1_000_000 }
+        Acceptance {
+            past: 10 * 366 * 24 * HOUR,
+            future: HOUR,
+            property_sets_max: 1_000_000,
+            quarantined_max: 5_000_000,
+        }
     }
 }
 
@@ -193,6 +153,10 @@ pub struct Door {
     offsets: BTreeMap<String, String>,
     dispatched: Epoch,
     rows: u64,
+    /// How many inputs stand in quarantine, contradictions aside.
+    quarantined: u64,
+    /// The ways by which inputs came that were set aside.
+    origins: Origins,
     keeping: Option<Keeping>,
 }
 
@@ -215,7 +179,7 @@ struct Proposal {
     offsets: BTreeMap<String, String>,
     facts: Vec<Fact>,
     batches: Vec<Arc<UsageBatch>>,
-    refused: Vec<Arc<Refused>>,
+    refused: Vec<Quarantined>,
     issued: Vec<((Group, Grain), Billed)>,
     replays: Vec<Replay>,
     rows: u64,
@@ -239,12 +203,28 @@ impl Proposal {
         self.facts.push(Fact::Declared(declaration));
     }
 
-    fn take_refused(&mut self, refused: Vec<Refused>) {
+    fn take_refused(&mut self, refused: Vec<Refused>, origins: &mut Origins) {
         if !refused.is_empty() {
-            self.refused.extend(refused.iter().map(|refused| Arc::new(refused.shortened())));
+            origins.gather(&mut self.refused, &refused, self.epoch, self.books.clock);
             self.facts.push(Fact::Refused(refused));
         }
     }
+
+    /// How many inputs it sets aside.
+    fn set_aside(&self) -> u64 {
+        self.refused.last().map_or(0, |last| last.last + 1)
+    }
+
+    /// What it set aside after the first `facts` of its facts, as a sender is told.
+    fn refused_after(&self, facts: usize) -> Vec<Arc<Refused>> {
+        let of_fact = |fact: &Fact| if let Fact::Refused(refused) = fact { told(refused) } else { Vec::new() };
+        self.facts[facts..].iter().flat_map(of_fact).collect()
+    }
+}
+
+/// What a sender is told of what was set aside.
+fn told(refused: &[Refused]) -> Vec<Arc<Refused>> {
+    refused.iter().map(|refused| Arc::new(refused.without_payload())).collect()
 }
 
 /// Marks how far a journal reaches. What it says stays right without: an end that is lost is then lost
@@ -290,6 +270,8 @@ impl Door {
             offsets: BTreeMap::new(),
             dispatched: 0,
             rows: 0,
+            quarantined: 0,
+            origins: Origins::default(),
             keeping: None,
         }
     }
@@ -307,12 +289,18 @@ impl Door {
             self.settle(entry.epoch, proposal);
         }
         (self.dispatched, self.rows) = (checkpoint.epoch, checkpoint.rows);
+        self.quarantined = checkpoint.quarantined;
         Ok(())
     }
 
     /// The books of the last epoch, and how events are metered under them.
     pub fn state(&self) -> (Arc<Books>, Arc<Metering>) {
         (self.books.clone(), Arc::new(self.metering.clone()))
+    }
+
+    /// How many inputs more may be set aside.
+    pub fn quarantine_room(&self) -> u64 {
+        self.acceptance.quarantined_max.saturating_sub(self.quarantined)
     }
 
     /// The last epoch that the workers have.
@@ -418,7 +406,7 @@ impl Door {
         for fact in &entry.facts {
             match fact {
                 Fact::Usage(usage) => proposal.take_usage(usage.clone()),
-                Fact::Refused(refused) => proposal.take_refused(refused.clone()),
+                Fact::Refused(refused) => proposal.take_refused(refused.clone(), &mut self.origins),
                 Fact::Catalog(change) => self.take_changes(&mut proposal, vec![change.clone()])?,
                 Fact::Issued(document) => take_document(&mut proposal, document.clone())?,
                 Fact::Declared(declaration) => proposal.take_declaration(declaration.clone()),
@@ -438,9 +426,9 @@ impl Door {
             self.take_clock(&mut proposal, submission)?;
         }
         for submission in submissions {
-            let (rows, refused, contradicting) = (proposal.rows, proposal.refused.len(), proposal.contradicting);
+            let (rows, facts, contradicting) = (proposal.rows, proposal.facts.len(), proposal.contradicting);
             self.take(&mut proposal, submission)?;
-            let refused = proposal.refused[refused..].to_vec();
+            let refused = proposal.refused_after(facts);
             let contradicting = proposal.contradicting - contradicting;
             proposal.parts.push(Part { taken: proposal.rows - rows, refused, contradicting });
         }
@@ -522,8 +510,9 @@ impl Door {
     fn dispatch(&mut self, entry: &Entry, proposal: Proposal, is_kept: bool) -> Result<(), DoorError> {
         let epoch = entry.epoch;
         let accepted: u64 = proposal.batches.iter().map(|batch| batch.rows.len() as u64).sum();
+        let inputs = accepted + proposal.set_aside();
         let input = self.settle(epoch, proposal);
-        let oldest = self.past.pass(epoch, accepted);
+        let oldest = self.past.pass(epoch, inputs);
         let mut input = EpochInput { epoch, oldest, ..input };
         if self.order(entry, is_kept)? {
             input.intake.push(Intake::PutAway);
@@ -550,6 +539,7 @@ impl Door {
             epoch: entry.epoch,
             seal: hexadecimal(&seal),
             rows: self.rows,
+            quarantined: self.quarantined,
             outline,
         }));
         Ok(true)
@@ -558,14 +548,18 @@ impl Door {
     /// Makes a proposal the state of things, and says what workers have to know of it.
     fn settle(&mut self, epoch: Epoch, mut proposal: Proposal) -> EpochInput {
         let mut intake = Vec::new();
+        self.quarantined += proposal.set_aside();
         if proposal.catalog_changed {
             proposal.books.catalog = Arc::new(proposal.catalog);
         }
         intake.extend(self.meter(&proposal.books.catalog, proposal.catalog_changed));
         intake.extend(proposal.batches.into_iter().map(Intake::Usage));
         for Replay { input, still, .. } in &proposal.replays {
-            let still = still.as_ref().map(|(reason, detail)| (*reason, detail.as_str().into()));
-            proposal.books.replayed.insert(*input, Replayed { at: epoch, still });
+            let still = still.as_ref().map(|(reason, _)| *reason);
+            let before = proposal.books.replayed.insert(*input, Replayed { at: epoch, still });
+            let was_aside = before.is_none_or(|before| before.still.is_some());
+            // An outline has replays without what they read; how much stands, its checkpoint says.
+            self.quarantined = self.quarantined.saturating_sub(u64::from(was_aside && still.is_none()));
         }
         proposal.books.names = self.dictionary.names().clone();
         self.books = Arc::new(proposal.books);

@@ -9,30 +9,29 @@ use std::sync::Arc;
 
 use differential_dataflow::difference::{Abelian, Semigroup};
 use differential_dataflow::trace::TraceReader;
-use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Input, Map};
 use timely::dataflow::{InputHandleVec, Scope};
 use timely::progress::Antichain;
 
-use trueup_model::arrival::Arrival;
 use trueup_model::books::{Books, Turn};
 use trueup_model::charge::{Group, Posting};
 use trueup_model::fact::{Epoch, Replay};
-use trueup_model::grain::{Grain, Micros};
+use trueup_model::grain::Grain;
 use trueup_model::identity::home;
 use trueup_model::lookup::Target;
 use trueup_model::metering::UsageKey;
-use trueup_model::usage::{Reason, Refused};
 use trueup_operators::agenda::agenda;
 use trueup_operators::arrange::{Before, Trace, arrange_here};
 use trueup_operators::contribute::Kept;
-use trueup_operators::deduplicate::{Account, Conflict, Intake, State};
+use trueup_operators::deduplicate::{Account, Intake, State};
 use trueup_operators::read::Snapshot;
 use trueup_operators::total::{Billed, Total};
 
 use crate::invoicing::{invoicing, totals};
 use crate::metering::{self, TextInGroup, metering};
+
+use super::set_aside::{Origins, Quarantined, contradiction};
 
 /// What a worker is fed at one epoch.
 #[derive(Clone, Debug, Default)]
@@ -46,26 +45,13 @@ pub struct EpochInput {
     /// The books from here on.
     pub turn: Arc<Turn>,
     /// Inputs that were set aside.
-    pub refused: Vec<Arc<Refused>>,
+    pub refused: Vec<Quarantined>,
     /// The lines of documents issued at this epoch.
     pub issued: Vec<((Group, Grain), Billed)>,
     /// What became of inputs that were read again.
     pub replays: Vec<Replay>,
     /// Whether there is to be a checkpoint of it.
     pub is_kept: bool,
-}
-
-/// A set-aside input, in the order of the quarantine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Quarantined {
-    /// The epoch that brought it.
-    pub epoch: Epoch,
-    /// Its place among those of the epoch: inputs first, then contradictions by row.
-    pub place: u64,
-    /// When it was received, by the billing clock.
-    pub received_at: Micros,
-    /// What and why.
-    pub refused: Arc<Refused>,
 }
 
 /// The inputs of one worker.
@@ -95,11 +81,8 @@ impl Inputs {
             self.issued.send(((Posting::Correction(group, service), ()), epoch, line));
         }
         if self.worker == 0 {
-            for (place, refused) in input.refused.iter().enumerate() {
-                let received_at = input.turn.books.clock;
-                let refused = refused.clone();
-                let quarantined = Quarantined { epoch, place: place as u64, received_at, refused };
-                self.refused.send(((quarantined, ()), epoch, 1));
+            for quarantined in &input.refused {
+                self.refused.send(((quarantined.clone(), ()), epoch, 1));
             }
             // What was accepted is counted again by deduplication, where it came in.
             for replay in input.replays.iter().filter(|replay| replay.still.is_none()) {
@@ -273,10 +256,15 @@ pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usiz
     let metered = metering(intake, turns.clone(), books, start.metering, worker, workers);
     let totals = totals(metered.targets, agenda(turns.clone(), books, worker, workers), start.totals);
     let postings = invoicing(totals.clone(), issued, turns, books, start.postings);
-    let set_aside = refused.clone().map(|((input, ()), epoch, inputs)| ((set_aside(&input), ()), epoch, inputs));
+    let set_aside = refused.clone().map(|((inputs, ()), epoch, times): ((Quarantined, ()), Epoch, i64)| {
+        ((inputs.account(), ()), epoch, times * inputs.count() as i64)
+    });
     let accounts = metered.accounts.concat(set_aside).concat(replayed);
     let accounts = arrange_here(accounts, "Ledger: inputs by arrival and state", start.accounts);
-    let conflicts = metered.conflicts.map(|(epoch, conflict)| ((contradiction(epoch, &conflict), ()), epoch, 1));
+    let mut origins = Origins::default();
+    let conflicts = metered
+        .conflicts
+        .map(move |(epoch, conflict)| ((contradiction(epoch, &conflict).sharing(&mut origins), ()), epoch, 1));
     let quarantine = arrange_here(refused.concat(conflicts), "Quarantine: what was set aside", start.quarantine);
 
     let mut inputs = Inputs {
@@ -301,72 +289,4 @@ pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usiz
         quarantine: quarantine.trace,
     };
     (inputs, traces)
-}
-
-/// Where the ledger counts an input that was set aside at the door.
-fn set_aside(input: &Quarantined) -> Account {
-    Account::Arrived(Arrival::at(input.refused.origin(), input.received_at), State::Quarantined)
-}
-
-/// Contradictions come after the inputs that the door set aside.
-pub const CONFLICTS_FROM: u64 = 1 << 40;
-
-fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
-    let (batch, place) = &conflict.refused;
-    let number = batch.first_row + u64::from(*place);
-    let (standing_batch, standing_place) = &conflict.standing;
-    let (row, standing) = (&batch.rows[*place as usize], &standing_batch.rows[*standing_place as usize]);
-    let sent = batch.ids.get(*place as usize);
-    let detail = format!(
-        "revision {} of this event was accepted before with other content (digest {:016x}, this one {:016x}): \
-         send what is meant under a greater revision",
-        row.revision,
-        standing_batch.content_digest(standing),
-        batch.content_digest(row),
-    );
-    let refused = Refused {
-        source: batch.origin.source.clone(),
-        partition: batch.origin.partition.clone(),
-        position: sent.map_or_else(|| format!("accepted row {number}"), |(_, id)| format!("event {id}")),
-        event_source: sent.map(|(source, _)| source.to_owned()),
-        event_id: sent.map(|(_, id)| id.to_owned()),
-        reason: Reason::Conflict,
-        detail,
-        payload: None,
-        whole: false,
-    };
-    Quarantined { epoch, place: CONFLICTS_FROM + number, received_at: batch.received_at, refused: Arc::new(refused) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use trueup_model::arrival::Origin;
-    use trueup_model::identity::Identity;
-    use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
-
-    #[test]
-    fn a_contradiction_names_the_event_that_was_set_aside() {
-        let row = |value: i64| UsageRow {
-            identity: Identity::of("default", "/s", "same"),
-            occurred_at: 0,
-            value,
-            subject: 0,
-            properties: 0,
-            revision: 3,
-            retract: false,
-            wide: 0,
-        };
-        let mut ids = SentIds::default();
-        [("/s", "first"), ("/s", "other")].iter().for_each(|(source, id)| ids.push(source, id));
-        let origin = Arc::new(Origin { source: "calls".to_owned(), partition: "3".to_owned() });
-        let (first_row, received_at, rows) = (10, 5, vec![row(1), row(2)]);
-        let batch = Arc::new(UsageBatch { first_row, received_at, origin, rows, ids, ..UsageBatch::default() });
-        let conflict = Conflict { refused: (batch.clone(), 1), standing: (batch, 0) };
-        let Quarantined { epoch, place, received_at, refused } = contradiction(7, &conflict);
-        assert_eq!((epoch, place, received_at), (7, CONFLICTS_FROM + 11, 5));
-        assert_eq!((refused.source.as_str(), refused.partition.as_str()), ("calls", "3"));
-        assert_eq!((refused.position.as_str(), refused.event_id.as_deref()), ("event other", Some("other")));
-        assert!(refused.detail.starts_with("revision 3 of this event"), "{}", refused.detail);
-    }
 }

@@ -18,7 +18,7 @@ use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
 use super::Engine;
-use super::door::{DoorError, Part, Submission};
+use super::door::{DoorError, Part, Receipt, Submission};
 
 /// Batches that wait while an epoch is written. Senders beyond them wait at the queue.
 const WAITING_MAX: usize = 4_096;
@@ -97,6 +97,7 @@ fn hand_in_error(error: DoorError) -> HandInError {
     match error {
         DoorError::StaleLayouts => HandInError::Stale,
         DoorError::Journal(error) if !error.is_final() => HandInError::Unable(error.to_string()),
+        error @ DoorError::QuarantineFull { .. } => HandInError::Full(error.to_string()),
         error => HandInError::Stopped(error.to_string()),
     }
 }
@@ -146,37 +147,81 @@ fn inputs_of(handed_in: &HandedIn) -> usize {
     of_parts.sum::<usize>() + handed_in.declarations.len()
 }
 
-/// Accepts batches as one epoch, and answers each.
+/// Accepts batches, as one epoch if that can be, and answers each.
 fn accept(engine: &Engine, together: Vec<HandedIn>) {
     let generation = engine.layouts().generation;
     // One that is out of date would keep the others out too.
     let is_stale = |handed_in: &HandedIn| handed_in.parts.iter().any(|part| part.is_stale(generation));
     let (stale, good): (Vec<_>, Vec<_>) = together.into_iter().partition(is_stale);
     stale.into_iter().for_each(|handed_in| tell(handed_in.answer, Err(HandInError::Stale)));
-    if good.is_empty() {
+    let inputs: usize = good.iter().map(inputs_of).sum();
+    match engine.quarantine_room() < inputs as u64 {
+        true => accept_what_fits(engine, good),
+        false => accept_as_one(engine, good),
+    }
+}
+
+/// Accepts batches of which some may have more that cannot be read than there is room for: in halves,
+/// so that those keep none of the others out.
+fn accept_what_fits(engine: &Engine, mut together: Vec<HandedIn>) {
+    if together.len() < 2 {
+        return accept_as_one(engine, together);
+    }
+    let copies = together.iter().map(|handed_in| (handed_in.parts.clone(), handed_in.read_to.clone()));
+    let (parts, read_to): (Vec<_>, Vec<_>) = copies.unzip();
+    let declarations = together.iter().flat_map(|handed_in| handed_in.declarations.clone()).collect();
+    match engine.accept(submissions(parts.into_iter().flatten(), read_to.into_iter().flatten(), declarations)) {
+        Err(DoorError::QuarantineFull { .. }) => {
+            let rest = together.split_off(together.len() / 2);
+            accept_what_fits(engine, together);
+            accept_what_fits(engine, rest);
+        }
+        outcome => {
+            let answers = together.into_iter().map(|handed_in| (handed_in.answer, handed_in.parts.len())).collect();
+            answer(answers, outcome);
+        }
+    }
+}
+
+/// Accepts batches as one epoch, and answers each.
+fn accept_as_one(engine: &Engine, together: Vec<HandedIn>) {
+    if together.is_empty() {
         return;
     }
-    let mut submissions = Vec::with_capacity(good.len());
-    let mut behind = Vec::new();
-    let mut answers = Vec::with_capacity(good.len());
-    for HandedIn { parts, read_to, declarations, answer } in good {
+    let (mut all, mut behind, mut declared) = (Vec::new(), Vec::new(), Vec::new());
+    let mut answers = Vec::with_capacity(together.len());
+    for HandedIn { parts, read_to, declarations, answer } in together {
         answers.push((answer, parts.len()));
-        submissions.extend(parts.into_iter().map(Submission::Events));
-        behind.extend(read_to.into_iter().map(|Position { source, at }| Submission::ReadTo { source, position: at }));
-        behind.extend(declarations.into_iter().map(Submission::Declaration));
+        all.extend(parts);
+        behind.extend(read_to);
+        declared.extend(declarations);
     }
-    // Behind the events, so that each answer is about the parts in its place.
-    submissions.append(&mut behind);
-    match engine.accept(submissions) {
+    answer(answers, engine.accept(submissions(all.into_iter(), behind.into_iter(), declared)));
+}
+
+/// What makes an epoch: events first, so that each answer is about the parts in its place.
+fn submissions(
+    parts: impl Iterator<Item = EventBatch>,
+    read_to: impl Iterator<Item = Position>,
+    declarations: Vec<Declaration>,
+) -> Vec<Submission> {
+    let read_to = read_to.map(|Position { source, at }| Submission::ReadTo { source, position: at });
+    let declarations = declarations.into_iter().map(Submission::Declaration);
+    parts.map(Submission::Events).chain(read_to).chain(declarations).collect()
+}
+
+/// Answers senders, each with how many parts it handed in.
+fn answer(senders: Vec<(oneshot::Sender<Result<Taken, HandInError>>, usize)>, outcome: Result<Receipt, DoorError>) {
+    match outcome {
         Ok(receipt) => {
             let mut parts = receipt.parts.into_iter();
-            for (answer, count) in answers {
-                tell(answer, Ok(taken(receipt.epoch, parts.by_ref().take(count))));
+            for (sender, count) in senders {
+                tell(sender, Ok(taken(receipt.epoch, parts.by_ref().take(count))));
             }
         }
         Err(error) => {
             let why = hand_in_error(error);
-            answers.into_iter().for_each(|(answer, _)| tell(answer, Err(why.clone())));
+            senders.into_iter().for_each(|(sender, _)| tell(sender, Err(why.clone())));
         }
     }
 }

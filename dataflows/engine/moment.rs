@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::Int64Array;
 use imbl::Vector;
 use tokio::sync::watch;
+use trueup_connectors::journal::ReadBack;
 use trueup_model::books::Books;
 use trueup_model::fact::Epoch;
 use trueup_sinks::reading::{Batches, Change, ChangesError, Publication, Reading, Scan};
@@ -30,13 +31,15 @@ pub struct Moment {
     /// The books of each epoch from `oldest` to this one; shared with the moments around it.
     books: Vector<Arc<Books>>,
     parts: Arc<Vec<Snapshots>>,
+    /// Where what was set aside is read back.
+    journal: ReadBack,
 }
 
 impl Moment {
     /// The moment before the first epoch that is shown: empty books, empty views.
-    pub fn before(begin: Epoch) -> Moment {
+    pub fn before(begin: Epoch, journal: ReadBack) -> Moment {
         let epoch = begin.saturating_sub(1);
-        Moment { epoch, oldest: epoch, books: Vector::unit(Arc::default()), parts: Arc::default() }
+        Moment { epoch, oldest: epoch, books: Vector::unit(Arc::default()), parts: Arc::default(), journal }
     }
 
     /// The moment of the epoch that follows `before`; `oldest` is not before its.
@@ -45,7 +48,7 @@ impl Moment {
         let mut kept = before.books.clone();
         kept.push_back(books);
         (before.oldest..oldest).for_each(|_| drop(kept.pop_front()));
-        Moment { epoch, oldest, books: kept, parts: Arc::new(parts) }
+        Moment { epoch, oldest, books: kept, parts: Arc::new(parts), journal: before.journal.clone() }
     }
 
     /// Its epoch.
@@ -74,7 +77,8 @@ impl Moment {
     /// The view on an epoch that is still told apart.
     pub(super) fn as_of(&self, epoch: Epoch) -> AsOf<'_> {
         let books = epoch.checked_sub(self.oldest).and_then(|back| self.books.get(back as usize));
-        AsOf { epoch, books: books.expect("books are kept from the oldest epoch on"), parts: &self.parts }
+        let books = books.expect("books are kept from the oldest epoch on");
+        AsOf { epoch, books, parts: &self.parts, journal: &self.journal }
     }
 
     /// The rows that came or went after `after`, an epoch that is still told apart, each with its

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
+use trueup_connectors::journal::ReadBack;
 use trueup_model::books::Books;
 use trueup_model::fact::Epoch;
 
@@ -39,11 +40,12 @@ struct Gathering {
 pub struct Stopped(pub String);
 
 impl Published {
-    /// Nothing published yet but empty books, as of just before `begin`.
-    pub fn new(workers: usize, begin: Epoch) -> Published {
+    /// Nothing published yet but empty books, as of just before `begin`; what is shown of what was set
+    /// aside is read back from `journal`.
+    pub fn new(workers: usize, begin: Epoch, journal: ReadBack) -> Published {
         Published {
             workers,
-            newest: RwLock::new(Arc::new(Moment::before(begin))),
+            newest: RwLock::new(Arc::new(Moment::before(begin, journal))),
             gathering: Mutex::default(),
             changed: Condvar::new(),
             has_stopped: AtomicBool::new(false),

@@ -56,6 +56,7 @@ fn not_taken(error: PutError) -> NotTaken {
     let told = error.to_string();
     match error {
         PutError::Message { error: IpcError::TooLarge(_), .. } => NotTaken::TooLarge(told),
+        PutError::Full { .. } => NotTaken::Full(told),
         PutError::Message { .. } | PutError::Columns { .. } | PutError::Unreadable { .. } => NotTaken::Unreadable(told),
         PutError::Changing | PutError::Unable(_) => NotTaken::Later(told),
         PutError::Stopped(_) => NotTaken::Stopped(told),

@@ -12,13 +12,14 @@ use trueup_connectors::EventReader;
 use trueup_connectors::journal::JournalError;
 use trueup_connectors::quarantine::{Replayed, Selection, SetAside};
 use trueup_model::arrival::Origin;
-use trueup_model::fact::{Entry, Epoch, Fact, InputId};
+use trueup_model::fact::{Epoch, InputId};
 use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, Reason, Refused};
 
 use super::Engine;
 use super::door::{Door, DoorError, Submission};
+use super::kept::refused;
 use super::quarantine_rows;
 
 /// Inputs that are read again in one epoch.
@@ -91,13 +92,7 @@ impl Engine {
     /// An input that was set aside, as it was kept; none if there is none of this name.
     pub fn set_aside(&self, input: InputId) -> Result<Option<SetAside>, DoorError> {
         let moment = self.published.wait(self.door().last())?;
-        let Some(mut shown) = quarantine_rows::find(&moment.newest_as_of(), input) else { return Ok(None) };
-        let (wanted, _) = self.door().wanted(&[input])?;
-        if let Some(kept) = wanted.into_iter().next() {
-            // What is in memory is the beginning of what was kept.
-            (shown.refused.payload, shown.refused.whole) = (kept.refused.payload, kept.refused.whole);
-        }
-        Ok(Some(shown))
+        Ok(quarantine_rows::find(&moment.newest_as_of(), input))
     }
 }
 
@@ -108,30 +103,19 @@ impl Door {
         let (mut wanted, mut bytes, mut passed) = (Vec::new(), 0, 0);
         for run in inputs.chunk_by(|a, b| a.epoch == b.epoch) {
             let Some(entry) = self.journal_entry(run[0].epoch)? else { break };
-            let kept = refused(&entry);
             for &input in run {
                 if wanted.len() == INPUTS_MAX || bytes >= BYTES_MAX {
                     return Ok((wanted, passed));
                 }
                 passed += 1;
-                let place = usize::try_from(input.place).ok();
-                if let Some(refused) = place.and_then(|place| kept.get(place)) {
+                if let Some(refused) = refused(&entry, input.place) {
                     bytes += refused.payload.as_ref().map_or(0, String::len);
-                    wanted.push(Wanted { input, received_at: entry.clock, refused: (*refused).clone() });
+                    wanted.push(Wanted { input, received_at: entry.clock, refused: refused.clone() });
                 }
             }
         }
         Ok((wanted, inputs.len().max(passed)))
     }
-}
-
-/// The inputs that an entry set aside, each at its place.
-fn refused(entry: &Entry) -> Vec<&Refused> {
-    entry.facts.iter().flat_map(refused_by).collect()
-}
-
-fn refused_by(fact: &Fact) -> &[Refused] {
-    if let Fact::Refused(refused) = fact { refused } else { &[] }
 }
 
 /// Whether an input was set aside by the door, which had been read before.
@@ -292,6 +276,32 @@ mod tests {
         assert_eq!(replayed, Replayed { unreadable: 3, ..Replayed::default() });
         let shown = engine.set_aside(InputId { epoch, place: 1 }).unwrap().unwrap();
         assert_eq!((shown.refused.payload.map(|kept| kept.len()), shown.refused.whole), (Some(1_024), false));
+    }
+
+    #[test]
+    fn without_room_nothing_more_is_set_aside_and_good_events_go_on() {
+        let engine = engine(Acceptance { future: HOUR, quarantined_max: 3, ..Acceptance::default() });
+        let early = |id: u32| event(id, 3 * HOUR, "large");
+        send(&engine, &[early(1), "no event".to_owned()]);
+        let read = |lines: &[String]| {
+            let mut reader = EventReader::new(engine.layouts(), "default", "test");
+            let mut batch = reader.batch();
+            lines.iter().for_each(|line| reader.read_line(line.as_bytes(), "here", &mut batch));
+            Submission::Events(batch.finish())
+        };
+        let error =
+            engine.accept(vec![read(&[event(9, 0, "large"), early(2), early(3)])]).expect_err("two are too many");
+        assert!(error.to_string().starts_with("2 inputs stand in quarantine, 2 more cannot be counted, and 3 is"));
+        let epoch = send(&engine, &[event(4, 0, "large"), early(5)]);
+        assert_eq!(engine.quarantine_room(), 0);
+        let error =
+            engine.accept(vec![read(&[event(6, 0, "large")]), read(&[early(7)])]).expect_err("there is no room");
+        assert!(matches!(error, DoorError::QuarantineFull { standing: 3, more: 1, max: 3 }), "{error}");
+        assert_eq!(send(&engine, &[event(6, 0, "large")]), epoch + 1, "nothing was accepted of what had no room");
+        // What is accepted when it is read again makes room.
+        engine.accept(vec![Submission::Clock(NOW + 2 * HOUR)]).expect("time passes");
+        let replayed = engine.replay_quarantine("default", &Selection::default()).expect("it is read");
+        assert_eq!((replayed.accepted, engine.quarantine_room()), (2, 2));
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! The rows of the quarantine: what was set aside and why, and what became of it when it was read again.
+//! The rows of the quarantine: what is set aside, and what became of it when it was read again.
+//!
+//! A row is a function of a record, of what the journal kept of the input, and of what the books say of
+//! it, so the rows that changed are those of records that came and of inputs that were read again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,43 +11,35 @@ use trueup_connectors::quarantine::{Selection, SetAside};
 use trueup_model::books::Books;
 use trueup_model::charge::{Group, Posting};
 use trueup_model::fact::InputId;
-use trueup_model::grain::Micros;
 use trueup_model::identity::stable_hash;
 use trueup_model::usage::Refused;
-use trueup_operators::read::Reader;
 use trueup_operators::total::Billed;
 
-use super::graph::{CONFLICTS_FROM, Quarantined};
+use super::kept::Kept;
+use super::set_aside::Quarantined;
 use super::view_rows::{AsOf, Cell, Each, Row, each_record, group_cells, text};
 
 /// The rows of what was set aside, or their differences from those of `old`.
 pub fn rows(old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>) {
+    let mut kept = Kept::by(new.journal);
+    let mut row = |books: &Books, record: &Quarantined, input| row(&kept.shown(books, record, input));
     let Some(old) = old else {
-        for part in new.parts {
-            let mut wants_more = true;
-            each_record(&part.quarantine, new.epoch, |record, _| {
-                wants_more = wants_more && each(row(new.books, record), 1);
-            });
-        }
+        in_order(new, &mut |record| record.inputs().all(|input| each(row(new.books, record, input), 1)));
         return;
     };
     let epochs = [old.epoch, new.epoch];
-    let replayed: BTreeSet<InputId> = old.books.replayed.diff(&new.books.replayed).map(replayed_input).collect();
-    for part in new.parts {
-        let recent = part.quarantine.recent(epochs).map(|((record, ()), _, _)| record);
-        let mut records: BTreeSet<&Quarantined> = recent.collect();
-        let mut reader = part.quarantine.reader();
-        records.extend(replayed.iter().filter_map(|input| seek(&mut reader, *input)));
-        let mut reader = part.quarantine.reader();
-        for record in records {
-            reader.seek(record);
-            let [before, after] = reader.sums(record, &(), epochs);
-            let before = before.map(|_| row(old.books, record));
-            let after = after.map(|_| row(new.books, record));
-            if before != after {
-                before.map(|row| each(row, -1));
-                after.map(|row| each(row, 1));
-            }
+    let recent = new.parts.iter().flat_map(|part| part.quarantine.recent(epochs));
+    let recent: BTreeSet<&Quarantined> = recent.map(|((record, ()), _, _)| record).collect();
+    for record in recent {
+        record.inputs().for_each(|input| _ = each(row(new.books, record, input), 1));
+    }
+    for input in old.books.replayed.diff(&new.books.replayed).map(replayed_input) {
+        // What came since was told as it is now.
+        let Some(record) = find_record(new, input).filter(|_| input.epoch <= old.epoch) else { continue };
+        let (before, after) = (row(old.books, record, input), row(new.books, record, input));
+        if before != after {
+            each(before, -1);
+            each(after, 1);
         }
     }
 }
@@ -56,37 +51,30 @@ fn replayed_input<V>(change: DiffItem<'_, '_, InputId, V>) -> InputId {
     }
 }
 
-/// Brings a reader to an input, if it is there.
-fn seek<'r>(reader: &mut Reader<'r, Quarantined, (), i64>, input: InputId) -> Option<&'r Quarantined> {
-    let InputId { epoch, place } = input;
-    reader.seek(&Quarantined { epoch, place, received_at: Micros::MIN, refused: Arc::default() });
-    reader.next().map(|(record, ())| record).filter(|record| input_of(record) == input)
-}
-
-fn input_of(record: &Quarantined) -> InputId {
-    InputId { epoch: record.epoch, place: record.place }
-}
-
-/// Why an input is set aside by now, and what became of it when it was read again.
-fn shown(books: &Books, record: &Quarantined) -> SetAside {
-    let replayed = books.replayed.get(&input_of(record));
-    let mut refused = (*record.refused).clone();
-    if let Some((reason, detail)) = replayed.and_then(|replayed| replayed.still.as_ref()) {
-        (refused.reason, refused.detail) = (*reason, detail.to_string());
-    }
-    SetAside {
-        input: input_of(record),
-        received_at: record.received_at,
-        refused,
-        replayed_at: replayed.map(|replayed| replayed.at),
-        is_accepted: replayed.is_some_and(|replayed| replayed.still.is_none()),
+/// Goes through the records of all workers in the order of the quarantine, for as long as more is wanted.
+fn in_order<'a>(at: &AsOf<'a>, wants_more: &mut dyn FnMut(&'a Quarantined) -> bool) {
+    let mut readers: Vec<_> = at.parts.iter().map(|part| part.quarantine.reader()).collect();
+    loop {
+        let next = readers.iter_mut().filter_map(|reader| Some((reader.next()?.0, reader)));
+        let Some((record, reader)) = next.min_by_key(|(record, _)| *record) else { return };
+        let [sum] = reader.sums(record, &(), [at.epoch]);
+        if sum.is_some() && !wants_more(record) {
+            return;
+        }
     }
 }
 
-/// An input that was set aside.
+fn find_record<'a>(at: &AsOf<'a>, input: InputId) -> Option<&'a Quarantined> {
+    at.parts.iter().find_map(|part| {
+        let mut reader = part.quarantine.reader();
+        reader.seek(&Quarantined::sought(input));
+        reader.next().map(|(record, ())| record).filter(|record| record.has(input))
+    })
+}
+
+/// An input that was set aside, as it was kept.
 pub fn find(at: &AsOf<'_>, input: InputId) -> Option<SetAside> {
-    let found = at.parts.iter().find_map(|part| seek(&mut part.quarantine.reader(), input));
-    found.map(|record| shown(at.books, record))
+    find_record(at, input).map(|record| Kept::by(at.journal).shown(at.books, record, input))
 }
 
 /// What is set aside and selected, in the order of the journal; and how many contradictions beside it.
@@ -94,14 +82,17 @@ pub fn set_aside(at: &AsOf<'_>, selection: &Selection) -> (Vec<InputId>, u64) {
     let (mut inputs, mut conflicts) = (Vec::new(), 0);
     for part in at.parts {
         each_record(&part.quarantine, at.epoch, |record, _| {
-            let shown = shown(at.books, record);
-            if shown.is_accepted || !selection.has(shown.input, &shown.refused) {
-                return;
-            }
-            if record.place < CONFLICTS_FROM {
-                inputs.push(shown.input);
-            } else {
-                conflicts += 1;
+            for input in record.inputs() {
+                let replayed = at.books.replayed.get(&input);
+                let is_accepted = replayed.is_some_and(|replayed| replayed.still.is_none());
+                let reason = replayed.and_then(|replayed| replayed.still).unwrap_or(record.why.reason());
+                if is_accepted || !selection.has(input, reason, &record.origin.source) {
+                    continue;
+                }
+                match record.row() {
+                    None => inputs.push(input),
+                    Some(_) => conflicts += 1,
+                }
             }
         });
     }
@@ -109,23 +100,23 @@ pub fn set_aside(at: &AsOf<'_>, selection: &Selection) -> (Vec<InputId>, u64) {
     (inputs, conflicts)
 }
 
-fn row(books: &Books, record: &Quarantined) -> Row {
-    let SetAside { refused, replayed_at, is_accepted, .. } = shown(books, record);
-    let Refused { source, partition, position, event_source, event_id, reason, detail, payload, .. } = &refused;
-    let optional = |value: &Option<String>| value.as_deref().map_or(Cell::Null, text);
+fn row(shown: &SetAside) -> Row {
+    let SetAside { input, received_at, refused, replayed_at, is_accepted } = shown;
+    let Refused { source, partition, position, event_source, event_id, reason, detail, .. } = refused;
+    let optional = |value: Option<&str>| value.map_or(Cell::Null, text);
     vec![
-        Cell::Integer(record.epoch as i64),
-        Cell::Integer(record.place as i64),
-        Cell::Time(record.received_at),
+        Cell::Integer(input.epoch as i64),
+        Cell::Integer(input.place as i64),
+        Cell::Time(*received_at),
         text(source),
         text(partition),
         text(position),
-        optional(event_source),
-        optional(event_id),
+        optional(event_source.as_deref()),
+        optional(event_id.as_deref()),
         text(reason.name()),
         text(detail),
-        optional(payload),
-        text(if is_accepted { "replayed" } else { "set_aside" }),
+        optional(refused.payload_shown()),
+        text(if *is_accepted { "replayed" } else { "set_aside" }),
         replayed_at.map_or(Cell::Null, |epoch| Cell::Integer(epoch as i64)),
     ]
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use differential_dataflow::difference::Semigroup;
 use imbl::ordmap::DiffItem;
+use trueup_connectors::journal::ReadBack;
 use trueup_model::books::Books;
 use trueup_model::catalog::CustomerId;
 use trueup_model::charge::{Charge, Crossing, Group, InvoiceKey, Posting};
@@ -53,11 +54,13 @@ pub struct AsOf<'a> {
     pub books: &'a Arc<Books>,
     /// The arrangements, one set a worker.
     pub parts: &'a [Snapshots],
+    /// Where what was set aside is read back.
+    pub journal: &'a ReadBack,
 }
 
 /// Whether a view may have too many rows to hold at once.
 pub fn is_large(view: View) -> bool {
-    matches!(view, View::Usage | View::UsageHourly | View::UsageDaily)
+    matches!(view, View::Usage | View::UsageHourly | View::UsageDaily | View::Quarantine)
 }
 
 /// How many rows a view has, about.
@@ -69,7 +72,9 @@ pub fn rows_about(view: View, at: &AsOf<'_>) -> usize {
         }
         View::UsageByPeriod | View::Quotas | View::Charges => sum(|part| part.totals.len()),
         View::QuotaCrossings | View::Invoices | View::Corrections => sum(|part| part.postings.len()),
-        View::Quarantine => sum(|part| part.quarantine.len()),
+        View::Quarantine => {
+            sum(|part| part.quarantine.updates().map(|((record, ()), _, _)| record.count() as usize).sum())
+        }
         View::Ledger => 8,
         View::IngestLedger => sum(|part| part.accounts.len()),
         View::IssuedLines | View::Customers | View::Subscriptions | View::Meters | View::Prices => {
@@ -145,8 +150,9 @@ fn small_rows(view: View, old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>
             posting_rows(old, new, first, correction_row, each);
         }
         View::Quarantine => {
-            quarantine_rows::rows(old, new, each);
+            // Alarms come first: none are so many that somebody would go without the rest.
             posting_rows(old, new, Posting::Alarm(Group::default()), quarantine_rows::alarm_row, each);
+            quarantine_rows::rows(old, new, each);
         }
         View::Ledger => whole_rows(old, new, &ledger_rows::ledger_rows, each),
         View::IngestLedger => ledger_rows::ingest_rows(old, new, each),

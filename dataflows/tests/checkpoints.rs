@@ -21,6 +21,7 @@ use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{FileJournal, Folder, Settings};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::fact::Epoch;
+use trueup_model::usage::{Reason, Refused};
 use trueup_sinks::view::View;
 use trueup_workload::catalog::{MONTH_END, MONTH_START, Outputs, changes, customer_name};
 use trueup_workload::events::TYPES;
@@ -109,6 +110,34 @@ fn try_send(engine: &Engine, ids: std::ops::Range<u32>, revision: u32) -> Result
     }
     let position = Submission::ReadTo { source: "test".to_owned(), position: revision.to_string() };
     engine.accept(vec![Submission::Events(batch.finish()), position]).map(|_| ())
+}
+
+#[test]
+fn the_room_in_quarantine_is_what_it_was_after_a_restart() {
+    let mut disks = Disks::new();
+    let life = disks.revive(1, true);
+    begin(&life.engine);
+    let room = life.engine.quarantine_room();
+    let aside = |life: &Life| {
+        let mut batch = EventReader::new(life.engine.layouts(), "default", "test").batch();
+        for reason in [Reason::Unreadable, Reason::Unreadable, Reason::Missing] {
+            let (source, detail) = ("test".to_owned(), "it was refused".to_owned());
+            batch.refuse(Refused { source, reason, detail, ..Refused::default() });
+        }
+        life.engine.accept(vec![Submission::Events(batch.finish())]).expect("they are set aside");
+    };
+    aside(&life);
+    life.engine.checkpoint().expect("the journal is good").expect("there is news");
+    aside(&life);
+    life.engine.stop();
+    for with_checkpoints in [true, false] {
+        let life = disks.revive(2, with_checkpoints);
+        assert_eq!(life.replayed.len(), if with_checkpoints { 1 } else { 4 });
+        assert_eq!(life.engine.quarantine_room(), room - 6);
+        let rows = life.engine.newest().rows(View::Quarantine);
+        assert_eq!(rows.len(), 6, "what was kept of each is read back: {rows:?}");
+        life.engine.stop();
+    }
 }
 
 #[test]

@@ -9,13 +9,13 @@ use futures::future::join_all;
 use tokio::join;
 use tokio::task::unconstrained;
 use trueup::engine::clock::Clock;
-use trueup::engine::door::Submission;
+use trueup::engine::door::{Acceptance, Submission};
 use trueup::engine::intake::Gatherer;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::catalog_files::read_catalog_texts;
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
-use trueup_connectors::journal::{Journal, JournalError, MemoryJournal};
+use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, ReadBack};
 use trueup_model::catalog::Catalog;
 use trueup_model::fact::{Entry, Fact};
 
@@ -88,6 +88,10 @@ impl Journal for Gate {
         Box::new(entries.into_iter())
     }
 
+    fn read_back(&self) -> ReadBack {
+        self.state().journal.read_back()
+    }
+
     fn last(&self) -> u64 {
         self.state().journal.last()
     }
@@ -96,8 +100,12 @@ impl Journal for Gate {
 const NOW: i64 = 1_782_864_000_000_000; // 2026-07-01T00:00:00Z
 
 fn engine(journal: Gate) -> Arc<Engine> {
-    let engine =
-        Engine::start(Setup { workers: 2, clock: Clock::Told, journal: Box::new(journal), ..Setup::default() });
+    engine_that_takes(journal, Acceptance::default())
+}
+
+fn engine_that_takes(journal: Gate, acceptance: Acceptance) -> Arc<Engine> {
+    let journal = Box::new(journal);
+    let engine = Engine::start(Setup { workers: 2, clock: Clock::Told, journal, acceptance, ..Setup::default() });
     engine.accept(vec![Submission::Clock(NOW), catalog(CALLS)]).expect("the catalog is good");
     Arc::new(engine)
 }
@@ -149,6 +157,47 @@ fn what_waits_together_enters_together_and_once() {
     }
     engine.wait(*epochs.last().expect("there are epochs")).expect("the engine runs");
     assert_eq!(ledger(&engine), ["duplicate 250", "received 500", "waiting 250"]);
+}
+
+#[test]
+fn what_has_no_room_in_quarantine_keeps_nobody_else_out() {
+    const SENDERS: usize = 40;
+    let gate = Gate::default();
+    let engine = engine_that_takes(gate.clone(), Acceptance { quarantined_max: 2, ..Acceptance::default() });
+    let intake = Gatherer::start(engine.clone());
+    let send_any = async |number: usize| match number % 10 {
+        // One in ten sends what cannot be read, which four do.
+        3 => {
+            let mut reader = EventReader::new(intake.layouts(), "default", "test");
+            let mut batch = reader.batch();
+            reader.read_line(b"no event", "here", &mut batch);
+            let at = vec![Position { source: format!("bad/{number}"), at: "1".to_owned() }];
+            intake.hand_in(batch.finish(), at).await
+        }
+        _ => send(&intake, number).await,
+    };
+    gate.shut();
+    let mut senders: Vec<_> = (0..SENDERS).map(|number| Box::pin(send_any(number))).collect();
+    let taken = block_on(unconstrained(async {
+        poll_fn(|context| {
+            senders.iter_mut().for_each(|sender| assert!(sender.as_mut().poll(context).is_pending()));
+            Poll::Ready(())
+        })
+        .await;
+        gate.open();
+        join_all(senders).await
+    }));
+    for (number, taken) in taken.iter().enumerate() {
+        let is_read = intake.read_to(&format!("bad/{number}")).is_some();
+        match (number % 10, taken) {
+            (3, Ok(taken)) => assert!(taken.refused.len() == 1 && is_read),
+            (3, Err(HandInError::Full(why))) => assert!(why.contains("`quarantine_inputs`") && !is_read, "{why}"),
+            (_, taken) => assert!(taken.as_ref().is_ok_and(|taken| taken.events == 1), "{number}: {taken:?}"),
+        }
+    }
+    let last = engine.accept(Vec::new()).expect("it runs").epoch;
+    engine.wait(last).expect("it runs");
+    assert_eq!(ledger(&engine), ["quarantined 2", "received 38", "waiting 36"]);
 }
 
 #[test]

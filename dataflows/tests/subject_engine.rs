@@ -13,6 +13,7 @@ use trueup::engine::clock::Clock;
 use trueup::engine::door::{Acceptance, Apply, DoorError, Submission};
 use trueup::engine::issue::Request;
 use trueup::engine::retention::Retention;
+use trueup::engine::view_rows::{Cell as Shown, Row};
 use trueup::engine::worker::Pace;
 use trueup::engine::{Engine, Setup};
 use trueup::oracle::{Cell, Oracle, VIEWS};
@@ -256,6 +257,9 @@ impl Subject for EngineSubject {
     fn rows(&mut self, view: &str) -> Rows {
         let moment = self.engine.wait(self.epoch).expect("the engine runs");
         let shown = View::named(view).expect("the view has a name");
+        if shown == View::Quarantine {
+            kept_by_the_journal(&moment.rows(shown));
+        }
         self.follower.read(shown, &moment);
         let rows = moment.rows(shown);
         let rows = rows.into_iter().map(|row| row.into_iter().map(cell).collect());
@@ -263,14 +267,24 @@ impl Subject for EngineSubject {
     }
 }
 
-fn cell(cell: trueup::engine::view_rows::Cell) -> Cell {
-    use trueup::engine::view_rows::Cell as Shown;
+fn cell(cell: Shown) -> Cell {
     match cell {
         Shown::Null => Cell::Null,
         Shown::Text(text) => Cell::Text(text.to_string()),
         Shown::Integer(number) => Cell::Integer(number),
         Shown::Decimal(units) => Cell::Decimal(units),
         Shown::Time(micros) => Cell::Time(micros),
+    }
+}
+
+/// Whether what was kept of inputs in the journal is told: where each was, and which event.
+fn kept_by_the_journal(rows: &[Row]) {
+    let column = |name: &str| View::Quarantine.columns().iter().position(|column| column.name == name);
+    let [source, position, detail] = ["source", "position", "detail"].map(|name| column(name).expect("it is there"));
+    for row in rows {
+        let text = |column: usize| if let Shown::Text(text) = &row[column] { &**text } else { "" };
+        let is_kept = text(source) == "rating" || text(position) == "here" || text(position).starts_with("event ");
+        assert!(is_kept && !text(detail).is_empty(), "{row:?} is not what was set aside");
     }
 }
 

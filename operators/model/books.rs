@@ -37,12 +37,12 @@ pub struct Issued {
 }
 
 /// What became of an input that was set aside, when it was last read again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
     /// The epoch at which it was.
     pub at: Epoch,
-    /// Why it stays set aside; none: it was accepted.
-    pub still: Option<(Reason, Arc<str>)>,
+    /// Why it stays set aside, by kind; the journal has the sentence. None: it was accepted.
+    pub still: Option<Reason>,
 }
 
 /// The books as of one epoch.

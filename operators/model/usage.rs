@@ -267,14 +267,17 @@ pub struct Refused {
 const SHOWN_BYTES_MAX: usize = 1024;
 
 impl Refused {
-    /// The same with no more of its payload than a view shows: what is kept in memory.
-    pub fn shortened(&self) -> Refused {
-        let shown = |payload: &String| payload[..payload.floor_char_boundary(SHOWN_BYTES_MAX)].to_owned();
-        let whole = self.whole && self.payload.as_ref().is_some_and(|payload| payload.len() <= SHOWN_BYTES_MAX);
+    /// As much of its payload as a view shows.
+    pub fn payload_shown(&self) -> Option<&str> {
+        self.payload.as_ref().map(|payload| &payload[..payload.floor_char_boundary(SHOWN_BYTES_MAX)])
+    }
+
+    /// The same without its payload: what a sender is told.
+    pub fn without_payload(&self) -> Refused {
         let (source, partition, position) = (self.source.clone(), self.partition.clone(), self.position.clone());
         let (event_source, event_id) = (self.event_source.clone(), self.event_id.clone());
-        let (detail, payload) = (self.detail.clone(), self.payload.as_ref().map(shown));
-        Refused { source, partition, position, event_source, event_id, reason: self.reason, detail, payload, whole }
+        let (reason, detail, payload, whole) = (self.reason, self.detail.clone(), None, false);
+        Refused { source, partition, position, event_source, event_id, reason, detail, payload, whole }
     }
 
     /// By which way it came.

@@ -28,6 +28,7 @@ struct Fake {
     /// How often it says that the catalog has changed.
     stale: AtomicU64,
     has_stopped: bool,
+    is_full: bool,
 }
 
 impl Intake for Fake {
@@ -52,6 +53,9 @@ impl Intake for Fake {
     ) -> BoxFuture<'_, Result<Taken, HandInError>> {
         let [batch] = <[EventBatch; 1]>::try_from(parts).expect("this way in has no parts");
         async move {
+            if self.is_full && !batch.refused.is_empty() {
+                return Err(HandInError::Full("9 inputs stand in quarantine".to_owned()));
+            }
             if self.has_stopped {
                 return Err(HandInError::Stopped("the disk is full".to_owned()));
             }
@@ -296,6 +300,14 @@ fn events_are_read_again_when_the_catalog_changes() {
     assert_eq!(running.outcome(&[ONE], event("1", "1").as_bytes()), (200, 1, 0));
     let running = Running::new(Fake { stale: AtomicU64::new(1000), ..Fake::default() }, None);
     assert_eq!(running.post(&[ONE], event("1", "1").as_bytes()).0, 503);
+}
+
+#[test]
+fn what_has_no_room_in_quarantine_is_sent_again_later() {
+    let running = Running::new(Fake { is_full: true, ..Fake::default() }, None);
+    let (status, answer) = running.post(&[ONE], b"no event");
+    assert_eq!((status, &answer["error"]), (429, &"9 inputs stand in quarantine".into()));
+    assert_eq!(running.outcome(&[ONE], event("1", "1").as_bytes()), (200, 1, 0));
 }
 
 #[test]

@@ -14,7 +14,8 @@ use trueup_operators::arrange::Before;
 use trueup_operators::read::Snapshot;
 
 use super::ARRANGEMENT;
-use crate::engine::graph::{Quarantined, Snapshots, Start};
+use crate::engine::graph::{Snapshots, Start};
+use crate::engine::set_aside::{Origins, Quarantined};
 use crate::invoicing::total_place;
 use crate::metering::{target_place, text_place, usage_place};
 
@@ -80,7 +81,8 @@ pub fn read(disk: &dyn Disk, shares: &[Share], worker: usize, workers: usize, st
     start.totals = reader.take(total_place)?;
     start.postings = reader.take(posting_place)?;
     start.accounts = reader.take(|_| ANYWHERE)?;
-    start.quarantine = reader.take(|_: &Quarantined| ANYWHERE)?;
+    let mut origins = Origins::default();
+    start.quarantine = reader.take_as(|_| ANYWHERE, |record: Quarantined| record.sharing(&mut origins))?;
     Ok(())
 }
 
@@ -114,6 +116,20 @@ impl Reader<'_> {
         V: Ord + DeserializeOwned,
         R: Semigroup + DeserializeOwned,
     {
+        self.take_as(place, |key| key)
+    }
+
+    /// The same, with keys that are made of those that are read.
+    fn take_as<K, V, R>(
+        &mut self,
+        place: impl Fn(&K) -> u64,
+        mut made: impl FnMut(K) -> K,
+    ) -> io::Result<Before<K, V, R>>
+    where
+        K: Ord + Clone + DeserializeOwned,
+        V: Ord + DeserializeOwned,
+        R: Semigroup + DeserializeOwned,
+    {
         let mut records = Vec::new();
         let has_own = self.shares.len() == self.workers;
         let shares = if has_own { &self.shares[self.worker..=self.worker] } else { self.shares };
@@ -123,7 +139,7 @@ impl Reader<'_> {
             for record in records::read::<(K, V, R)>(self.disk, &part.file)? {
                 let (key, value, sum) = record?;
                 if has_own || route(place(&key), self.workers) == self.worker {
-                    records.push(((key, value), sum));
+                    records.push(((made(key), value), sum));
                 }
             }
         }

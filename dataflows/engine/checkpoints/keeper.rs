@@ -63,6 +63,8 @@ pub struct Order {
     pub seal: String,
     /// How many usage rows the journal has up to there.
     pub rows: u64,
+    /// How many inputs stand in quarantine then.
+    pub quarantined: u64,
     /// The outline of the entries since the last order.
     pub outline: Vec<Entry>,
 }
@@ -271,8 +273,8 @@ impl Desk {
         let (Some(order), Some(shares)) = (last.filter(|order| order.epoch == epoch), shares) else { return Ok(None) };
         let outline_bytes = self.outline.append(&self.outline_unwritten)?;
         self.outline_unwritten.clear();
-        let Order { seal, rows, .. } = order;
-        let manifest = Manifest { fingerprint: fingerprint(), epoch, seal, rows, outline_bytes, shares };
+        let Order { seal, rows, quarantined, .. } = order;
+        let manifest = Manifest { fingerprint: fingerprint(), epoch, seal, rows, quarantined, outline_bytes, shares };
         manifest.write(&*self.settings.disk)?;
         self.kept.push_front(manifest);
         self.kept.truncate(KEPT);

@@ -175,6 +175,7 @@ impl Watcher {
     /// Reads a file behind what was read of it, if it was not read to its end.
     fn read_if_new(&mut self, path: &Path, mark: Mark) -> Result<(), Halt> {
         let Some(format) = Format::of(path) else { return Ok(()) };
+        let name = name(path)?;
         let mapping = if format == Format::Csv { Some(mapping_beside(path)?) } else { None };
         let (mapping, mapped_by) = mapping.map_or((None, None), |(mapping, digest)| (Some(mapping), Some(digest)));
         let layouts = self.intake.layouts();
@@ -182,7 +183,6 @@ impl Watcher {
         if self.done.get(path).is_some_and(|done| done.is_of(&begun)) {
             return Ok(());
         }
-        let name = path.display().to_string();
         let before = self.intake.read_to(&name).and_then(|text| text.parse::<Progress>().ok());
         let before = before.filter(|before| before.is_of(&begun)).unwrap_or(begun);
         if let Some(after) = before.read_to {
@@ -278,6 +278,13 @@ fn event_files(folder: &Path) -> io::Result<BTreeMap<PathBuf, Mark>> {
         }
     }
     Ok(files)
+}
+
+/// The name by which the journal knows a file. One that is no text would be shown, and kept, as others are.
+fn name(path: &Path) -> Result<String, Halt> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        Halt::Later("its name, or that of its folder, is not UTF-8, and could be taken for another: rename it".into())
+    })
 }
 
 /// The mapping beside a CSV file, and the digest of its text.

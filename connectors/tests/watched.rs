@@ -268,3 +268,35 @@ async fn a_folder_that_vanishes_is_watched_when_it_is_back() {
     watch.stop().await;
     assert_eq!(intake.0.lock().unwrap().ids, ["0", "1"]);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn two_files_whose_names_are_shown_alike_are_not_taken_for_one() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = Folder::new("names");
+    let event = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","source":"/s","type":"call","subject":"a","time":"2026-06-01T00:00:00Z","data":{{"tokens":1}}}}"#
+        )
+    };
+    for (name, id) in [(&b"june-\xff.ndjson"[..], "1"), (&b"june-\xfe.ndjson"[..], "2")] {
+        fs::write(folder.0.join(OsStr::from_bytes(name)), event(id)).expect("the system allows such names");
+    }
+    folder.put("june.ndjson", event("3"));
+    let (intake, board) = (Arc::new(Fake::default()), Board::default());
+    let options = Options { folders: vec![folder.0.clone()], pause: PAUSE, threads: 1, ..Options::default() };
+    let watch = start(intake.clone(), Options { board: board.clone(), ..options });
+    until(&intake, |journal| journal.ids == ["3"]).await;
+    let is_told = || board.told().to_string().matches("rename it").count() == 2;
+    for _ in 0..1_000 {
+        if is_told() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(is_told(), "both wait, and the board says why: {}", board.told());
+    watch.stop().await;
+    assert_eq!(intake.0.lock().unwrap().ids, ["3"]);
+}

@@ -8,8 +8,11 @@ use trueup_model::money::{Rounding, RoundingMode, RoundingScope};
 use trueup_model::price::{Price, Tier};
 
 const ONE: i128 = 1_000_000_000_000;
+/// The largest amount that is kept: 10^18, in units of 10^-12.
+pub(super) const AMOUNT_MAX: i128 = ONE * ONE * 1_000_000;
 
-/// What a quantity costs, both in units of 10^-12, cut half to even.
+/// What a quantity costs, both in units of 10^-12, cut half to even. An amount beyond twice the largest
+/// that is kept is told as that much: any is too large.
 pub(super) fn of(price: &Price, quantity: i128) -> i128 {
     let exact = match price {
         Price::Flat { amount } => units(*amount),
@@ -17,7 +20,9 @@ pub(super) fn of(price: &Price, quantity: i128) -> i128 {
         _ if quantity < 0 => -used(price, units(-quantity)),
         _ => used(price, units(quantity)),
     };
-    rounded(&(exact * units_per_one()), 0, RoundingMode::HalfEven)
+    let most = BigRational::from_integer(BigInt::from(2 * AMOUNT_MAX));
+    let told = (exact * units_per_one()).clamp(-most.clone(), most);
+    rounded(&told, 0, RoundingMode::HalfEven)
 }
 
 /// What a quantity that is not negative costs.
@@ -95,4 +100,22 @@ fn units(count: i128) -> BigRational {
 
 fn units_per_one() -> BigInt {
     BigInt::from(ONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_price_of_the_largest_quantity_is_too_large_and_no_more() {
+        let (most, all) = (ONE * ONE, 1_000_000_000_000_000 * ONE);
+        for (unit, quantity) in [(most, all), (-most, all), (most, i128::MAX), (most, -all)] {
+            let tiers = vec![Tier { up_to: None, unit, flat: unit }];
+            let (size, price) = (1, unit);
+            for price in [Price::PerUnit { unit }, Price::Volume { tiers }, Price::Package { size, price }] {
+                assert!(of(&price, quantity).abs() > AMOUNT_MAX, "{price:?}");
+            }
+        }
+        assert_eq!(of(&Price::PerUnit { unit: most }, 1_000_000 * ONE), AMOUNT_MAX);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use trueup_model::catalog::{AnchorRule, Customer, Plan, RateCard, Subscription};
 
+use super::amount::AMOUNT_MAX;
 use super::cell::{Cell, Row, integer, text};
 use super::days::Tiling;
 use super::definitions::{Definitions, price_at, price_changes};
@@ -11,8 +12,6 @@ use super::reading::{Reading, Readings, meets};
 use super::{amount, measure};
 
 const ONE: i128 = 1_000_000_000_000;
-/// The largest amount that is kept: 10^18, in units of 10^-12.
-const AMOUNT_MAX: i128 = ONE * ONE * 1_000_000;
 
 /// A subscription with all that it refers to.
 pub(super) struct Contract<'a> {

@@ -16,6 +16,7 @@
 //! retention_epochs = 1024        # for how long back changes can be followed: so many epochs,
 //! retention_events = 100000      # and no more events than this
 //! quarantine_inputs = 5000000    # how many inputs may stand in quarantine
+//! clock_trusted_until = "2027-01-01T00:00:00Z"    # until when the machine's clock is surely right
 //! ```
 //!
 //! Kafka sources follow as tables, which are in `config/kafka.rs`.
@@ -26,11 +27,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use trueup::engine::WORKERS_MAX;
 use trueup::engine::door::Acceptance;
 use trueup::engine::retention::Retention;
 use trueup_model::fact::Epoch;
+use trueup_model::grain::Micros;
 
 use kafka::KafkaConfig;
 
@@ -65,6 +68,8 @@ pub struct Config {
     pub retention: Retention,
     /// Which events are taken.
     pub acceptance: Acceptance,
+    /// Until when the machine's clock is right, however far that is from where the journal ends.
+    pub clock_trusted_until: Micros,
 }
 
 /// The file as written.
@@ -90,6 +95,7 @@ struct Written {
     retention_epochs: Option<Epoch>,
     retention_events: Option<u64>,
     quarantine_inputs: Option<u64>,
+    clock_trusted_until: Option<String>,
 }
 
 impl Config {
@@ -123,7 +129,12 @@ impl Config {
                 "`{shown}` names Kafka sources, and this trueup was built without: add `--features kafka`"
             ));
         }
-        Ok(Config { kafka, ..written.meant(folder, token) })
+        let trusted = written.clock_trusted_until.as_deref().map(str::parse::<Timestamp>).transpose();
+        let trusted = trusted.map_err(|_| {
+            format!("`clock_trusted_until` in `{shown}` is no instant: write it as \"2027-01-01T00:00:00Z\"")
+        })?;
+        let clock_trusted_until = trusted.map_or(0, Timestamp::as_microsecond);
+        Ok(Config { kafka, clock_trusted_until, ..written.meant(folder, token) })
     }
 }
 
@@ -152,6 +163,7 @@ impl Written {
                 epochs: self.retention_epochs.unwrap_or(kept.epochs),
                 events: self.retention_events.unwrap_or(kept.events),
             },
+            clock_trusted_until: 0,
             acceptance: Acceptance {
                 quarantined_max: self.quarantine_inputs.unwrap_or(taken.quarantined_max),
                 ..taken

@@ -37,10 +37,11 @@ use std::thread::JoinHandle;
 use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, SealedSegment};
 use trueup_model::books::Books;
 use trueup_model::fact::{Document, Epoch};
+use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
 
 use checkpoints::{Keeper, Kept, Line, Loaded};
-use clock::Clock;
+use clock::{Clock, Timekeeper};
 use door::{Acceptance, Accepted, Door, DoorError, Receipt, Submission};
 use graph::{EpochInput, Start};
 use moment::Moment;
@@ -57,6 +58,9 @@ pub struct Setup {
     pub workers: usize,
     /// Where time comes from.
     pub clock: Clock,
+    /// Until when the machine's clock is right, however far that is from where the journal ends: the
+    /// operator says so. 0: nobody does.
+    pub clock_trusted_until: Micros,
     /// For how long back changes can be told and views be read.
     pub retention: Retention,
     /// Which times events may have.
@@ -75,6 +79,7 @@ impl Default for Setup {
         Setup {
             workers: 1,
             clock: Clock::Wall,
+            clock_trusted_until: 0,
             retention: Retention::default(),
             acceptance: Acceptance::default(),
             journal: Box::new(MemoryJournal::default()),
@@ -126,8 +131,8 @@ impl Engine {
         // holds back whoever submits.
         let (senders, receivers) = (0..workers).map(|_| sync_channel(1)).unzip();
         let accepted = Accepted::default();
-        let mut door =
-            Door::new(setup.journal, senders, setup.clock, setup.acceptance, setup.retention, accepted.clone());
+        let clock = Timekeeper::new(setup.clock, setup.clock_trusted_until);
+        let mut door = Door::new(setup.journal, senders, clock, setup.acceptance, setup.retention, accepted.clone());
         let (mut starts, mut kept) = (Vec::new(), Kept::default());
         if let Some(loaded) = loaded {
             door.restore(&loaded.manifest, &loaded.outline)?;

@@ -67,6 +67,7 @@ impl From<DoorError> for Failure {
             | DoorError::QuarantineFull { .. }
             | DoorError::WallClock => Failure::input(&error),
             DoorError::Journal(ref journal) if !journal.is_final() => Failure::Later(with_causes(&error)),
+            DoorError::Clock(_) => Failure::Later(with_causes(&error)),
             DoorError::Journal(_) | DoorError::Stopped(_) => Failure::engine(&error),
         }
     }

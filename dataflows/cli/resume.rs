@@ -28,7 +28,8 @@ pub fn resume(config: &Config) -> Result<Engine, Failure> {
 /// The same, and tells how far it is.
 pub fn resume_telling(config: &Config, recovery: &mut Recovery) -> Result<Engine, Failure> {
     let (retention, acceptance) = (config.retention, config.acceptance);
-    let setup = Setup { clock: Clock::Wall, retention, acceptance, ..Setup::default() };
+    let clock_trusted_until = config.clock_trusted_until;
+    let setup = Setup { clock: Clock::Wall, clock_trusted_until, retention, acceptance, ..Setup::default() };
     let Some(folder) = &config.journal else { return Ok(Engine::start(Setup { workers: config.workers, ..setup })) };
     let (journal, opened) = FileJournal::open(folder, Settings::default()).map_err(|error| Failure::input(&error))?;
     if let Some(cut) = &opened.cut {

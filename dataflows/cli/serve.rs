@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{MissedTickBehavior, interval};
 use trueup::engine::Engine;
-use trueup::engine::clock::Clock;
+use trueup::engine::clock::{Clock, ClockError};
 use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::puts::Puts;
@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     config.address = arguments.address.unwrap_or(config.address);
     let engine = block_on(serve(&config))?;
     // So that the next start is short.
-    engine.checkpoint()?;
+    make_epoch(&mut None, || engine.checkpoint().map(|_| ()))?;
     engine.stop();
     Ok(())
 }
@@ -217,6 +217,7 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
 /// edge of a grain, so that is when it is worth an epoch without facts. Now and then what was
 /// computed is kept.
 async fn until_told(engine: &Engine, checkpoint_every: Duration) -> Outcome {
+    let mut told = None;
     let end = told_to_end();
     tokio::pin!(end);
     // The first is made at once, of what was computed again.
@@ -226,11 +227,11 @@ async fn until_told(engine: &Engine, checkpoint_every: Duration) -> Outcome {
         still_runs(engine)?;
         let clock = engine.books().clock;
         if Clock::Wall.now(clock) >= next_edge(clock) {
-            tick(engine)?;
+            tick(engine, &mut told)?;
         }
         tokio::select! {
             told = &mut end => return told.and(still_runs(engine)),
-            _ = checkpoints.tick() => make_epoch(|| engine.checkpoint().map(|_| ()))?,
+            _ = checkpoints.tick() => make_epoch(&mut told, || engine.checkpoint().map(|_| ()))?,
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -242,13 +243,24 @@ fn still_runs(engine: &Engine) -> Outcome {
 }
 
 /// Lets time pass: an epoch without facts carries the clock alone.
-fn tick(engine: &Engine) -> Outcome {
-    make_epoch(|| engine.accept(Vec::new()).map(|_| ()))
+fn tick(engine: &Engine, told: &mut Option<ClockError>) -> Outcome {
+    make_epoch(told, || engine.accept(Vec::new()).map(|_| ()))
 }
 
-/// Makes an epoch without facts. Where there is no room for it now, there may be later.
-fn make_epoch(make: impl FnOnce() -> Result<(), DoorError>) -> Outcome {
+/// Makes an epoch without facts. Where there is no room for it now, there may be later; where the
+/// machine's clock is not plausible, that is told once.
+fn make_epoch(told: &mut Option<ClockError>, make: impl FnOnce() -> Result<(), DoorError>) -> Outcome {
     match block_in_place(make) {
+        Err(DoorError::Clock(error)) => {
+            if told.replace(error).is_none() {
+                tracing::error!(%error, "nothing is accepted");
+            }
+            Ok(())
+        }
+        Ok(()) => {
+            *told = None;
+            Ok(())
+        }
         Err(DoorError::Journal(error)) if !error.is_final() => {
             tracing::error!(%error, "no epoch was made");
             Ok(())

@@ -25,7 +25,7 @@ use trueup_operators::total::Billed;
 
 use super::changes::make_all;
 use super::checkpoints::{Job, Line, Order};
-use super::clock::Clock;
+use super::clock::Timekeeper;
 use super::graph::EpochInput;
 use super::publication::Stopped;
 use super::quarantine::Again;
@@ -147,7 +147,7 @@ pub struct Door {
     metering: Metering,
     journal: Box<dyn Journal>,
     workers: Vec<SyncSender<Arc<EpochInput>>>,
-    clock: Clock,
+    clock: Timekeeper,
     acceptance: Acceptance,
     past: Past,
     offsets: BTreeMap<String, String>,
@@ -252,7 +252,7 @@ impl Door {
     pub fn new(
         journal: Box<dyn Journal>,
         workers: Vec<SyncSender<Arc<EpochInput>>>,
-        clock: Clock,
+        clock: Timekeeper,
         acceptance: Acceptance,
         retention: Retention,
         accepted: Accepted,
@@ -420,7 +420,7 @@ impl Door {
     /// Checks submissions and makes an epoch of them.
     fn propose(&mut self, submissions: Vec<Submission>) -> Result<Proposal, DoorError> {
         let mut proposal = self.begin(self.journal.last() + 1);
-        proposal.books.clock = self.clock.now(proposal.books.clock);
+        proposal.books.clock = self.clock.now(proposal.books.clock)?;
         // An epoch has one time: whatever comes in with it is received then.
         for submission in &submissions {
             self.take_clock(&mut proposal, submission)?;
@@ -480,7 +480,7 @@ impl Door {
     /// Sets the clock, where it is told.
     fn take_clock(&self, proposal: &mut Proposal, submission: &Submission) -> Result<(), DoorError> {
         match *submission {
-            Submission::Clock(_) if self.clock == Clock::Wall => return Err(DoorError::WallClock),
+            Submission::Clock(_) if !self.clock.is_told() => return Err(DoorError::WallClock),
             Submission::Clock(at) if at >= CENTURY.end => return Err(DoorError::ClockTooFar { at: show_micros(at) }),
             Submission::Clock(at) => proposal.books.clock = proposal.books.clock.max(at),
             _ => {}

@@ -97,6 +97,7 @@ fn hand_in_error(error: DoorError) -> HandInError {
     match error {
         DoorError::StaleLayouts => HandInError::Stale,
         DoorError::Journal(error) if !error.is_final() => HandInError::Unable(error.to_string()),
+        DoorError::Clock(error) => HandInError::Unable(error.to_string()),
         error @ DoorError::QuarantineFull { .. } => HandInError::Full(error.to_string()),
         error => HandInError::Stopped(error.to_string()),
     }

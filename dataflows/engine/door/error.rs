@@ -3,6 +3,7 @@
 use trueup_connectors::journal::JournalError;
 use trueup_model::catalog::CatalogError;
 
+use crate::engine::clock::ClockError;
 use crate::engine::publication::Stopped;
 
 /// Why an epoch was not accepted; then nothing of it was.
@@ -60,6 +61,9 @@ pub enum DoorError {
         /// The time that was told.
         at: String,
     },
+    /// The machine's clock is not plausible, and the billing clock does not follow it.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
     /// The journal did not take it. If it failed while it was to make an epoch durable, nobody
     /// knows whether the epoch is: whatever is sent again counts once.
     #[error(transparent)]

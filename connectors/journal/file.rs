@@ -36,6 +36,9 @@ impl Default for Settings {
     }
 }
 
+/// How large the room is in which entries are written, from one to the next.
+const BUFFER_BYTES: usize = 4 << 20;
+
 /// A journal of segments in a folder.
 pub struct FileJournal {
     disk: Arc<dyn Disk>,
@@ -273,6 +276,9 @@ impl Journal for FileJournal {
             digest: digest(&bytes[LENGTH..]),
         };
         let written = self.write(&header, &mut bytes);
+        // What one large entry needed is given back.
+        bytes.clear();
+        bytes.shrink_to(BUFFER_BYTES);
         self.bytes = bytes;
         written
     }

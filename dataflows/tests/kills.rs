@@ -3,15 +3,19 @@
 //!
 //! `TRUEUP_KILLS` sets how often it is killed, `TRUEUP_SEED` by which luck. Senders post batches over
 //! HTTP and send again whatever was not acknowledged, mostly more than once; the server has a journal,
-//! and a checkpoint every second. At the end all that was sent must be in the journal, must count once,
-//! and must be shown alike with the checkpoint and without it.
+//! and a checkpoint every second. After each kill what was acknowledged must be in the journal, and
+//! nothing that was not sent. At the end all must count once, and be shown alike with the checkpoint,
+//! without it, and by the oracle. `kills/run` does so 2,000 times and writes `kills/report.md`.
+
+mod found;
+mod moments;
+mod server;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -21,16 +25,22 @@ use serde_json::json;
 use trueup::engine::clock::Clock;
 use trueup::engine::view_rows::{Cell, Row};
 use trueup::engine::{Engine, Setup, checkpoints};
-use trueup_connectors::journal::{FileJournal, Folder, Journal, Settings};
-use trueup_model::fact::Fact;
+use trueup_connectors::journal::{FileJournal, Folder, Settings};
 use trueup_model::money::ONE;
 use trueup_sinks::view::View;
 
+use crate::proof::prove_without_crossings;
+use found::{Found, beside};
+use moments::{Aim, Left};
+use server::Server;
+
 const SENDERS: u64 = 4;
+/// How often it may be killed while it starts, before it is let go on.
+const IN_A_ROW_MAX: usize = 5;
 /// How long to wait for what takes no time on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const CATALOG: &str = r#"
+pub const CATALOG: &str = r#"
 [[meter]]
 name = "calls"
 event_type = "call"
@@ -93,43 +103,6 @@ fn folder() -> PathBuf {
     folder
 }
 
-/// A server that runs; killed when it is dropped.
-struct Server {
-    child: Child,
-    /// Held open, so that the server may say something at its end.
-    output: BufReader<ChildStdout>,
-}
-
-impl Server {
-    fn start(folder: &Path) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
-        let command = command.current_dir(folder).arg("serve").stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::null()).spawn().expect("the server starts");
-        let output = BufReader::new(child.stdout.take().expect("its output is ours"));
-        Server { child, output }
-    }
-
-    /// Where it takes events in, once it says so.
-    fn address(&mut self) -> SocketAddr {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("it says where it listens");
-        let address = line.split_once("http://").and_then(|(_, rest)| rest.split_once('/')).map(|(address, _)| address);
-        address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("it says `{line}`"))
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
-    }
-
-    /// Ends it as a person would.
-    fn stop(mut self) {
-        let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("a signal can be sent");
-        assert!(self.child.wait().expect("it ends").success(), "it ends well");
-    }
-}
-
 /// What a sender has sent.
 #[derive(Default)]
 struct Sent {
@@ -164,11 +137,12 @@ fn post(stream: &mut TcpStream, ids: &[u64]) -> std::io::Result<bool> {
 }
 
 /// What an event uses.
-fn units(id: u64) -> u64 {
+pub fn units(id: u64) -> u64 {
     1 + id % 7
 }
 
-fn event(id: &u64) -> String {
+/// An event as it is sent.
+pub fn event(id: &u64) -> String {
     let time = format!("2026-06-{:02}T08:00:00Z", 1 + id % 20);
     let data = json!({ "units": units(*id).to_string() });
     json!({ "id": id.to_string(), "source": "/kills", "type": "call", "subject": "acme", "time": time, "data": data })
@@ -214,23 +188,8 @@ fn under_load(address: SocketAddr, senders: &[Mutex<(Sent, Luck)>], next: &Atomi
     });
 }
 
-/// The ids in the journal.
-fn journaled(folder: &Path) -> BTreeSet<u64> {
-    let (journal, _) = FileJournal::open(&folder.join("journal"), Settings::default()).expect("it can be opened");
-    let mut ids = BTreeSet::new();
-    for entry in journal.entries(0) {
-        for fact in &entry.expect("it is whole").facts {
-            if let Fact::Usage(batch) = fact {
-                let sent = (0..batch.rows.len()).filter_map(|row| batch.ids.get(row));
-                ids.extend(sent.map(|(_, id)| id.parse::<u64>().expect("ids are numbers")));
-            }
-        }
-    }
-    ids
-}
-
-/// All views of an engine that begins with the checkpoint, or computes the whole journal.
-fn shown(folder: &Path, with_checkpoint: bool) -> Vec<(View, Vec<Row>)> {
+/// An engine that begins with the checkpoint, or computes the whole journal.
+fn resume(folder: &Path, with_checkpoint: bool) -> Engine {
     let journal = folder.join("journal");
     let disk = Arc::new(Folder::new(journal.join("checkpoints")).expect("the folder is there"));
     let (journal, opened) = FileJournal::open(&journal, Settings::default()).expect("it can be opened");
@@ -239,11 +198,16 @@ fn shown(folder: &Path, with_checkpoint: bool) -> Vec<(View, Vec<Row>)> {
     let mut replayed = 0;
     let engine = Engine::resume(setup, |_| replayed += 1).expect("it resumes");
     assert_eq!(replayed < opened.last, with_checkpoint, "{replayed} of {} epochs were computed again", opened.last);
+    engine
+}
+
+/// All views.
+pub fn shown(engine: &Engine) -> Vec<(View, Vec<Row>)> {
     View::ALL.map(|view| (view, engine.newest().rows(view))).into()
 }
 
 /// How many events count, and what they used.
-fn used(views: &[(View, Vec<Row>)]) -> (i128, i128) {
+pub fn used(views: &[(View, Vec<Row>)]) -> (i128, i128) {
     let rows = |wanted: View| views.iter().filter(move |(view, _)| *view == wanted).flat_map(|(_, rows)| rows);
     let column =
         |view: View, name: &str| view.columns().iter().position(|column| column.name == name).expect("it is there");
@@ -258,48 +222,172 @@ fn used(views: &[(View, Vec<Row>)]) -> (i128, i128) {
     (number(&counted[1]), calls.map(|row| number(&row[quantity])).sum())
 }
 
-#[test]
-fn nothing_is_lost_and_nothing_counts_twice_whenever_it_is_killed() {
-    let (kills, seed) = (setting("TRUEUP_KILLS", 200), setting("TRUEUP_SEED", 1));
-    let folder = folder();
-    let next = AtomicU64::new(0);
-    let senders: Vec<Mutex<(Sent, Luck)>> =
-        (0..SENDERS).map(|sender| Mutex::new((Sent::default(), Luck(seed * 1_000 + sender)))).collect();
-    let mut luck = Luck(seed);
-    for kill in 0..kills {
-        let mut server = Server::start(&folder);
-        if luck.below(4) == 0 {
-            // While it starts and recovers.
-            thread::sleep(Duration::from_millis(luck.below(150)));
-            server.kill();
-            continue;
+/// How often it was killed, and when.
+#[derive(Default)]
+struct Kills {
+    before_opening: u64,
+    recovering: u64,
+    at_rest: u64,
+    under_load: u64,
+    /// So many one behind the other while it started, and how often.
+    in_a_row: [u64; IN_A_ROW_MAX],
+    /// And of all these.
+    in_checkpoint: u64,
+    in_segment: u64,
+}
+
+impl Kills {
+    fn all(&self) -> u64 {
+        self.before_opening + self.recovering + self.at_rest + self.under_load
+    }
+
+    /// Looks into the middle of what a kill came.
+    fn look(&mut self, left: &Left) {
+        self.in_checkpoint += u64::from(left.is_in_checkpoint());
+        self.in_segment += u64::from(left.is_in_segment());
+    }
+}
+
+/// A server, what was sent to it, and what was found after each kill.
+struct Trial {
+    folder: PathBuf,
+    luck: Luck,
+    senders: Vec<Mutex<(Sent, Luck)>>,
+    next: AtomicU64,
+    found: Found,
+    kills: Kills,
+}
+
+impl Trial {
+    fn new(seed: u64) -> Trial {
+        let sender = |sender| Mutex::new((Sent::default(), Luck(seed * 1_000 + sender)));
+        Trial {
+            folder: folder(),
+            luck: Luck(seed),
+            senders: (0..SENDERS).map(sender).collect(),
+            next: AtomicU64::new(0),
+            found: Found::default(),
+            kills: Kills::default(),
         }
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.folder.join("journal")
+    }
+
+    /// Kills it while it starts, so many times in a row: mostly once it has opened the journal, now and then
+    /// when it begins its segment.
+    fn kill_while_starting(&mut self, times: u64) {
+        for _ in 0..times {
+            let left = Left::there(&self.journal());
+            let server = Server::start(&self.folder);
+            let (aim, micros_max) = match self.luck.below(4) {
+                0 => (Aim::None, 40_000),
+                1 => (Aim::Segment, 1),
+                _ => (Aim::Opening, 40_000),
+            };
+            left.wait_for(aim);
+            thread::sleep(Duration::from_micros(self.luck.below(micros_max)));
+            match (server.kill(), left.is_opened()) {
+                (true, _) => self.kills.at_rest += 1,
+                (false, true) => self.kills.recovering += 1,
+                (false, false) => self.kills.before_opening += 1,
+            }
+            self.kills.look(&left);
+            self.check();
+        }
+        self.kills.in_a_row[times as usize - 1] += 1;
+    }
+
+    /// Kills it while events come in.
+    fn kill_under_load(&mut self) {
+        let left = Left::there(&self.journal());
+        let mut server = Server::start(&self.folder);
         let address = server.address();
-        let moment = Duration::from_micros(luck.below(200_000));
-        under_load(address, &senders, &next, |enough| {
+        let (aim, micros_max) = match self.luck.below(4) {
+            // Mostly before the end of what was aimed at.
+            0 => (Aim::Checkpoint, 4_000),
+            _ => (Aim::None, 200_000),
+        };
+        let moment = Duration::from_micros(self.luck.below(micros_max));
+        under_load(address, &self.senders, &self.next, |enough| {
+            left.wait_for(aim);
             thread::sleep(moment);
             server.kill();
             enough.store(true, Ordering::Relaxed);
         });
-        if kill % 50 == 49 {
-            // What was acknowledged is there already, not only when all was sent again.
-            let there = journaled(&folder);
-            let open: BTreeSet<u64> = senders.iter().flat_map(|sender| sender.lock().unwrap().0.open.clone()).collect();
-            let all = (0..next.load(Ordering::Relaxed)).filter(|id| !open.contains(id));
-            assert_eq!(all.filter(|id| !there.contains(id)).count(), 0, "acknowledged, and not there");
+        self.kills.under_load += 1;
+        self.kills.look(&left);
+        self.check();
+    }
+
+    /// What was acknowledged is in the journal, and what is there was sent.
+    fn check(&mut self) {
+        self.found.look(&self.journal(), self.next.load(Ordering::Relaxed));
+        let senders = self.senders.iter().map(|sender| sender.lock().unwrap_or_else(PoisonError::into_inner));
+        let open: BTreeSet<u64> = senders.flat_map(|sender| sender.0.open.clone()).collect();
+        let lost: Vec<_> = self.found.missing.difference(&open).collect();
+        assert!(lost.is_empty(), "kill {}: acknowledged, and not there: {lost:?}", self.kills.all());
+    }
+
+    /// Lets everything be acknowledged, and stops it as a person would.
+    fn end(&mut self) {
+        let mut server = Server::start(&self.folder);
+        let address = server.address();
+        under_load(address, &self.senders, &self.next, |enough| enough.store(true, Ordering::Relaxed));
+        server.stop();
+        self.check();
+        assert!(self.found.missing.is_empty(), "all is acknowledged and there at the end: {:?}", self.found.missing);
+    }
+
+    /// Every view is what the journal says: with the checkpoint, without it, to the oracle, and by a sum.
+    fn prove(&self) {
+        let views = shown(&resume(&self.folder, true));
+        let engine = resume(&self.folder, false);
+        assert!(views == shown(&engine), "a checkpoint shows in nothing but time");
+        let events = self.next.load(Ordering::Relaxed);
+        assert_eq!(used(&views), (i128::from(events), (0..events).map(|id| i128::from(units(id))).sum()));
+        prove_without_crossings(&engine, &beside(&self.journal()).0);
+    }
+
+    /// A line of the report.
+    fn print(&self, seed: u64) {
+        let Kills { before_opening, recovering, at_rest, under_load, in_a_row, in_checkpoint, in_segment } =
+            &self.kills;
+        let in_a_row = in_a_row.iter().map(u64::to_string).collect::<Vec<_>>().join(" | ");
+        let events = self.next.load(Ordering::Relaxed);
+        let acknowledged =
+            |sender: &Mutex<(Sent, Luck)>| sender.lock().unwrap_or_else(PoisonError::into_inner).0.acknowledged;
+        let batches: u64 = self.senders.iter().map(acknowledged).sum();
+        println!(
+            "{} kills, {events} events in {batches} acknowledged batches: nothing lost, nothing twice",
+            self.kills.all()
+        );
+        println!(
+            "| {seed} | {} | {before_opening} | {recovering} | {at_rest} | {under_load} | {in_checkpoint} \
+             | {in_segment} | {in_a_row} | {events} | {batches} | 0 |",
+            self.kills.all()
+        );
+    }
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_counts_twice_whenever_it_is_killed() {
+    let (kills, seed) = (setting("TRUEUP_KILLS", 200), setting("TRUEUP_SEED", 1));
+    let mut trial = Trial::new(seed);
+    while trial.kills.all() < kills {
+        match trial.luck.below(8) {
+            0 => {
+                let times = 1 + trial.luck.below(IN_A_ROW_MAX as u64);
+                trial.kill_while_starting(times.min(kills - trial.kills.all()));
+            }
+            _ => trial.kill_under_load(),
         }
     }
-    let mut server = Server::start(&folder);
-    let address = server.address();
-    under_load(address, &senders, &next, |enough| enough.store(true, Ordering::Relaxed));
-    server.stop();
-    let events = next.load(Ordering::Relaxed);
-    let open: usize = senders.iter().map(|sender| sender.lock().unwrap().0.open.len()).sum();
-    assert_eq!(open, 0, "all is acknowledged at the end");
-    assert_eq!(journaled(&folder), (0..events).collect(), "all is there");
-    let views = shown(&folder, true);
-    assert!(views == shown(&folder, false), "a checkpoint shows in nothing but time");
-    assert_eq!(used(&views), (i128::from(events), (0..events).map(|id| i128::from(units(id))).sum()));
-    let batches: u64 = senders.iter().map(|sender| sender.lock().unwrap().0.acknowledged).sum();
-    println!("{kills} kills, {events} events in {batches} acknowledged batches: nothing lost, nothing twice");
+    trial.end();
+    trial.prove();
+    trial.print(seed);
+    let Kills { recovering, in_checkpoint, in_segment, .. } = trial.kills;
+    let kinds = [recovering, in_checkpoint, in_segment];
+    assert!(kills < 200 || kinds.iter().all(|kind| *kind > 0), "the kills are too kind: {kinds:?}");
 }

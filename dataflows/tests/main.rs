@@ -15,6 +15,7 @@ mod kills;
 mod laws;
 mod ledger;
 mod planted;
+mod proof;
 mod puts;
 mod recovering;
 mod scenarios;

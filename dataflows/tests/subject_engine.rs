@@ -12,6 +12,7 @@ use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::{Acceptance, Apply, DoorError, Submission};
 use trueup::engine::issue::Request;
+use trueup::engine::moment::Moment;
 use trueup::engine::retention::Retention;
 use trueup::engine::view_rows::{Cell as Shown, Row};
 use trueup::engine::worker::Pace;
@@ -261,10 +262,14 @@ impl Subject for EngineSubject {
             kept_by_the_journal(&moment.rows(shown));
         }
         self.follower.read(shown, &moment);
-        let rows = moment.rows(shown);
-        let rows = rows.into_iter().map(|row| row.into_iter().map(cell).collect());
-        if view == "quarantine" { counts_by_reason(rows) } else { rows.collect() }
+        oracle_rows(&moment, shown)
     }
+}
+
+/// The rows of a view as the oracle writes them: of the quarantine, the count for each reason.
+pub fn oracle_rows(moment: &Moment, view: View) -> Rows {
+    let rows = moment.rows(view).into_iter().map(|row| row.into_iter().map(cell).collect());
+    if view == View::Quarantine { counts_by_reason(rows) } else { rows.collect() }
 }
 
 fn cell(cell: Shown) -> Cell {

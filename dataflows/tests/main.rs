@@ -1,6 +1,7 @@
 //! The tests of the whole: one binary, because each one links the engine.
 
 mod acts;
+mod at_once;
 mod backfills;
 mod checkpoints;
 mod commands;
@@ -24,5 +25,7 @@ mod story;
 mod subject;
 mod subject_engine;
 mod tidy;
+mod trouble;
 mod views;
 mod watching;
+mod ways;

@@ -1,26 +1,20 @@
 //! Usage events put over Flight into a real engine: what is answered is in the journal and the views.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow_flight::FlightDescriptor;
-use arrow_flight::encode::FlightDataEncoderBuilder;
-use arrow_flight::flight_service_client::FlightServiceClient;
-use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::Code;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;
 use trueup::engine::intake::Gatherer;
-use trueup::engine::puts::Puts;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::catalog_files::read_catalog_texts;
 use trueup_model::catalog::Catalog;
-use trueup_sinks::server::{self, Options, Server};
+use trueup_sinks::server::Server;
 
 use crate::ledger::ledger;
+use crate::ways::{self, put};
 
 const CATALOG: &str = "[[meter]]\nname = 'tokens'\nevent_type = 'call'\naggregation = 'sum'\nproperty = 'tokens'\n\
                        scale = 2\ndimensions = ['model']\n";
@@ -51,26 +45,8 @@ fn batch(events: &[(&str, Option<i128>)]) -> RecordBatch {
     .expect("the columns are of one length")
 }
 
-async fn put(address: SocketAddr, batches: Vec<RecordBatch>) -> Vec<Result<Value, Status>> {
-    let channel = Channel::from_shared(format!("http://{address}")).expect("it is an address");
-    let mut client = FlightServiceClient::new(channel.connect().await.expect("the server listens"));
-    let descriptor = FlightDescriptor::new_path(vec!["events".to_owned()]);
-    let encoder = FlightDataEncoderBuilder::new().with_flight_descriptor(Some(descriptor));
-    let encoder = encoder.with_max_flight_data_size(64 << 20);
-    let messages: Vec<_> = encoder
-        .build(stream::iter(batches.into_iter().map(Ok)))
-        .try_collect()
-        .await
-        .expect("the batches can be written");
-    let answers = client.do_put(stream::iter(messages)).await.expect("the put is taken up").into_inner();
-    let read = |answer: arrow_flight::PutResult| serde_json::from_slice(&answer.app_metadata).expect("it is JSON");
-    answers.map(|answer| answer.map(read)).collect().await
-}
-
 async fn serve(engine: &Arc<Engine>) -> Server {
-    let intake = Arc::new(Gatherer::start(engine.clone()));
-    let receiver = Some(Arc::new(Puts::new(intake, "default")) as _);
-    server::start(engine.published(), Options { receiver, ..Options::default() }).await.expect("a port is free")
+    ways::serve(engine, Arc::new(Gatherer::start(engine.clone()))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

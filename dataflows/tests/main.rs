@@ -1,5 +1,6 @@
 //! The tests of the whole: one binary, because each one links the engine.
 
+mod aborts;
 mod acts;
 mod at_once;
 mod backfills;
@@ -20,6 +21,7 @@ mod proof;
 mod puts;
 mod recovering;
 mod scenarios;
+mod steps;
 mod stops;
 mod story;
 mod subject;

@@ -33,7 +33,8 @@ fn answer(text: &str) -> String {
 #[test]
 fn mistakes_get_the_answers_in_the_files() {
     let count = cases::check("bad_catalogs", answer);
-    assert!(count >= 20, "only {count} cases are left");
+    println!("{count} mistaken catalogs, each with its answer");
+    assert!(count >= 80, "only {count} cases are left");
 }
 
 const WHO: &str = r#"

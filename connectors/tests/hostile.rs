@@ -43,7 +43,8 @@ fn written_out(input: &str) -> Vec<u8> {
 #[test]
 fn hostile_events_get_the_answers_in_the_files() {
     let count = cases::check("hostile", |input| shown(&read(&written_out(input))));
-    assert!(count >= 60, "only {count} cases are left");
+    println!("{count} hostile events, each with its answer");
+    assert!(count >= 165, "only {count} cases are left");
 }
 
 #[test]

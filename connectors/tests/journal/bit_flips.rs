@@ -21,6 +21,13 @@ struct Outcomes {
     harmless: u64,
 }
 
+impl Outcomes {
+    fn print(&self) {
+        let bits = self.stopped + self.found_in_reading + self.cut + self.harmless;
+        println!("{bits} bits flipped: {self:?}");
+    }
+}
+
 fn flip_every_bit(disk: &SimulatedDisk, written: &[Arc<Entry>], segment_bytes: u64) -> Outcomes {
     let mut outcomes = Outcomes::default();
     let names = segments(disk).into_iter().chain(["generation".to_owned()]);
@@ -85,7 +92,7 @@ fn flips_in_acknowledged_entries_are_found_and_none_gives_a_wrong_entry() {
     assert!(is_varied, "there are some sealed segments, and several entries behind them");
     drop(journal);
     let outcomes = flip_every_bit(&disk, &written, SEGMENT_BYTES);
-    println!("{outcomes:?}");
+    outcomes.print();
     // The last entry alone can be taken for torn; only end marks are behind the last entry.
     let last = disk.contents(segments(&disk).last().expect("there are some")).expect("it is there").len();
     assert!(outcomes.cut <= last as u64 * 8 && outcomes.harmless <= 192 * 8 * (segments(&disk).len() as u64 - 1));
@@ -99,6 +106,6 @@ fn once_a_journal_was_opened_with_its_entries_no_flip_is_taken_for_a_torn_tail()
     drop(journal_of(&disk, 1 << 20, &written));
     drop(open(&disk, 1 << 20).expect("nothing fails"));
     let outcomes = flip_every_bit(&disk, &written, 1 << 20);
-    println!("{outcomes:?}");
+    outcomes.print();
     assert_eq!((outcomes.cut, outcomes.harmless, outcomes.found_in_reading), (0, 0, 0), "{outcomes:?}");
 }

@@ -4,6 +4,8 @@
 //! appended, and are all among them that were acknowledged?
 
 mod bit_flips;
+#[cfg(feature = "s3")]
+mod buckets;
 mod copies;
 mod damage;
 mod failing_calls;

@@ -53,5 +53,6 @@ fn whatever_byte_the_tail_is_torn_at_all_whole_entries_are_there() {
             });
         }
     });
+    println!("torn at each of {} bytes", whole.len());
     assert!(whole.len() >= BYTES);
 }

@@ -11,6 +11,7 @@ mod points;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -200,7 +201,11 @@ fn whatever_was_acknowledged_outlives_an_abort_at_any_point() {
             scope.spawn(move || {
                 let folder = fresh(thread);
                 while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    trial.run(&folder, expected, seen);
+                    let run = AssertUnwindSafe(|| trial.run(&folder, expected, seen));
+                    if let Err(panic) = catch_unwind(run) {
+                        eprintln!("it failed at {}", trial.name());
+                        resume_unwind(panic);
+                    }
                 }
             });
         }

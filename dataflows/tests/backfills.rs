@@ -328,5 +328,6 @@ fn the_power_may_go_while_a_batch_is_applied_or_taken_back() {
         }
         assert_eq!(settled(&engine), states[0], "call {call}");
     }
+    println!("the power went at each of {calls} calls of a backfill");
     assert!(seen.iter().all(|seen| *seen > 0), "the power went before and after: {seen:?}");
 }

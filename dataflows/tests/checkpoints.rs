@@ -15,6 +15,7 @@ use trueup::engine::clock::Clock;
 use trueup::engine::door::Submission;
 use trueup::engine::issue::Request;
 use trueup::engine::{Engine, Setup};
+use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{FileJournal, Folder, Settings};
 use trueup_model::fact::Epoch;

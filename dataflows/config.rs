@@ -14,7 +14,7 @@
 //! copies = "/mnt/copies"         # where ended segments of the journal are copied; none: nowhere
 //! checkpoint_seconds = 60        # how often what was computed is kept beside the journal
 //! retention_epochs = 1024        # for how long back changes can be followed: so many epochs,
-//! retention_events = 100000      # and no more events than this
+//! retention_events = 100000      # and no more inputs than this
 //! quarantine_inputs = 5000000    # how many inputs may stand in quarantine
 //! clock_trusted_until = "2027-01-01T00:00:00Z"    # until when the machine's clock is surely right
 //! ```

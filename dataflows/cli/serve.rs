@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     config.address = arguments.address.unwrap_or(config.address);
     let engine = block_on(serve(&config))?;
     // So that the next start is short.
-    make_epoch(&mut None, || engine.checkpoint().map(|_| ()))?;
+    if_it_can_be(&mut None, || engine.checkpoint().map(|_| ()))?;
     engine.stop();
     Ok(())
 }
@@ -217,7 +217,7 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
 /// edge of a grain, so that is when it is worth an epoch without facts. Now and then what was
 /// computed is kept.
 async fn until_told(engine: &Engine, checkpoint_every: Duration) -> Outcome {
-    let mut told = None;
+    let mut refused_clock = None;
     let end = told_to_end();
     tokio::pin!(end);
     // The first is made at once, of what was computed again.
@@ -227,11 +227,11 @@ async fn until_told(engine: &Engine, checkpoint_every: Duration) -> Outcome {
         still_runs(engine)?;
         let clock = engine.books().clock;
         if Clock::Wall.now(clock) >= next_edge(clock) {
-            tick(engine, &mut told)?;
+            tick(engine, &mut refused_clock)?;
         }
         tokio::select! {
-            told = &mut end => return told.and(still_runs(engine)),
-            _ = checkpoints.tick() => make_epoch(&mut told, || engine.checkpoint().map(|_| ()))?,
+            outcome = &mut end => return outcome.and(still_runs(engine)),
+            _ = checkpoints.tick() => if_it_can_be(&mut refused_clock, || engine.checkpoint().map(|_| ()))?,
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -243,22 +243,22 @@ fn still_runs(engine: &Engine) -> Outcome {
 }
 
 /// Lets time pass: an epoch without facts carries the clock alone.
-fn tick(engine: &Engine, told: &mut Option<ClockError>) -> Outcome {
-    make_epoch(told, || engine.accept(Vec::new()).map(|_| ()))
+fn tick(engine: &Engine, refused_clock: &mut Option<ClockError>) -> Outcome {
+    if_it_can_be(refused_clock, || engine.accept(Vec::new()).map(|_| ()))
 }
 
-/// Makes an epoch without facts. Where there is no room for it now, there may be later; where the
-/// machine's clock is not plausible, that is told once.
-fn make_epoch(told: &mut Option<ClockError>, make: impl FnOnce() -> Result<(), DoorError>) -> Outcome {
-    match block_in_place(make) {
+/// Does what makes an epoch of its own: lets time pass, or orders a checkpoint. Where there is no room for
+/// it now, there may be later; where the machine's clock is not plausible, that is told once.
+fn if_it_can_be(refused_clock: &mut Option<ClockError>, done: impl FnOnce() -> Result<(), DoorError>) -> Outcome {
+    match block_in_place(done) {
         Err(DoorError::Clock(error)) => {
-            if told.replace(error).is_none() {
+            if refused_clock.replace(error).is_none() {
                 tracing::error!(%error, "nothing is accepted");
             }
             Ok(())
         }
         Ok(()) => {
-            *told = None;
+            *refused_clock = None;
             Ok(())
         }
         Err(DoorError::Journal(error)) if !error.is_final() => {

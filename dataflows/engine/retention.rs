@@ -2,8 +2,8 @@
 //!
 //! A time that is told apart costs an update for each record that changed at it. So the past is
 //! bounded by epochs, which is what a reader that was away counts in, and by events, which is
-//! what memory counts in: a thousand epochs of one event are remembered, and so is one of a
-//! million, but not a thousand of a million.
+//! what memory counts in, with those that were set aside: a thousand epochs of one event are
+//! remembered, and so is one of a million, but not a thousand of a million.
 
 use std::collections::VecDeque;
 

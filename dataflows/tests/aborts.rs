@@ -1,5 +1,5 @@
-//! A process that aborts at any call to its disk, or between any two steps of its engine, loses nothing
-//! that it acknowledged, and counts nothing twice.
+//! A process that aborts at the first calls of each kind to its disk, or between the steps of its engine,
+//! loses nothing that it acknowledged, and counts nothing twice.
 //!
 //! The test runs itself again as the process that aborts, on a real folder: at hits 1 to 5 of each point that
 //! a whole life passes, on an empty folder and on one that an abort left with a torn end. There, at the first

@@ -9,6 +9,7 @@ use imbl::OrdMap;
 use trueup::engine::nearest::hint;
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
 use trueup_model::backfill::{Applied, Scope, Whose, enter};
+use trueup_model::catalog::CatalogChange;
 use trueup_model::fact::{Entry, Fact};
 
 use crate::cli::failure::Failure;
@@ -40,7 +41,7 @@ impl Known {
     /// The same, and what a folder of a catalog would add.
     pub fn with_catalog(mut self, folder: &Path) -> Result<Known, Failure> {
         for (change, _) in read_changes(folder)? {
-            self.define(change.concerns());
+            self.define(&change);
         }
         Ok(self)
     }
@@ -55,17 +56,21 @@ impl Known {
         for fact in &entry.facts {
             match fact {
                 Fact::Backfill(backfill) => enter(&mut self.backfills, entry.epoch, backfill),
-                Fact::Catalog(change) => self.define(change.concerns()),
+                Fact::Catalog(change) => self.define(change),
                 Fact::Usage(_) | Fact::Refused(_) | Fact::Issued(_) | Fact::Declared(_) | Fact::Replayed(_) => {}
             }
         }
     }
 
-    fn define(&mut self, (kind, name): (&str, &str)) {
-        match kind {
-            "meter" => drop(self.meters.insert(name.to_owned())),
-            "customer" => drop(self.customers.insert(name.to_owned())),
-            _ => {}
+    fn define(&mut self, change: &CatalogChange) {
+        match change {
+            CatalogChange::Meter(meter) => drop(self.meters.insert(meter.name.to_string())),
+            CatalogChange::Customer(customer) => drop(self.customers.insert(customer.id.to_string())),
+            CatalogChange::Feature(_)
+            | CatalogChange::Plan(_)
+            | CatalogChange::Price { .. }
+            | CatalogChange::Subscription(_)
+            | CatalogChange::Schema(_) => {}
         }
     }
 

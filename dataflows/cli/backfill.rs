@@ -225,7 +225,7 @@ fn preview(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Preview, 
             page::line(told.sentence());
             moved.print(arguments.show);
             if staged.is_some() {
-                page::line(format!("Apply just this: trueup backfill apply {name} --digest {}", told.digest()));
+                page::line(told.how_to_apply());
             }
         }
     }

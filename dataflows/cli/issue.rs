@@ -6,7 +6,7 @@ use serde_json::json;
 use trueup_model::fact::Document;
 
 use super::failure::{Failure, Outcome};
-use super::issuing::issue_all;
+use super::issuing::{check_period, issue_all};
 use super::page;
 use super::resume::resume;
 use super::table::Table;
@@ -29,6 +29,7 @@ pub struct Arguments {
 
 /// Issues.
 pub fn run(arguments: &Arguments, json: bool) -> Outcome {
+    check_period(&arguments.period)?;
     let config = Config::read(&arguments.config).map_err(Failure::Input)?;
     if config.journal.is_none() {
         let shown = arguments.config.display();

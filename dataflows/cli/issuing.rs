@@ -13,7 +13,6 @@ use super::failure::{Failure, Outcome};
 /// Issues every invoice whose period begins in `period` and is over, in the order of the view; of
 /// those issued before, what has changed since.
 pub fn issue_all(engine: &Engine, period: &str) -> Result<Vec<Document>, Failure> {
-    check_period(period)?;
     let moment = engine.newest();
     let due = moment.rows(View::Invoices).into_iter().filter_map(|row| request(engine, row, period));
     let issued = due.filter_map(|request| match engine.issue(&request) {
@@ -31,8 +30,8 @@ pub fn issue_all(engine: &Engine, period: &str) -> Result<Vec<Document>, Failure
     Ok(documents)
 }
 
-/// A period is a year, a month or a day.
-fn check_period(period: &str) -> Outcome {
+/// A period is a year, a month or a day: to be asked before anything is computed for it.
+pub fn check_period(period: &str) -> Outcome {
     let is_good = match period.len() {
         4 => format!("{period}-01-01"),
         7 => format!("{period}-01"),

@@ -12,7 +12,7 @@ use trueup_sinks::files::{self, Format};
 use trueup_sinks::view::View;
 
 use super::failure::{Failure, Outcome};
-use super::issuing::issue_all;
+use super::issuing::{check_period, issue_all};
 use super::loading::{EventFiles, load_catalog, load_events};
 use super::table::Table;
 use super::{ledger, page, words};
@@ -60,6 +60,7 @@ enum Form {
 
 /// Replays.
 pub fn run(arguments: &Arguments, json: bool) -> Outcome {
+    arguments.issue.as_deref().map_or(Ok(()), check_period)?;
     let as_of = arguments.as_of.as_deref().map(words::parse_instant).transpose()?;
     let clock = if as_of.is_some() { Clock::Told } else { Clock::Wall };
     let engine = Engine::start(Setup { clock, workers: arguments.workers as usize, ..Setup::default() });

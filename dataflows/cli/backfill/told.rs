@@ -56,9 +56,13 @@ impl Told {
         self
     }
 
-    /// The digest of what was staged.
-    pub fn digest(&self) -> &str {
-        &self.digest
+    /// How just this is applied, once its preview was read.
+    pub fn how_to_apply(&self) -> String {
+        let command = format!("trueup backfill apply {} --digest {}", self.name, self.digest);
+        match self.set_aside {
+            0 => format!("Apply just this: {command}"),
+            _ => format!("It is refused, unless what cannot be counted may be set aside: {command} --set-aside"),
+        }
     }
 
     /// For programs.

@@ -64,10 +64,9 @@ impl From<DoorError> for Failure {
             | DoorError::Document { .. }
             | DoorError::Backfill { .. }
             | DoorError::ClockTooFar { .. }
-            | DoorError::QuarantineFull { .. }
             | DoorError::WallClock => Failure::input(&error),
             DoorError::Journal(ref journal) if !journal.is_final() => Failure::Later(with_causes(&error)),
-            DoorError::Clock(_) => Failure::Later(with_causes(&error)),
+            DoorError::Clock(_) | DoorError::QuarantineFull { .. } => Failure::Later(with_causes(&error)),
             DoorError::Journal(_) | DoorError::Stopped(_) => Failure::engine(&error),
         }
     }

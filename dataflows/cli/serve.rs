@@ -28,7 +28,7 @@ use trueup_sinks::server::{self, Options, Server};
 use super::backfill::{Served, Shelf};
 use super::failure::{Failure, Outcome};
 use super::kafka::Sources;
-use super::loading::{EventFiles, TENANT, load_catalog, load_events};
+use super::loading::{EventFiles, Loaded, TENANT, load_catalog, load_events};
 use super::remote::block_on;
 use super::resume::resume_telling;
 use super::signals::told_to_end;
@@ -77,7 +77,7 @@ async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
     let board = Board::told_by(|| Clock::Wall.now(0));
     let open = listening.open(config, &engine, &intake, &board)?;
     let files = EventFiles { events: config.events.clone(), mapping: config.mappings.clone() };
-    let loaded = block_in_place(|| load_events(&engine, &files))?;
+    let loaded = block_in_place(|| load_if_there_is_room(&engine, &files))?;
     let reading = Reading::begin(config, &engine, intake, board)?;
     page::line(format!(
         "{} events were read; {} so far. Serving on {}{}; ctrl-c stops.",
@@ -90,6 +90,18 @@ async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
     reading.stop().await;
     open.stop().await;
     outcome.map(|()| engine)
+}
+
+/// Reads the files of the configuration. What others sent may have filled the quarantine or the disk: that
+/// keeps nobody from starting. What is not read is read at the next start.
+fn load_if_there_is_room(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
+    match load_events(engine, files) {
+        Err(Failure::Later(why)) => {
+            tracing::error!(why, "the files of events are not read to their end; the next start goes on");
+            Ok(Loaded::default())
+        }
+        loaded => loaded,
+    }
 }
 
 /// Computes what the journal tells, and takes the catalog of now: from then on the views are true.

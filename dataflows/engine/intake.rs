@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::thread;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use futures::future::{BoxFuture, ready};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
 use trueup_connectors::quarantine::{Quarantine, Replayed, Selection, SetAside};
 use trueup_model::fact::{Declaration, Epoch, InputId};
@@ -30,6 +30,8 @@ pub struct Gatherer {
     engine: Arc<Engine>,
     tenant: String,
     queue: mpsc::Sender<HandedIn>,
+    /// Held by whoever has the quarantine read again.
+    replaying: Arc<Semaphore>,
 }
 
 /// What waits, and where its sender waits.
@@ -47,7 +49,7 @@ impl Gatherer {
         let gathering = engine.clone();
         let thread = thread::Builder::new().name("intake".to_owned());
         thread.spawn(move || gather(&gathering, waiting)).expect("a thread can be started");
-        Gatherer { engine, tenant: "default".to_owned(), queue }
+        Gatherer { engine, tenant: "default".to_owned(), queue, replaying: Arc::new(Semaphore::new(1)) }
     }
 
     /// The same, for the events of another tenant than `default`.
@@ -88,7 +90,16 @@ impl Quarantine for Gatherer {
     }
 
     fn replay(&self, selection: Selection) -> BoxFuture<'_, Result<Replayed, HandInError>> {
-        self.ask(move |engine, tenant| engine.replay_quarantine(tenant, &selection)).boxed()
+        // One at a time: it goes on when whoever asked has gone, and would be as much work for each that asks.
+        let Ok(turn) = self.replaying.clone().try_acquire_owned() else {
+            let why = "the quarantine is being read again already: try again when that is done";
+            return ready(Err(HandInError::Unable(why.to_owned()))).boxed();
+        };
+        let replay = move |engine: &Engine, tenant: &str| {
+            let _turn = turn;
+            engine.replay_quarantine(tenant, &selection)
+        };
+        self.ask(replay).boxed()
     }
 }
 
@@ -240,4 +251,21 @@ fn taken(epoch: Epoch, parts: impl Iterator<Item = Part>) -> Taken {
 /// Answers; a sender that has gone sends the same again, and it counts once.
 fn tell(answer: oneshot::Sender<Result<Taken, HandInError>>, outcome: Result<Taken, HandInError>) {
     let _ = answer.send(outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Setup;
+
+    #[tokio::test]
+    async fn the_quarantine_is_read_again_for_one_at_a_time() {
+        let gatherer = Gatherer::start(Arc::new(Engine::start(Setup::default())));
+        let turn = gatherer.replaying.clone().try_acquire_owned().expect("nobody has it");
+        let refused = gatherer.replay(Selection::default()).await;
+        assert!(matches!(refused, Err(HandInError::Unable(_))), "{refused:?}");
+        drop(turn);
+        let replayed = gatherer.replay(Selection::default()).await.expect("it is read");
+        assert_eq!(replayed, Replayed::default());
+    }
 }

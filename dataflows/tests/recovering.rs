@@ -184,3 +184,25 @@ fn views_are_read_before_the_files_of_events_are() {
     BufReader::new(server.0.stdout.take().expect("it is piped")).read_line(&mut said).expect("it says so");
     assert!(said.starts_with("1 events were read") && said.contains("Serving on grpc://"), "{said}");
 }
+
+#[test]
+fn a_full_quarantine_keeps_no_server_from_starting() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("full_quarantine");
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(folder.join("catalog")).expect("a folder can be made");
+    let files = [
+        ("catalog/all.toml", "[[meter]]\nname = 'calls'\nevent_type = 'call'\naggregation = 'count'\n"),
+        ("events.ndjson", "junk\njunk\njunk\n"),
+        (
+            "trueup.toml",
+            "catalog = 'catalog'\nevents = ['events.ndjson']\naddress = '127.0.0.1:0'\nquarantine_inputs = 1\n",
+        ),
+    ];
+    files.iter().for_each(|(name, text)| fs::write(folder.join(name), text).expect("a file can be written"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    let command = command.current_dir(&folder).arg("serve").stdout(Stdio::piped());
+    let mut server = Serving(command.spawn().expect("a server starts"));
+    let mut said = String::new();
+    BufReader::new(server.0.stdout.take().expect("it is piped")).read_line(&mut said).expect("it says so");
+    assert!(said.contains("Serving on grpc://"), "{said}");
+}

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use trueup::engine::Engine;
 use trueup::engine::door::{Apply, Submission};
@@ -72,22 +73,33 @@ pub fn submissions(
 pub struct Served {
     engine: Arc<Engine>,
     shelf: Shelf,
+    /// Held by whoever has one applied or taken back.
+    doing: Arc<Semaphore>,
 }
 
 impl Served {
     /// Those on this shelf.
     pub fn new(engine: Arc<Engine>, shelf: Shelf) -> Served {
-        Served { engine, shelf }
+        Served { engine, shelf, doing: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Does something that takes its time, beside the threads that answer.
+    /// Does something that takes its time, beside the threads that answer. One at a time: a batch is in memory
+    /// as a whole, and it goes on when whoever asked has gone.
     fn ask(
         &self,
         what: impl FnOnce(&Engine, &Shelf) -> Result<Told, Failure> + Send + 'static,
     ) -> BoxFuture<'_, Result<Value, BackfillError>> {
+        let Ok(turn) = self.doing.clone().try_acquire_owned() else {
+            let why = "another backfill is being applied or taken back: try again when that is done";
+            return ready(Err(HandInError::Unable(why.to_owned()).into())).boxed();
+        };
         let (engine, shelf) = (self.engine.clone(), self.shelf.clone());
         async move {
-            let done = spawn_blocking(move || what(&engine, &shelf)).await;
+            let done = spawn_blocking(move || {
+                let _turn = turn;
+                what(&engine, &shelf)
+            });
+            let done = done.await;
             let done = done.map_err(|_| HandInError::Stopped("the engine could not answer".to_owned()))?;
             done.map(|told| told.json()).map_err(answer)
         }

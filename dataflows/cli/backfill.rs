@@ -204,7 +204,9 @@ fn scope(arguments: &Stage) -> Result<Option<Scope>, Failure> {
 fn preview(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Preview, json: bool) -> Outcome {
     let name = &arguments.name;
     let staged = if arguments.revert { None } else { Some(shelf.find(name)?) };
-    if let Some(scope) = staged.as_ref().and_then(Staged::scope) {
+    // Only of a subject can there be a doubt, and for that the journal is read.
+    let doubtful = |scope: &&Scope| matches!(scope.whose, Whose::Subject(_));
+    if let Some(scope) = staged.as_ref().and_then(Staged::scope).filter(doubtful) {
         say_doubt(&Known::of(journal)?, scope);
     }
     let engine = resume_aside(config)?;

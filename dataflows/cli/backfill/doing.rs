@@ -99,8 +99,7 @@ impl Served {
                 let _turn = turn;
                 what(&engine, &shelf)
             });
-            let done = done.await;
-            let done = done.map_err(|_| HandInError::Stopped("the engine could not answer".to_owned()))?;
+            let done = done.await.map_err(|_| HandInError::Stopped("the engine could not answer".to_owned()))?;
             done.map(|told| told.json()).map_err(answer)
         }
         .boxed()

@@ -51,8 +51,14 @@ pub enum Outcome {
 struct Rows {
     /// Each with the number of its first row.
     batches: Vec<(u64, Arc<UsageBatch>)>,
+    /// For each so many numbers, in which batch the first of them is: a search among all batches would
+    /// cost more than the row.
+    stretches: Vec<u32>,
     count: u64,
 }
+
+/// Numbers of a stretch.
+const STRETCH: u64 = 4_096;
 
 impl Rows {
     /// Adds a batch, whose rows follow those that are there.
@@ -60,6 +66,8 @@ impl Rows {
         if !batch.rows.is_empty() {
             let first = self.count;
             self.count += batch.rows.len() as u64;
+            let begun = self.count.div_ceil(STRETCH) as usize;
+            self.stretches.resize(begun, self.batches.len() as u32);
             self.batches.push((first, batch));
         }
     }
@@ -71,7 +79,10 @@ impl Rows {
 
     /// The batch that holds a row, and its place there.
     fn find(&self, number: u64) -> Found<'_> {
-        let after = self.batches.partition_point(|(first, _)| *first <= number);
+        let stretch = (number / STRETCH) as usize;
+        let from = self.stretches[stretch] as usize;
+        let to = self.stretches.get(stretch + 1).map_or(self.batches.len(), |&next| next as usize + 1);
+        let after = from + self.batches[from..to].partition_point(|(first, _)| *first <= number);
         let (first, batch) = &self.batches[after - 1];
         (batch, (number - first) as u32)
     }

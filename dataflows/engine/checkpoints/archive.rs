@@ -117,9 +117,7 @@ impl Cold {
 
 impl ColdRun for Cold {
     fn may_hold(&self, identities: &[Identity], bit: u32, masks: &mut Masks) {
-        for (identity, mask) in identities.iter().zip(masks) {
-            *mask |= bit * u32::from(self.run.may_hold(identity));
-        }
+        self.run.mark(identities, bit, masks);
     }
 
     fn find(&self, identity: &Identity) -> Option<Arc<UsageBatch>> {

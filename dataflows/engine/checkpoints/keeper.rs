@@ -322,16 +322,14 @@ fn alike(sizes: &[u64]) -> usize {
     }
 }
 
-/// Writes the rows of a table into a run. Part by part, since what a part has stays in the cache between
-/// being sorted and being written.
+/// Writes the rows of a table into a run. Part by part, and each row copied once, since they lie anywhere in
+/// memory, and a part stays in the cache between being sorted and being written.
 fn write_table(disk: &dyn Disk, name: &str, table: &Table) -> io::Result<u64> {
     let mut writer = RunWriter::create(disk, name, table.len() as u64)?;
     for part in table.parts() {
-        let mut places: Vec<_> =
-            part.map(|(batch, place)| (row_run::order(&batch.rows[place as usize].identity), batch, place)).collect();
-        places.sort_unstable_by_key(|(order, _, _)| *order);
-        for (_, batch, place) in places {
-            let row = &batch.rows[place as usize];
+        let mut rows: Vec<_> = part.map(|(batch, place)| (batch.rows[place as usize], batch)).collect();
+        rows.sort_unstable_by_key(|(row, _)| row_run::order(&row.identity));
+        for (row, batch) in &rows {
             writer.put(row, batch.received_at, &batch.origin, batch.wide_values(row))?;
         }
     }

@@ -8,6 +8,7 @@ use arrow_flight::{FlightClient, FlightDescriptor, FlightInfo};
 use prost::Message;
 use tonic::Code;
 use tonic::transport::Endpoint;
+use trueup_model::fact::Epoch;
 
 use super::failure::Failure;
 
@@ -56,6 +57,12 @@ impl Remote {
             header.map_err(|_| Failure::Input("the token has characters that no header can carry".to_owned()))?;
         }
         Ok(Remote { client, address: address.clone() })
+    }
+
+    /// Asks for nothing older than this epoch from now on; the server waits until it has that.
+    pub fn at_least(&mut self, epoch: Epoch) -> Result<(), Failure> {
+        let header = self.client.add_header("x-trueup-min-epoch", &epoch.to_string());
+        header.map_err(|error| Failure::engine(&error))
     }
 
     /// Runs a statement.

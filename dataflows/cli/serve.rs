@@ -17,7 +17,7 @@ use trueup::engine::door::DoorError;
 use trueup::engine::intake::Gatherer;
 use trueup::engine::puts::Puts;
 use trueup::engine::recovery::Recovery;
-use trueup_connectors::board::Board;
+use trueup_connectors::board::{Board, Phase};
 use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
 use trueup_connectors::watched::{self, Watch};
@@ -75,6 +75,7 @@ async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
     let engine = Arc::new(block_in_place(|| recover(config, &mut recovery))?);
     let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()).of_tenant(TENANT));
     let board = Board::told_by(|| Clock::Wall.now(0));
+    announce(config, &board);
     let open = listening.open(config, &engine, &intake, &board)?;
     let files = EventFiles { events: config.events.clone(), mapping: config.mappings.clone() };
     let loaded = block_in_place(|| load_if_there_is_room(&engine, &files))?;
@@ -90,6 +91,13 @@ async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
     reading.stop().await;
     open.stop().await;
     outcome.map(|()| engine)
+}
+
+/// Tells of every source before it begins, so that whoever asks meanwhile hears of all of them.
+fn announce(config: &Config, board: &Board) {
+    let topics = config.kafka.iter().map(|topics| format!("kafka/{}", topics.name));
+    let folders = config.watch.iter().map(|folder| folder.display().to_string());
+    topics.chain(folders).for_each(|source| board.stands(&source, Phase::Starting.into()));
 }
 
 /// Reads the files of the configuration. What others sent may have filled the quarantine or the disk: that

@@ -27,6 +27,9 @@ pub struct Arguments {
     statement: String,
     #[command(flatten)]
     connection: Connection,
+    /// Wait until this epoch is in the answer: that of a receipt
+    #[arg(long, value_name = "EPOCH", conflicts_with = "catalog")]
+    min_epoch: Option<u64>,
     /// The folder of a catalog: ask over files instead of a server
     #[arg(long, value_name = "DIR", conflicts_with = "address")]
     catalog: Option<PathBuf>,
@@ -54,6 +57,9 @@ async fn over_server(arguments: &Arguments) -> Result<(SchemaRef, Vec<RecordBatc
         return Err(Failure::Input("--events are read with a --catalog: give its folder too".to_owned()));
     }
     let mut remote = Remote::connect(&arguments.connection).await?;
+    if let Some(epoch) = arguments.min_epoch {
+        remote.at_least(epoch)?;
+    }
     let answer = remote.query(&arguments.statement).await?;
     let batches = answer.rows.try_collect().await.map_err(|error| remote.failure(error))?;
     Ok((answer.schema, batches))

@@ -22,7 +22,7 @@ pub mod nearest;
 pub mod publication;
 pub mod puts;
 pub mod quarantine;
-mod quarantine_rows;
+pub mod quarantine_rows;
 pub mod recovery;
 pub mod retention;
 mod set_aside;

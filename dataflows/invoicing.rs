@@ -67,33 +67,34 @@ const BILL: Reduction<Group, Grain, Total, (Posting, ()), Billed> = Reduction {
 };
 
 /// Posts the charges of a group: to its invoice and, where that is issued, line by line. While
-/// they are larger than can be kept, what was issued stands, so that nobody is refunded for it.
+/// they are larger than can be kept, what was issued stands, so that nobody is refunded for it, and
+/// the invoice counts the group as held, as its quantity.
 fn post_charges(
     lookup: &mut Lookup,
     group: &Group,
     totals: &[(Grain, Total)],
     postings: &mut Vec<((Posting, ()), Billed)>,
 ) {
+    let mut sum = Billed::default();
     let lines: Vec<(Grain, Billed)> = match rating::charges(lookup, group, totals) {
         Ok(charges) => charges.iter().map(line).collect(),
         Err(_) => {
             postings.push(((Posting::Alarm(*group), ()), Billed { lines: 1, ..Billed::default() }));
+            sum.quantity = 1;
             issued_lines(lookup.books(), group)
         }
     };
-    if lines.is_empty() {
-        return;
-    }
     let invoice = group.invoice();
     let is_issued = lookup.books().issued.contains_key(&invoice);
-    let mut sum = Billed::default();
     for (service, line) in lines {
         (sum.lines, sum.money) = (sum.lines + 1, sum.money + line.money);
         if is_issued {
             postings.push(((Posting::Correction(*group, service), ()), line));
         }
     }
-    postings.push(((Posting::Invoice(invoice), ()), sum));
+    if !sum.is_zero() {
+        postings.push(((Posting::Invoice(invoice), ()), sum));
+    }
 }
 
 /// A charge as it stands against what was issued.

@@ -50,11 +50,12 @@
 //!
 //! **Invoices.** What was issued stays, with its period and currency. Corrections are the charges as
 //! they are now less the lines of all documents of the period, by feature and beginning of the service
-//! period. While the amount of a feature is larger than can be kept, what was issued of it stands.
+//! period. While the amount of a feature is larger than can be kept, what was issued of it stands, and
+//! a draft it belongs to is held.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trueup_model::arrival::Arrival;
+use trueup_model::arrival::{Arrival, Origin};
 use trueup_model::backfill::Scope;
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
@@ -199,7 +200,8 @@ impl Oracle {
     }
 
     /// The rows of a view as of the last epoch, each with the columns of the view in their order.
-    /// Of the quarantine only how many inputs, or groups, there are for each reason.
+    /// Of the quarantine, what is set aside: why, by which way it came, its epoch and place, or the event
+    /// that it contradicts, or the subscription that is not charged; and how many of these there are.
     ///
     /// Works everything out anew: time and memory grow with the journal. Panics if it does not
     /// answer for such a view.
@@ -215,7 +217,7 @@ impl Oracle {
                 let readings = Readings::of(&standing);
                 let bills = Bills::of(&standing.definitions, &readings, self.clock());
                 match view {
-                    "quarantine" => quarantine(&standing, bills.groups_too_large().len()),
+                    "quarantine" => quarantine(&standing, &bills.groups_too_large()),
                     "usage_by_period" => bills.usage_by_period(),
                     "charges" => bills.charge_rows(),
                     "quotas" => quotas::rows(&bills),
@@ -248,8 +250,8 @@ impl Oracle {
         (!lines.is_empty()).then_some(lines)
     }
 
-    /// What must be said if all that is set aside is read again now: what becomes of each, and the
-    /// events that are accepted.
+    /// What must be said if all that is set aside is read again now: what becomes of each whose state
+    /// or reason is another, and the events that are accepted.
     pub fn replays(&self) -> Vec<Statement> {
         self.standing().replays()
     }
@@ -269,10 +271,16 @@ impl Oracle {
     }
 }
 
-/// How many inputs were set aside for which reason, and how many groups cannot be charged.
-fn quarantine(standing: &Standing<'_>, groups_too_large: usize) -> Vec<Row> {
-    let inputs = standing.quarantined();
-    let inputs = inputs.iter().map(|(reason, inputs)| (reason.name(), *inputs));
-    let groups = (groups_too_large > 0).then_some(("amount_too_large", groups_too_large as i64));
-    inputs.chain(groups).map(|(reason, count)| vec![text(reason), integer(count)]).collect()
+/// What was set aside, and which groups cannot be charged.
+fn quarantine(standing: &Standing<'_>, groups_too_large: &[billing::Group<'_>]) -> Vec<Row> {
+    let inputs = standing.quarantined().map(|(reason, arrival, input)| {
+        let Origin { source, partition } = &*arrival.origin;
+        [text(reason.name()), text(source), text(partition), Cell::Text(input)]
+    });
+    let groups = groups_too_large.iter().map(|group| {
+        [text("amount_too_large"), text("rating"), text(""), Cell::Text(format!("subscription {}", group.subscription))]
+    });
+    let mut counts: BTreeMap<[Cell; 4], i64> = BTreeMap::new();
+    inputs.chain(groups).for_each(|one| *counts.entry(one).or_default() += 1);
+    counts.into_iter().map(|(one, count)| one.into_iter().chain([integer(count)]).collect()).collect()
 }

@@ -285,7 +285,7 @@ const DEFINITIONS: [Definition; View::ALL.len()] = [
     },
     Definition {
         name: "invoices",
-        description: "One row per customer, subscription and billing period: the total the books say, what was issued, and the correction outstanding.",
+        description: "One row per customer, subscription and billing period: the total the books say, what was issued, and the correction outstanding. A draft is held, and cannot be issued, while an amount that belongs to it is larger than can be kept.",
         key: 3,
         columns: &[
             text("customer"),

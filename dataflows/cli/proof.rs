@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use trueup::engine::moment::Moment;
+use trueup::engine::quarantine_rows;
 use trueup::engine::view_rows::{self, Row};
 use trueup::oracle::{Cell, Oracle, Statement, VIEWS};
 use trueup::retelling::Told;
-use trueup_model::usage::Reason;
 use trueup_sinks::view::View;
 
 use super::narrator::Narrator;
@@ -101,16 +101,9 @@ fn cell(cell: &view_rows::Cell) -> Cell {
     }
 }
 
-/// Of the quarantine the oracle tells how many inputs there are for each reason.
 fn quarantine(rows: &[Row]) -> Rows {
-    let column = |name: &str| View::Quarantine.columns().iter().position(|column| column.name == name);
-    let (reason, state) = (column("reason").expect("it tells reasons"), column("state").expect("it tells states"));
-    let is = |cell: &view_rows::Cell, said: &str| matches!(cell, view_rows::Cell::Text(text) if **text == *said);
-    let named = |row: &Row, name: Reason| is(&row[reason], name.name()) && is(&row[state], "set_aside");
-    let count = |reason: Reason| rows.iter().filter(|row| named(row, reason)).count() as i64;
-    let counts = Reason::ALL.map(|reason| (reason, count(reason)));
-    let counts = counts.into_iter().filter(|(_, inputs)| *inputs > 0);
-    counts.map(|(reason, inputs)| vec![Cell::Text(reason.name().to_owned()), Cell::Integer(inputs)]).collect()
+    let named = quarantine_rows::named(rows).into_iter();
+    named.map(|(name, inputs)| name.map(Cell::Text).into_iter().chain([Cell::Integer(inputs)]).collect()).collect()
 }
 
 impl Proof {

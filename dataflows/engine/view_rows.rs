@@ -480,7 +480,7 @@ fn invoice_row(books: &Arc<Books>, key: &InvoiceKey, sum: Option<Billed>) -> Opt
         time(period),
         time(end.unwrap_or(period)),
         text(&plan.name),
-        text(if issued.is_some() { "issued" } else { "draft" }),
+        text(state(issued.is_some(), sum.quantity > 0)),
         issued.map_or(Cell::Null, |issued| Cell::Text(issued.number.clone())),
         Cell::Text(currency),
         Cell::Integer(sum.lines),
@@ -488,6 +488,15 @@ fn invoice_row(books: &Arc<Books>, key: &InvoiceKey, sum: Option<Billed>) -> Opt
         Cell::Decimal(issued.map_or(0, |issued| issued.total)),
         Cell::Decimal(issued.map_or(0, |issued| sum.money - issued.total)),
     ])
+}
+
+/// The state of an invoice: issued, or a draft, which is held while an amount of it is not known.
+fn state(is_issued: bool, is_held: bool) -> &'static str {
+    match (is_issued, is_held) {
+        (true, _) => "issued",
+        (false, true) => "held",
+        (false, false) => "draft",
+    }
 }
 
 fn correction_row(books: &Arc<Books>, posting: &Posting, billed: &Billed) -> Option<Row> {

@@ -79,7 +79,7 @@ impl<'a> Standing<'a> {
     }
 
     fn uncounted(&self) -> i64 {
-        self.quarantined().values().sum()
+        self.quarantined().count() as i64
     }
 
     /// Whether there are the meter and the customer of a scope. A subject may be new.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_model::fact::{Document, DocumentLine};
 
-use super::billing::{Bills, Charge};
+use super::billing::{Bills, Charge, Group};
 use super::cell::{Cell, Row, integer, optional, text};
 
 /// Customer, subscription, and the first instant of the billing period.
@@ -35,11 +35,19 @@ fn documents_of<'a>(invoice: Invoice<'_>, documents: &[&'a Document]) -> Vec<&'a
     documents.iter().filter(is_its).copied().collect()
 }
 
-/// The charges of each invoice, drafted or issued.
-fn by_invoice<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> BTreeMap<Invoice<'a>, Vec<Charge<'a>>> {
-    let mut invoices: BTreeMap<Invoice<'_>, Vec<Charge<'_>>> = BTreeMap::new();
+/// What an invoice says.
+#[derive(Default)]
+struct Bill<'a> {
+    charges: Vec<Charge<'a>>,
+    /// The groups that cannot be charged.
+    held: Vec<Group<'a>>,
+}
+
+/// What each invoice says, drafted or issued.
+fn by_invoice<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> BTreeMap<Invoice<'a>, Bill<'a>> {
+    let mut invoices: BTreeMap<Invoice<'_>, Bill<'_>> = BTreeMap::new();
     for charge in bills.charges() {
-        invoices.entry(invoice_of(&charge)).or_default().push(charge);
+        invoices.entry(invoice_of(&charge)).or_default().charges.push(charge);
     }
     for document in documents {
         invoices.entry((&document.customer, &document.subscription, document.period_start)).or_default();
@@ -52,21 +60,21 @@ fn by_invoice<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> BTreeMap<Inv
             let (quantity, billed) = (-line.quantity, -line.billed);
             Charge { group, service_start, service_end: line.service_end, quantity, amount: billed, billed }
         });
-        let charges: Vec<Charge<'_>> = charges.collect();
-        if !charges.is_empty() {
-            invoices.entry(invoice).or_default().extend(charges);
-        }
+        let bill = invoices.entry(invoice).or_default();
+        bill.charges.extend(charges);
+        bill.held.push(group);
     }
     invoices
 }
 
 pub(super) fn invoices<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> Vec<Row> {
-    let row = |(invoice, charges): (Invoice<'a>, Vec<Charge<'a>>)| {
+    let row = |(invoice, Bill { charges, held }): (Invoice<'a>, Bill<'a>)| {
         let documents = documents_of(invoice, documents);
         let contract = &bills.contracts[invoice.1];
         let first = documents.first();
         // What was issued keeps the period and the currency of its document.
-        let period_end = first.map_or_else(|| bills.terms(charges[0].group).2, |document| document.period_end);
+        let group = || charges.first().map_or_else(|| held[0], |charge| charge.group);
+        let period_end = first.map_or_else(|| bills.terms(group()).2, |document| document.period_end);
         let total: i128 = charges.iter().map(|charge| charge.billed).sum();
         let issued: i128 = documents.iter().flat_map(|document| &document.lines).map(|line| line.billed).sum();
         vec![
@@ -75,7 +83,11 @@ pub(super) fn invoices<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> Vec
             Cell::Time(invoice.2),
             Cell::Time(period_end),
             text(&contract.plan.name),
-            text(if first.is_some() { "issued" } else { "draft" }),
+            text(match first {
+                Some(_) => "issued",
+                None if held.is_empty() => "draft",
+                None => "held",
+            }),
             optional(first.map(|document| document.number.as_str())),
             text(first.map_or(contract.plan.currency.code(), |document| &document.currency)),
             integer(charges.len() as i64),
@@ -107,7 +119,7 @@ fn outstanding<'a>(charges: &[Charge<'a>], documents: &[&'a Document]) -> BTreeM
 
 pub(super) fn corrections<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (invoice, charges) in by_invoice(bills, documents) {
+    for (invoice, Bill { charges, .. }) in by_invoice(bills, documents) {
         let documents = documents_of(invoice, documents);
         let Some(first) = documents.first() else { continue };
         for ((feature, service_start), line) in outstanding(&charges, &documents) {

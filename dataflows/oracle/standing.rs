@@ -32,6 +32,8 @@ pub(super) struct Standing<'a> {
     pub documents: Vec<&'a Document>,
     /// What was set aside before it was judged, and is.
     pub aside: BTreeMap<InputId, Aside<'a>>,
+    /// The events that contradicted one that stood, and how they came.
+    pub conflicts: Vec<(&'a Arrival, &'a UsageEvent)>,
     /// How many statements that stand no more, or never did, are in which state, by how they came.
     pub past: BTreeMap<(&'a Arrival, &'static str), i64>,
     /// How many inputs are said to have been sent.
@@ -123,25 +125,29 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// How many inputs are set aside for which reason.
-    pub fn quarantined(&self) -> BTreeMap<Reason, i64> {
-        let mut reasons = BTreeMap::new();
-        for aside in self.aside.values() {
-            *reasons.entry(aside.reason).or_default() += 1;
-        }
-        let conflicts = self.past.iter().filter(|((_, state), _)| *state == CONFLICT).map(|(_, inputs)| inputs);
-        reasons.extend(Some((Reason::Conflict, conflicts.sum())).filter(|(_, inputs)| *inputs > 0));
-        reasons
+    /// What is set aside: why, how it came, and its place among what was, or the event it contradicts.
+    pub fn quarantined(&self) -> impl Iterator<Item = (Reason, &'a Arrival, String)> {
+        let aside = self.aside.iter().map(|(input, aside)| (aside.reason, aside.arrival, input.to_string()));
+        let event = |event: &UsageEvent| match event.source.as_str() {
+            // Its names were not kept.
+            "" => String::new(),
+            source => format!("{source} {}", event.id),
+        };
+        aside.chain(self.conflicts.iter().map(move |(arrival, it)| (Reason::Conflict, *arrival, event(it))))
     }
 
-    /// What is said when all that is set aside is read again, way by way of each epoch.
+    /// What is said when all that is set aside is read again, way by way of each epoch: of what stays
+    /// for the same reason, nothing.
     pub fn replays(&self) -> Vec<Statement> {
         let mut aside: Vec<(&InputId, &Aside<'_>)> = self.aside.iter().collect();
         aside.sort_by_key(|(input, aside)| (input.epoch, &aside.arrival.origin, input.place));
         let mut said = Vec::new();
-        for (input, Aside { arrival, event, .. }) in aside {
+        for (input, Aside { arrival, event, reason }) in aside {
             let Some(event) = event else { continue };
             let read = Heard::by(&self.definitions, event, arrival);
+            if read.as_ref().is_err_and(|still| still == reason) {
+                continue;
+            }
             let still = read.as_ref().err().map(|reason| (*reason, String::new()));
             said.push(Statement::Replayed(vec![Replay { input: *input, arrival: (*arrival).clone(), still }]));
             said.extend(read.ok().map(|_| Statement::Event((*event).clone(), (*arrival).clone())));
@@ -233,7 +239,9 @@ impl<'a> Standing<'a> {
                 self.stand(identity, heard);
             }
         } else {
+            let event = heard.event;
             self.put(here, CONFLICT);
+            self.conflicts.push((here, event));
         }
     }
 }

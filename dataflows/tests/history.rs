@@ -320,8 +320,11 @@ impl World {
         }
     }
 
-    /// Often whole, so that sums meet tier bounds and limits.
+    /// Often whole, so that sums meet tier bounds and limits; rarely absurd.
     fn number(&mut self) -> String {
+        if self.dice.one_in(60) {
+            return "1000000000".to_owned();
+        }
         match self.dice.below(8) {
             0 => format!("-{}", self.dice.below(10)),
             1 => format!("{}.{:03}", self.dice.below(20), self.dice.below(1000)),

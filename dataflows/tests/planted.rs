@@ -39,10 +39,11 @@ pub enum Mistake {
     IgnoresScopes,
     ForgetsToTakeBack,
     AppliesWhatCannotBeCounted,
+    TakesHeldDraftsForWhole,
 }
 
 impl Mistake {
-    pub const ALL: [Mistake; 20] = [
+    pub const ALL: [Mistake; 21] = [
         Mistake::LosesTheLastEventOfAnEpoch,
         Mistake::CountsARepeatedEventTwice,
         Mistake::ForgetsRetractions,
@@ -63,6 +64,7 @@ impl Mistake {
         Mistake::IgnoresScopes,
         Mistake::ForgetsToTakeBack,
         Mistake::AppliesWhatCannotBeCounted,
+        Mistake::TakesHeldDraftsForWhole,
     ];
 }
 
@@ -198,9 +200,15 @@ impl Subject for Mistaken {
                 rows.filter(|row| row[8] != Cell::Decimal(0)).collect()
             }
             (Mistake::IssuesWithoutCorrections, "corrections") => Rows::new(),
+            (Mistake::TakesHeldDraftsForWhole, "invoices") => rows.map(as_drafts).collect(),
             _ => rows.collect(),
         }
     }
+}
+
+fn as_drafts(invoice: Vec<Cell>) -> Vec<Cell> {
+    let is_held = |cell: &Cell| *cell == Cell::Text("held".into());
+    invoice.into_iter().map(|cell| if is_held(&cell) { Cell::Text("draft".into()) } else { cell }).collect()
 }
 
 fn lower_bounds(price: &mut Price) {

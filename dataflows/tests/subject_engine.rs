@@ -4,7 +4,7 @@
 //! from a seed, so that a run that went wrong can be repeated step by step. Whatever is read is also
 //! followed by its changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::json;
@@ -13,6 +13,7 @@ use trueup::engine::clock::Clock;
 use trueup::engine::door::{Acceptance, Apply, DoorError, Submission};
 use trueup::engine::issue::Request;
 use trueup::engine::moment::Moment;
+use trueup::engine::quarantine_rows;
 use trueup::engine::retention::Retention;
 use trueup::engine::view_rows::{Cell as Shown, Row};
 use trueup::engine::worker::Pace;
@@ -266,10 +267,14 @@ impl Subject for EngineSubject {
     }
 }
 
-/// The rows of a view as the oracle writes them: of the quarantine, the count for each reason.
+/// The rows of a view as the oracle writes them.
 pub fn oracle_rows(moment: &Moment, view: View) -> Rows {
-    let rows = moment.rows(view).into_iter().map(|row| row.into_iter().map(cell).collect());
-    if view == View::Quarantine { counts_by_reason(rows) } else { rows.collect() }
+    let rows = moment.rows(view);
+    if view != View::Quarantine {
+        return rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
+    }
+    let named = quarantine_rows::named(&rows).into_iter();
+    named.map(|(name, inputs)| name.map(Cell::Text).into_iter().chain([Cell::Integer(inputs)]).collect()).collect()
 }
 
 fn cell(cell: Shown) -> Cell {
@@ -291,16 +296,6 @@ fn kept_by_the_journal(rows: &[Row]) {
         let is_kept = text(source) == "rating" || text(position) == "here" || text(position).starts_with("event ");
         assert!(is_kept && !text(detail).is_empty(), "{row:?} is not what was set aside");
     }
-}
-
-/// The quarantine as the oracle knows it: how many inputs for each reason.
-fn counts_by_reason(rows: impl Iterator<Item = Vec<Cell>>) -> Rows {
-    let place = |name: &str| View::Quarantine.columns().iter().position(|column| column.name == name);
-    let (reason, state) = (place("reason").expect("it tells reasons"), place("state").expect("it tells states"));
-    let mut counts = BTreeMap::<Cell, i64>::new();
-    let set_aside = rows.filter(|row| row[state] == Cell::Text("set_aside".to_owned()));
-    set_aside.for_each(|row| *counts.entry(row[reason].clone()).or_default() += 1);
-    counts.into_iter().map(|(reason, count)| vec![reason, Cell::Integer(count)]).collect()
 }
 
 /// An event as it is sent.

@@ -1,6 +1,6 @@
 //! The columns of the views, in their order.
 
-/// The columns of a view; of the quarantine, those of its counts per reason.
+/// The columns of a view; of the quarantine, those that the oracle knows.
 pub fn columns(view: &str) -> Option<&'static [&'static str]> {
     Some(match view {
         "usage" | "usage_hourly" | "usage_daily" => {
@@ -109,7 +109,7 @@ pub fn columns(view: &str) -> Option<&'static [&'static str]> {
             "declared",
             "difference",
         ],
-        "quarantine" => &["reason", "inputs"],
+        "quarantine" => &["reason", "source", "partition", "which", "inputs"],
         _ => return None,
     })
 }

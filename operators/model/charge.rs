@@ -141,7 +141,8 @@ pub struct Crossing {
 /// What rating and entitlements put down, each with lines, a quantity and money as its difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Posting {
-    /// What an invoice's charges add up to.
+    /// What an invoice's charges add up to; its quantity is the number of groups that are not charged,
+    /// since their amount is larger than can be kept.
     Invoice(InvoiceKey),
     /// A line of an issued invoice, by the first grain of its service period: what the books say
     /// of it, less what was issued.

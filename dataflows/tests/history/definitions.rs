@@ -208,8 +208,12 @@ impl World {
         tiers.map(|((bound, unit), flat)| Tier { up_to: bound.map(|bound| bound * ONE), unit, flat }).collect()
     }
 
-    /// Fine enough that rounding matters.
+    /// Fine enough that rounding matters; rarely the largest that a price may have, which makes the
+    /// amount of an absurd quantity larger than can be kept.
     fn amount(&mut self) -> i128 {
+        if self.dice.one_in(20) {
+            return self.dice.pick(&[ONE * ONE, -ONE * ONE]);
+        }
         let thousandth = ONE / 1000;
         match self.dice.below(4) {
             0 => self.dice.below(50) as i128 * 5 * thousandth,

@@ -60,7 +60,7 @@ pub fn shown(view: &str) -> &'static [&'static str] {
             "quarantined",
             "difference",
         ],
-        "quarantine" => &["reason", "inputs"],
+        "quarantine" => &["reason", "which", "inputs"],
         _ => &[],
     }
 }

@@ -145,6 +145,9 @@ impl Engine {
         let (books, metering) = door.state();
         for (worker, start) in starts.iter_mut().enumerate() {
             start.books = books.clone();
+            start.contradictions = door.contradictions().clone();
+            let before = start.quarantine.run.iter().flat_map(|run| run.updates());
+            before.for_each(|((record, ()), _, _)| start.contradictions.count(record));
             start.metering.known.metering = metering.clone();
             let archive = keeper.as_ref().map(|keeper| keeper.archive(worker, published.clone()));
             start.metering.known.archive = archive.map(|archive| Box::new(archive) as _);

@@ -30,7 +30,7 @@ use super::graph::EpochInput;
 use super::publication::Stopped;
 use super::quarantine::Again;
 use super::retention::{Past, Retention};
-use super::set_aside::{Origins, Quarantined};
+use super::set_aside::{Contradictions, Origins, Quarantined};
 
 mod again;
 mod backfills;
@@ -38,6 +38,7 @@ mod documents;
 mod error;
 mod events;
 mod history;
+mod room;
 
 pub use backfills::Apply;
 use backfills::take_backfill;
@@ -120,7 +121,8 @@ pub struct Acceptance {
     pub future: Micros,
     /// How many combinations of a type and its dimensions are kept apart: each takes memory for good.
     pub property_sets_max: usize,
-    /// How many inputs may stand in quarantine: each takes memory until it is read again and accepted.
+    /// How many inputs may stand in quarantine, contradictions among them: each takes memory, and room until
+    /// it is read again and accepted.
     pub quarantined_max: u64,
 }
 
@@ -155,6 +157,7 @@ pub struct Door {
     rows: u64,
     /// How many inputs stand in quarantine, contradictions aside.
     quarantined: u64,
+    contradictions: Contradictions,
     /// The ways by which inputs came that were set aside.
     origins: Origins,
     keeping: Option<Keeping>,
@@ -271,6 +274,7 @@ impl Door {
             dispatched: 0,
             rows: 0,
             quarantined: 0,
+            contradictions: Contradictions::default(),
             origins: Origins::default(),
             keeping: None,
         }
@@ -296,11 +300,6 @@ impl Door {
     /// The books of the last epoch, and how events are metered under them.
     pub fn state(&self) -> (Arc<Books>, Arc<Metering>) {
         (self.books.clone(), Arc::new(self.metering.clone()))
-    }
-
-    /// How many inputs more may be set aside.
-    pub fn quarantine_room(&self) -> u64 {
-        self.acceptance.quarantined_max.saturating_sub(self.quarantined)
     }
 
     /// The last epoch that the workers have.

@@ -31,7 +31,7 @@ use trueup_operators::total::{Billed, Total};
 use crate::invoicing::{invoicing, totals};
 use crate::metering::{self, TextInGroup, metering};
 
-use super::set_aside::{Origins, Quarantined, contradiction};
+use super::set_aside::{Contradictions, Origins, Quarantined, contradiction};
 
 /// What a worker is fed at one epoch.
 #[derive(Clone, Debug, Default)]
@@ -119,6 +119,8 @@ pub struct Start {
     pub accounts: Before<Account, (), i64>,
     /// The quarantine.
     pub quarantine: Before<Quarantined, (), i64>,
+    /// Where contradictions are counted.
+    pub contradictions: Contradictions,
 }
 
 /// The arrangements that are read, as handles on one worker.
@@ -261,10 +263,12 @@ pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usiz
     });
     let accounts = metered.accounts.concat(set_aside).concat(replayed);
     let accounts = arrange_here(accounts, "Ledger: inputs by arrival and state", start.accounts);
-    let mut origins = Origins::default();
-    let conflicts = metered
-        .conflicts
-        .map(move |(epoch, conflict)| ((contradiction(epoch, &conflict).sharing(&mut origins), ()), epoch, 1));
+    let (mut origins, contradictions) = (Origins::default(), start.contradictions);
+    let conflicts = metered.conflicts.map(move |(epoch, conflict)| {
+        let record = contradiction(epoch, &conflict).sharing(&mut origins);
+        contradictions.count(&record);
+        ((record, ()), epoch, 1)
+    });
     let quarantine = arrange_here(refused.concat(conflicts), "Quarantine: what was set aside", start.quarantine);
 
     let mut inputs = Inputs {

@@ -109,7 +109,7 @@ fn hand_in_error(error: DoorError) -> HandInError {
         DoorError::StaleLayouts => HandInError::Stale,
         DoorError::Journal(error) if !error.is_final() => HandInError::Unable(error.to_string()),
         DoorError::Clock(error) => HandInError::Unable(error.to_string()),
-        error @ DoorError::QuarantineFull { .. } => HandInError::Full(error.to_string()),
+        error if error.is_full() => HandInError::Full(error.to_string()),
         error => HandInError::Stopped(error.to_string()),
     }
 }
@@ -183,7 +183,7 @@ fn accept_what_fits(engine: &Engine, mut together: Vec<HandedIn>) {
     let (parts, read_to): (Vec<_>, Vec<_>) = copies.unzip();
     let declarations = together.iter().flat_map(|handed_in| handed_in.declarations.clone()).collect();
     match engine.accept(submissions(parts.into_iter().flatten(), read_to.into_iter().flatten(), declarations)) {
-        Err(DoorError::QuarantineFull { .. }) => {
+        Err(error) if error.is_full() => {
             let rest = together.split_off(together.len() / 2);
             accept_what_fits(engine, together);
             accept_what_fits(engine, rest);

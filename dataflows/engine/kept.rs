@@ -94,7 +94,7 @@ pub fn refused(entry: &Entry, place: u64) -> Option<&Refused> {
 }
 
 /// Why inputs that an entry read again stayed set aside.
-fn still(entry: &Entry) -> BTreeMap<InputId, String> {
+pub fn still(entry: &Entry) -> BTreeMap<InputId, String> {
     let replays =
         entry.facts.iter().flat_map(|fact| if let Fact::Replayed(replays) = fact { &replays[..] } else { &[] });
     replays.filter_map(|replay| Some((replay.input, replay.still.as_ref()?.1.clone()))).collect()

@@ -2,16 +2,17 @@
 //!
 //! Law: what is accepted then counts as received when and where it was, so that the ledger closes as
 //! before; the input stays in the quarantine as replayed. What fails again stays set aside, with its
-//! reason of now. Only what the journal kept whole can be read again; a contradiction cannot, since
-//! it was read, and says what it says.
+//! reason of now; for the same reason as before, nothing is written. Only what the journal kept whole
+//! can be read again; a contradiction cannot, since it was read, and says what it says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::JournalError;
-use trueup_connectors::quarantine::{Replayed, Selection, SetAside};
+use trueup_connectors::quarantine::{self, Selection, SetAside};
 use trueup_model::arrival::Origin;
+use trueup_model::books::Replayed;
 use trueup_model::fact::{Epoch, InputId};
 use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
@@ -19,7 +20,7 @@ use trueup_model::usage::{EventBatch, Reason, Refused};
 
 use super::Engine;
 use super::door::{Door, DoorError, Submission};
-use super::kept::refused;
+use super::kept::{refused, still};
 use super::quarantine_rows;
 
 /// Inputs that are read again in one epoch.
@@ -47,6 +48,16 @@ pub struct AgainInput {
     pub rows: usize,
     /// Why it still cannot be read, if it cannot.
     pub still: Option<(Reason, String)>,
+    /// Why it is set aside until now.
+    pub until_now: (Reason, String),
+}
+
+impl AgainInput {
+    /// Whether nothing came of reading it again, if it is set aside for this now. What the door says
+    /// of an event tells the time, so there the kind of the reason is compared alone.
+    pub fn is_unchanged(&self, still: Option<&(Reason, String)>) -> bool {
+        still.is_some_and(|still| *still == self.until_now || was_read(still.0) && still.0 == self.until_now.0)
+    }
 }
 
 /// An input that is to be read again.
@@ -54,30 +65,30 @@ struct Wanted {
     input: InputId,
     received_at: Micros,
     refused: Refused,
+    until_now: (Reason, String),
 }
 
 impl Engine {
     /// Reads what is set aside again, in as many epochs as it needs.
-    pub fn replay_quarantine(&self, tenant: &str, selection: &Selection) -> Result<Replayed, DoorError> {
+    pub fn replay_quarantine(&self, tenant: &str, selection: &Selection) -> Result<quarantine::Replayed, DoorError> {
         let moment = self.published.wait(self.door().last())?;
         let (inputs, conflicts) = quarantine_rows::set_aside(&moment.newest_as_of(), selection);
-        let mut replayed = Replayed { unreadable: conflicts, ..Replayed::default() };
+        let mut replayed = quarantine::Replayed { unreadable: conflicts, ..Default::default() };
         let mut rest = &inputs[..];
         while !rest.is_empty() {
             let mut door = self.door();
-            let (mut wanted, passed) = door.wanted(rest)?;
+            let (wanted, passed) = door.wanted(rest)?;
             rest = &rest[passed..];
-            // Between two epochs somebody else may have read them again.
-            let replayed_now = &door.books().replayed;
-            wanted.retain(|one| replayed_now.get(&one.input).is_none_or(|replayed| replayed.still.is_some()));
             let (whole, cut): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.refused.whole);
             replayed.unreadable += cut.len() as u64;
-            if whole.is_empty() {
-                continue;
-            }
             let layouts = door.books().catalog.layouts().clone();
             let again = read_again(&layouts, tenant, whole);
-            let tried: Vec<InputId> = again.iter().flat_map(|again| &again.inputs).map(|tried| tried.input).collect();
+            let tried: Vec<&AgainInput> = again.iter().flat_map(|again| &again.inputs).collect();
+            if tried.iter().all(|input| input.is_unchanged(input.still.as_ref())) {
+                replayed.still += tried.len() as u64;
+                continue;
+            }
+            let tried: Vec<InputId> = tried.iter().map(|tried| tried.input).collect();
             let receipt = self.accept_at(&mut door, again.into_iter().map(Submission::Again).collect())?;
             let books = door.books();
             let is_accepted = |input: &&InputId| books.replayed.get(*input).is_some_and(|one| one.still.is_none());
@@ -98,23 +109,43 @@ impl Engine {
 
 impl Door {
     /// Some of these inputs, which ascend, as the journal has them: no more than make an epoch, and how
-    /// many names they had. Contradictions, which the journal has as events, are left out.
+    /// many were looked at. Those that somebody else has read again meanwhile are left out.
     fn wanted(&self, inputs: &[InputId]) -> Result<(Vec<Wanted>, usize), JournalError> {
         let (mut wanted, mut bytes, mut passed) = (Vec::new(), 0, 0);
+        let mut replays = Sentences::default();
         for run in inputs.chunk_by(|a, b| a.epoch == b.epoch) {
-            let Some(entry) = self.journal_entry(run[0].epoch)? else { break };
+            let entry = self.journal_entry(run[0].epoch)?;
             for &input in run {
                 if wanted.len() == INPUTS_MAX || bytes >= BYTES_MAX {
                     return Ok((wanted, passed));
                 }
                 passed += 1;
-                if let Some(refused) = refused(&entry, input.place) {
-                    bytes += refused.payload.as_ref().map_or(0, String::len);
-                    wanted.push(Wanted { input, received_at: entry.clock, refused: refused.clone() });
-                }
+                let Some((entry, refused)) = entry.as_ref().and_then(|it| Some((it, refused(it, input.place)?))) else {
+                    continue;
+                };
+                let until_now = match self.books().replayed.get(&input) {
+                    None => (refused.reason, refused.detail.clone()),
+                    Some(Replayed { still: None, .. }) => continue,
+                    Some(&Replayed { still: Some(reason), at }) => (reason, replays.of(self, input, at)?),
+                };
+                bytes += refused.payload.as_ref().map_or(0, String::len);
+                wanted.push(Wanted { input, received_at: entry.clock, refused: refused.clone(), until_now });
             }
         }
-        Ok((wanted, inputs.len().max(passed)))
+        Ok((wanted, passed))
+    }
+}
+
+/// Why inputs stayed set aside when they were read again: of the epoch that was asked for last.
+#[derive(Default)]
+struct Sentences(Epoch, BTreeMap<InputId, String>);
+
+impl Sentences {
+    fn of(&mut self, door: &Door, input: InputId, at: Epoch) -> Result<String, JournalError> {
+        if self.0 != at {
+            *self = Sentences(at, door.journal_entry(at)?.map(|entry| still(&entry)).unwrap_or_default());
+        }
+        Ok(self.1.get(&input).cloned().unwrap_or_default())
     }
 }
 
@@ -136,13 +167,13 @@ fn read_again(layouts: &Arc<Layouts>, tenant: &str, wanted: Vec<Wanted>) -> Vec<
         let mut reader_at_door = reader.clone().without_schemas();
         let (mut builder, mut inputs) = (reader.batch(), Vec::with_capacity(wanted.len()));
         let received_at = wanted.first().map_or(0, |first| first.received_at);
-        for Wanted { input, refused, .. } in wanted {
+        for Wanted { input, refused, until_now, .. } in wanted {
             let (rows, refusals) = (builder.len(), builder.refused().len());
             let payload = refused.payload.unwrap_or_default();
             let reader = if was_read(refused.reason) { &mut reader_at_door } else { &mut reader };
             reader.read_line(payload.as_bytes(), &refused.position, &mut builder);
             let still = builder.refused().get(refusals).map(|fault| (fault.reason, fault.detail.clone()));
-            inputs.push(AgainInput { input, rows: builder.len() - rows, still });
+            inputs.push(AgainInput { input, rows: builder.len() - rows, still, until_now });
         }
         Again { received_at, batch: EventBatch { refused: Vec::new(), ..builder.finish() }, inputs }
     };
@@ -157,6 +188,7 @@ mod tests {
     use crate::engine::door::Acceptance;
     use crate::engine::view_rows::Cell;
     use trueup_connectors::catalog_files::read_catalog_texts;
+    use trueup_connectors::quarantine::Replayed;
     use trueup_connectors::usage_event;
     use trueup_model::catalog::Catalog;
     use trueup_model::grain::show_micros;
@@ -253,7 +285,8 @@ mod tests {
         let shown = [first, second].map(|input| engine.set_aside(input).unwrap().unwrap());
         assert_eq!(
             shown.map(|one| (one.replayed_at, one.is_accepted)),
-            [(Some(epoch + 2), true), (Some(epoch + 2), false)]
+            [(Some(epoch + 2), true), (None, false)],
+            "what stays for the same reason is not told anew"
         );
         assert_eq!(number(&engine, View::IngestLedger, "standing"), [Cell::Integer(2)]);
         assert_eq!(number(&engine, View::IngestLedger, "quarantined"), [Cell::Integer(1)]);
@@ -302,6 +335,43 @@ mod tests {
         engine.accept(vec![Submission::Clock(NOW + 2 * HOUR)]).expect("time passes");
         let replayed = engine.replay_quarantine("default", &Selection::default()).expect("it is read");
         assert_eq!((replayed.accepted, engine.quarantine_room()), (2, 2));
+    }
+
+    #[test]
+    fn without_room_nothing_more_is_taken_by_a_way_that_contradicted() {
+        let engine = engine(Acceptance { quarantined_max: 2, ..Acceptance::default() });
+        let other = |id: u32| event(id, 0, "large").replace("1.25", "1.5");
+        let read = |source: &str, lines: &[String]| {
+            let mut reader = EventReader::new(engine.layouts(), "default", source);
+            let mut batch = reader.batch();
+            lines.iter().for_each(|line| reader.read_line(line.as_bytes(), "here", &mut batch));
+            Submission::Events(batch.finish())
+        };
+        let first = [event(1, 0, "large"), event(2, 0, "large"), other(1)];
+        let epoch = engine.accept(vec![read("test", &first)]).expect("there is room").epoch;
+        engine.wait(epoch).expect("the engine runs");
+        assert_eq!(engine.quarantine_room(), 1);
+        let epoch = engine.accept(vec![read("test", &[other(2)])]).expect("there is room").epoch;
+        engine.wait(epoch).expect("the engine runs");
+        let error = engine.accept(vec![read("test", &[event(3, 0, "large")])]).expect_err("there is no room");
+        assert!(matches!(error, DoorError::Contradicting { standing: 2, contradicting: 2, max: 2, .. }), "{error}");
+        engine.accept(vec![read("another", &[event(3, 0, "large")])]).expect("this way contradicted nothing");
+        let error = engine.accept(vec![read("another", &["no event".to_owned()])]).expect_err("there is no room");
+        assert!(matches!(error, DoorError::QuarantineFull { standing: 2, more: 1, max: 2 }), "{error}");
+    }
+
+    #[test]
+    fn a_replay_that_changes_nothing_writes_nothing() {
+        let engine = engine(Acceptance { future: HOUR, ..Acceptance::default() });
+        let epoch = send(&engine, &[event(1, 3 * HOUR, "large"), r#"{"id":"2"}"#.to_owned()]);
+        let replay = || engine.replay_quarantine("default", &Selection::default()).expect("it is read");
+        let unchanged = Replayed { still: 2, ..Replayed::default() };
+        // The door finds the first too early, which it can only see when it has the epoch in hand.
+        assert_eq!(replay(), Replayed { epoch: Some(epoch + 1), ..unchanged });
+        let selection = Selection { reason: Some(Reason::Missing), ..Selection::default() };
+        assert_eq!(engine.replay_quarantine("default", &selection).expect("it is read").epoch, None);
+        engine.wait(epoch + 1).expect("the engine runs");
+        assert_eq!(number(&engine, View::Quarantine, "replayed_at"), [Cell::Null, Cell::Null]);
     }
 
     #[test]

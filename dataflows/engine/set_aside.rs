@@ -5,8 +5,8 @@
 //! there when it is shown (`quarantine_rows.rs`), so a million lines of junk cost as much memory as
 //! the batches they came in. A record has 64 bytes, an update of it 80.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +133,35 @@ impl Origins {
             let origin = self.shared(&one.origin());
             records.push(Quarantined { epoch, last: place, first: place, received_at: clock, origin, why });
         }
+    }
+}
+
+/// How many contradictions stand, by the way they came in. Workers find them, behind the journal; the
+/// door asks, which is ahead of them by an epoch or two.
+#[derive(Clone, Default)]
+pub struct Contradictions(Arc<Mutex<BTreeMap<Arc<Origin>, u64>>>);
+
+impl Contradictions {
+    /// Counts a record, if it is one.
+    pub fn count(&self, record: &Quarantined) {
+        if record.row().is_some() {
+            *self.by_way().entry(record.origin.clone()).or_default() += record.count();
+        }
+    }
+
+    /// How many stand.
+    pub fn standing(&self) -> u64 {
+        self.by_way().values().sum()
+    }
+
+    /// How many of them came in by one way.
+    pub fn by(&self, origin: &Origin) -> u64 {
+        self.by_way().get(origin).copied().unwrap_or_default()
+    }
+
+    fn by_way(&self) -> MutexGuard<'_, BTreeMap<Arc<Origin>, u64>> {
+        // A count is right whoever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,7 @@ use trueup_model::fact::{Fact, Replay};
 use trueup_model::usage::Refused;
 
 use super::{Door, DoorError, Proposal};
-use crate::engine::quarantine::{Again, AgainInput};
+use crate::engine::quarantine::Again;
 
 impl Door {
     /// Takes what can be counted by now, and says of every input what became of it. One of several
@@ -23,18 +23,24 @@ impl Door {
         let faults: BTreeMap<usize, Refused> = faults.into_iter().collect();
         let (mut replays, mut place) = (Vec::with_capacity(inputs.len()), 0);
         batch.rows.clear();
-        for AgainInput { input, rows: count, still } in inputs {
-            let its = place..place + count;
-            place += count;
+        for again in inputs {
+            let its = place..place + again.rows;
+            place += again.rows;
             let fault = faults.range(its.clone()).next();
-            let still = still.or_else(|| fault.map(|(_, fault)| (fault.reason, fault.detail.clone())));
+            let still = again.still.clone().or_else(|| fault.map(|(_, fault)| (fault.reason, fault.detail.clone())));
+            if again.is_unchanged(still.as_ref()) {
+                continue;
+            }
             if still.is_none() {
                 for place in its {
                     batch.rows.push(rows[place]);
                     ids.get(place).into_iter().for_each(|(source, id)| batch.ids.push(source, id));
                 }
             }
-            replays.push(Replay { input, arrival: arrival.clone(), still });
+            replays.push(Replay { input: again.input, arrival: arrival.clone(), still });
+        }
+        if replays.is_empty() {
+            return Ok(());
         }
         let (usage, _) = self.usage(proposal, batch, received_at)?;
         proposal.take_replays(replays);

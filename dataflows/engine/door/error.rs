@@ -50,6 +50,22 @@ pub enum DoorError {
         /// How many there may be.
         max: u64,
     },
+    /// There is no room for more contradictions, and this way brought some.
+    #[error(
+        "{standing} inputs stand in quarantine, and {max} is the most that is kept; {contradicting} of them are events \
+         by way of {way} that say something else than what stands, so nothing more is taken that way: let it send \
+         each change under a greater revision, and make room by a greater `quarantine_inputs` in trueup.toml and a start"
+    )]
+    Contradicting {
+        /// How many are there.
+        standing: u64,
+        /// How many of them are contradictions that came in this way.
+        contradicting: u64,
+        /// That way.
+        way: String,
+        /// How many there may be.
+        max: u64,
+    },
     /// Time is told to an engine that reads it from the machine.
     #[error(
         "this engine takes its time from the machine's clock: start one whose time is told, or leave the clock out"
@@ -71,4 +87,11 @@ pub enum DoorError {
     /// The engine takes nothing any more.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+impl DoorError {
+    /// Whether there is no room in the quarantine.
+    pub fn is_full(&self) -> bool {
+        matches!(self, DoorError::QuarantineFull { .. } | DoorError::Contradicting { .. })
+    }
 }

@@ -17,22 +17,12 @@ impl Door {
     /// Gives a batch the ids of the dictionary, and sets aside what cannot be counted.
     pub(super) fn take_events(&mut self, proposal: &mut Proposal, mut batch: EventBatch) -> Result<(), DoorError> {
         let received_at = proposal.books.clock;
+        self.has_room_for_contradictions(&batch)?;
         let mut refused = std::mem::take(&mut batch.refused);
         let (usage, set_aside) = self.usage(proposal, batch, received_at)?;
         refused.extend(set_aside.into_iter().map(|(_, refused)| refused));
         self.set_aside(proposal, refused)?;
         proposal.take_usage(Arc::new(usage));
-        Ok(())
-    }
-
-    /// Sets inputs aside, if there is room for them.
-    fn set_aside(&mut self, proposal: &mut Proposal, refused: Vec<Refused>) -> Result<(), DoorError> {
-        let more = proposal.set_aside() + refused.len() as u64;
-        if !refused.is_empty() && more > self.quarantine_room() {
-            let (standing, max) = (self.quarantined, self.acceptance.quarantined_max);
-            return Err(DoorError::QuarantineFull { standing, more, max });
-        }
-        proposal.take_refused(refused, &mut self.origins);
         Ok(())
     }
 

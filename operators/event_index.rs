@@ -13,7 +13,7 @@
 //! ```
 //! What stands in an upper layer stands in place of what is below it. A slot holds 32 bits of the
 //! identity's hash and the number of the standing row; everything else is read from the row itself,
-//! which the journal's batches hold anyway. A shard is full at five sixths and then grows by half;
+//! which the journal's batches hold anyway. A shard is full at three quarters and then grows by half;
 //! since a slot's place follows from its 32 bits alone, growing reads no rows.
 
 use std::sync::Arc;
@@ -308,7 +308,7 @@ impl Table {
         shard.slots[slot] = packed;
         if is_new {
             shard.used += 1;
-            if shard.used * 6 > shard.slots.len() * 5 {
+            if shard.used * 4 > shard.slots.len() * 3 {
                 shard.grow();
             }
         }
@@ -495,9 +495,9 @@ mod tests {
         }
         assert!(!told.index.hot.is_empty());
         for shard in &told.index.hot.shards {
-            // It is full at five sixths, and grows by half.
+            // It is full at three quarters, and grows by half.
             let mut slots = SLOTS_MIN;
-            while shard.used * 6 > slots * 5 {
+            while shard.used * 4 > slots * 3 {
                 slots += slots / 2;
             }
             assert_eq!(shard.slots.len(), slots, "{} are used", shard.used);

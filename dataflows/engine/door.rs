@@ -158,7 +158,7 @@ pub struct Door {
     /// How many inputs stand in quarantine, contradictions aside.
     quarantined: u64,
     contradictions: Contradictions,
-    /// The ways by which inputs came that were set aside.
+    /// The ways by which inputs came, so that those of one way share it.
     origins: Origins,
     keeping: Option<Keeping>,
 }

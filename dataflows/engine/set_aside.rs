@@ -108,7 +108,8 @@ impl Quarantined {
 pub struct Origins(BTreeSet<Arc<Origin>>);
 
 impl Origins {
-    fn shared(&mut self, origin: &Origin) -> Arc<Origin> {
+    /// The one of a way.
+    pub fn shared(&mut self, origin: &Origin) -> Arc<Origin> {
         if let Some(known) = self.0.get(origin) {
             return known.clone();
         }

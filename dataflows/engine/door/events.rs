@@ -50,7 +50,7 @@ impl Door {
             // A row whose property set has no id was set aside.
             row.properties = id.unwrap_or_default();
         }
-        let origin = Arc::new(Origin { source: batch.source, partition: batch.partition });
+        let origin = self.origins.shared(&Origin { source: batch.source, partition: batch.partition });
         let (first_row, rows, wide, ids) = (proposal.rows, batch.rows, batch.wide, batch.ids);
         Ok((UsageBatch { first_row, received_at, origin, rows, wide, ids }, set_aside))
     }

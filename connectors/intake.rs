@@ -96,7 +96,8 @@ pub enum HandInError {
     /// There is no room for it.
     #[error("{0}")]
     Unable(String),
-    /// There is no room for what would be set aside of it; a batch that can be read is taken.
+    /// There is no room for what would be set aside of it; a batch that can be read is taken, unless its
+    /// source contradicted as often as may be.
     #[error("{0}")]
     Full(String),
     /// The engine is gone.

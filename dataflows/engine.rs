@@ -19,10 +19,11 @@ mod kept;
 mod ledger_rows;
 pub mod moment;
 pub mod nearest;
+pub mod oracle_rows;
 pub mod publication;
 pub mod puts;
 pub mod quarantine;
-pub mod quarantine_rows;
+mod quarantine_rows;
 pub mod recovery;
 pub mod retention;
 mod set_aside;
@@ -208,6 +209,11 @@ impl Engine {
     /// How many inputs more may be set aside.
     pub fn quarantine_room(&self) -> u64 {
         self.door().quarantine_room()
+    }
+
+    /// Whether so many inputs are taken whatever they say.
+    fn has_room_for(&self, inputs: u64) -> bool {
+        self.door().has_room_for(inputs)
     }
 
     /// By which layouts events are to be read now.

@@ -241,7 +241,7 @@ impl Oracle {
     }
 
     /// The lines that a document must have if it is issued now: those of the draft, or the
-    /// corrections that are outstanding. None if there is nothing to issue.
+    /// corrections that are outstanding. None if there is nothing to issue, or an amount cannot be kept.
     pub fn draft(&self, customer: &str, subscription: &str, period_start: i64) -> Option<Vec<DocumentLine>> {
         let standing = self.standing();
         let readings = Readings::of(&standing);

@@ -51,7 +51,7 @@ pub enum Outcome {
 struct Rows {
     /// Each with the number of its first row.
     batches: Vec<(u64, Arc<UsageBatch>)>,
-    /// For each so many numbers, in which batch the first of them is: a search among all batches would
+    /// For each `STRETCH` numbers, in which batch the first of them is: a search among all batches would
     /// cost more than the row.
     stretches: Vec<u32>,
     count: u64,

@@ -49,7 +49,7 @@ impl Filter {
     }
 
     /// Sets `bit` in the mask of each identity that may have been put in. All blocks are read before one
-    /// is looked into: reads that wait for the outcome of a look before them cost several times as much.
+    /// is looked into: reads that wait for the outcome of the look before them cost many times as much.
     pub fn mark(&self, identities: &[Identity], bit: u32, masks: &mut [u32]) {
         let seen = identities.iter().fold(0, |seen, identity| seen ^ self.blocks[self.block(identity)].0[0]);
         // Lest the reads be optimized away.
@@ -101,6 +101,10 @@ mod tests {
         (0..100_000).for_each(|id| filter.put(&identity(id)));
         let filter = Filter::of(&filter.bytes().collect::<Vec<_>>().concat());
         assert!((0..100_000).all(|id| filter.may_hold(&identity(id))));
+        let identities: Vec<Identity> = (99_000..101_000).map(identity).collect();
+        let (mut masks, one) = (vec![1; identities.len()], |identity| 1 + 4 * u32::from(filter.may_hold(identity)));
+        filter.mark(&identities, 4, &mut masks);
+        assert_eq!(masks, identities.iter().map(one).collect::<Vec<u32>>(), "other bits stay");
         let wrong = (100_000..200_000).filter(|&id| filter.may_hold(&identity(id))).count();
         assert!((100..450).contains(&wrong), "{wrong} of 100,000 are marked and are not there");
     }

@@ -184,8 +184,8 @@ impl RowRun {
     }
 }
 
-/// How many of these numbers, which ascend, are less than one. They are parts of hashes, so where it must
-/// be is known but for a little, and the search begins there.
+/// How many of these numbers, which ascend, are less than `sought`. They are parts of hashes, so where it
+/// must be is known but for a little, and the search begins there.
 fn lower_bound(ascending: &[u64], sought: u64) -> usize {
     let guess = ((u128::from(sought) * ascending.len() as u128) >> 64) as usize;
     let (mut from, mut to, mut step) = (guess, guess, 1);

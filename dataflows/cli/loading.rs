@@ -19,7 +19,7 @@ use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::EventBatch;
 
-use super::failure::Failure;
+use super::failure::{Failure, Outcome};
 use super::words;
 
 /// Whose events are read; there is one tenant so far.
@@ -146,6 +146,15 @@ fn is_known(catalog: &Catalog, plans: &BTreeSet<String>, change: &CatalogChange)
 /// before is not read again, unless it was written since, or meters ask for other properties of
 /// its events by now; one that was read in part is, since an event that comes twice counts once.
 pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
+    load_events_that_can_be(engine, files, |_, failure| Err(failure))
+}
+
+/// The same; of a file that cannot be read to its end `ask` is told, and says whether the next is tried.
+pub fn load_events_that_can_be(
+    engine: &Engine,
+    files: &EventFiles,
+    ask: impl Fn(&Path, Failure) -> Outcome,
+) -> Result<Loaded, Failure> {
     let mut loaded = Loaded { epoch: engine.newest().epoch(), ..Loaded::default() };
     let paths = spread(&files.events)?;
     if paths.is_empty() {
@@ -154,25 +163,36 @@ pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failur
     let mappings = Mappings::read(&files.mapping, &paths)?;
     let progress = spinner();
     for path in &paths {
-        let (source, position) = (path.display().to_string(), position(path, &engine.layouts())?);
-        if engine.read_to(&source).is_some_and(|read| read == position) {
-            tracing::info!(file = source, "read before");
-            continue;
-        }
-        let before = loaded;
-        for batch in open(engine, path, &mappings)? {
-            let batch = batch.map_err(|error| Failure::input(&error))?;
-            accept(engine, batch, &mut loaded)?;
-            progress.set_message(format!("{} events, {}", words::count(loaded.taken), path.display()));
-            progress.tick();
-        }
-        let (taken, refused) = (loaded.taken - before.taken, loaded.refused - before.refused);
-        tracing::info!(file = source, taken, refused, "read");
-        loaded.epoch = engine.accept(vec![Submission::ReadTo { source, position }])?.epoch;
+        load_file(engine, path, &mappings, &progress, &mut loaded).or_else(|failure| ask(path, failure))?;
     }
     engine.wait(loaded.epoch)?;
     progress.finish_and_clear();
     Ok(loaded)
+}
+
+fn load_file(
+    engine: &Engine,
+    path: &Path,
+    mappings: &Mappings,
+    progress: &ProgressBar,
+    loaded: &mut Loaded,
+) -> Outcome {
+    let (source, position) = (path.display().to_string(), position(path, &engine.layouts())?);
+    if engine.read_to(&source).is_some_and(|read| read == position) {
+        tracing::info!(file = source, "read before");
+        return Ok(());
+    }
+    let before = *loaded;
+    for batch in open(engine, path, mappings)? {
+        let batch = batch.map_err(|error| Failure::input(&error))?;
+        accept(engine, batch, loaded)?;
+        progress.set_message(format!("{} events, {}", words::count(loaded.taken), path.display()));
+        progress.tick();
+    }
+    let (taken, refused) = (loaded.taken - before.taken, loaded.refused - before.refused);
+    tracing::info!(file = source, taken, refused, "read");
+    loaded.epoch = engine.accept(vec![Submission::ReadTo { source, position }])?.epoch;
+    Ok(())
 }
 
 /// How long a file is, when it was written, and by which layouts it is read: as the position at

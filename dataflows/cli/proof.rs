@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use trueup::engine::moment::Moment;
-use trueup::engine::quarantine_rows;
-use trueup::engine::view_rows::{self, Row};
+use trueup::engine::oracle_rows::rows;
 use trueup::oracle::{Cell, Oracle, Statement, VIEWS};
 use trueup::retelling::Told;
 use trueup_sinks::view::View;
@@ -47,7 +46,8 @@ pub fn check(moment: &Moment, told: &[Told], narrator: Narrator) -> Proof {
         bar.inc(1);
     }
     let compare = |name: &'static str| {
-        let compared = compare(name, &shown(moment, name), &oracle.rows(name));
+        let view = View::named(name).expect("the oracle answers for views there are");
+        let compared = compare(name, &rows(moment, view), &oracle.rows(name));
         bar.inc(1);
         compared
     };
@@ -77,33 +77,6 @@ fn compare(name: &'static str, shown: &Rows, right: &Rows) -> Compared {
     let wrong = shown.difference(right).map(|row| line("only the engine says", row));
     let missing = right.difference(shown).map(|row| line("only the oracle says", row));
     Compared { name, rows: right.len(), differences: wrong.chain(missing).collect() }
-}
-
-/// The rows of a view as the oracle writes them.
-fn shown(moment: &Moment, name: &str) -> Rows {
-    let view = View::named(name).expect("the oracle answers for views there are");
-    let rows = moment.rows(view);
-    if view == View::Quarantine { quarantine(&rows) } else { rows.iter().map(cells).collect() }
-}
-
-fn cells(row: &Row) -> Vec<Cell> {
-    row.iter().map(cell).collect()
-}
-
-fn cell(cell: &view_rows::Cell) -> Cell {
-    use view_rows::Cell as E;
-    match cell {
-        E::Null => Cell::Null,
-        E::Text(text) => Cell::Text(text.to_string()),
-        E::Integer(number) => Cell::Integer(*number),
-        E::Decimal(units) => Cell::Decimal(*units),
-        E::Time(micros) => Cell::Time(*micros),
-    }
-}
-
-fn quarantine(rows: &[Row]) -> Rows {
-    let named = quarantine_rows::named(rows).into_iter();
-    named.map(|(name, inputs)| name.map(Cell::Text).into_iter().chain([Cell::Integer(inputs)]).collect()).collect()
 }
 
 impl Proof {

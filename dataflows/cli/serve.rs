@@ -28,7 +28,7 @@ use trueup_sinks::server::{self, Options, Server};
 use super::backfill::{Served, Shelf};
 use super::failure::{Failure, Outcome};
 use super::kafka::Sources;
-use super::loading::{EventFiles, Loaded, TENANT, load_catalog, load_events};
+use super::loading::{EventFiles, Loaded, TENANT, load_catalog, load_events_that_can_be};
 use super::remote::block_on;
 use super::resume::resume_telling;
 use super::signals::told_to_end;
@@ -101,15 +101,16 @@ fn announce(config: &Config, board: &Board) {
 }
 
 /// Reads the files of the configuration. What others sent may have filled the quarantine or the disk: that
-/// keeps nobody from starting. What is not read is read at the next start.
+/// keeps nobody from starting, and no file from being read that has room. What is not read is read at the next start.
 fn load_if_there_is_room(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
-    match load_events(engine, files) {
-        Err(Failure::Later(why)) => {
-            tracing::error!(why, "the files of events are not read to their end; the next start goes on");
-            Ok(Loaded::default())
+    load_events_that_can_be(engine, files, |file, failure| match failure {
+        Failure::Later(why) => {
+            let file = file.display();
+            tracing::error!(%file, why, "the file is not read to its end; the next start goes on");
+            Ok(())
         }
-        loaded => loaded,
-    }
+        failure => Err(failure),
+    })
 }
 
 /// Computes what the journal tells, and takes the catalog of now: from then on the views are true.

@@ -15,7 +15,7 @@ use trueup_model::books::{Books, Replayed, Turn};
 use trueup_model::calendar::CENTURY;
 use trueup_model::catalog::{Catalog, CatalogChange, CatalogError, Touched};
 use trueup_model::charge::{Group, InvoiceKey};
-use trueup_model::dictionary::Dictionary;
+use trueup_model::dictionary::{Dictionary, Mark};
 use trueup_model::fact::{Declaration, Document, Entry, Epoch, Fact, Replay};
 use trueup_model::grain::{Grain, Micros, show_micros};
 use trueup_model::metering::Metering;
@@ -121,8 +121,8 @@ pub struct Acceptance {
     pub future: Micros,
     /// How many combinations of a type and its dimensions are kept apart: each takes memory for good.
     pub property_sets_max: usize,
-    /// How many inputs may stand in quarantine, contradictions among them: each takes memory, and room until
-    /// it is read again and accepted.
+    /// How many inputs may stand in quarantine until they are read again and accepted; and how many
+    /// contradictions of one source. Each takes memory.
     pub quarantined_max: u64,
 }
 
@@ -158,7 +158,7 @@ pub struct Door {
     /// How many inputs stand in quarantine, contradictions aside.
     quarantined: u64,
     contradictions: Contradictions,
-    /// The ways by which inputs came, so that those of one way share it.
+    /// The ways by which inputs came in since the start: those of one way share it.
     origins: Origins,
     keeping: Option<Keeping>,
 }
@@ -343,42 +343,54 @@ impl Door {
 
     /// Accepts submissions as one epoch, all or none.
     pub fn accept(&mut self, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
-        self.accept_and(submissions, false)
+        let mark = self.dictionary.mark();
+        let proposal = self.check(submissions)?;
+        self.enter(proposal, mark, false)
+    }
+
+    /// Accepts submissions as one epoch, all or none; none if they say nothing.
+    pub fn accept_news(&mut self, submissions: Vec<Submission>) -> Result<Option<Receipt>, DoorError> {
+        let mark = self.dictionary.mark();
+        let proposal = self.check(submissions)?;
+        if proposal.facts.is_empty() {
+            self.dictionary.rewind(mark);
+            return Ok(None);
+        }
+        self.enter(proposal, mark, false).map(Some)
     }
 
     /// Accepts an epoch without facts and orders a checkpoint of it.
     pub fn checkpoint(&mut self) -> Result<Epoch, DoorError> {
-        Ok(self.accept_and(Vec::new(), true)?.epoch)
+        let mark = self.dictionary.mark();
+        let proposal = self.check(Vec::new())?;
+        Ok(self.enter(proposal, mark, true)?.epoch)
     }
 
-    fn accept_and(&mut self, submissions: Vec<Submission>, is_kept: bool) -> Result<Receipt, DoorError> {
+    /// Makes an epoch of submissions, or refuses them and leaves no names behind.
+    fn check(&mut self, submissions: Vec<Submission>) -> Result<Proposal, DoorError> {
         if self.workers.is_empty() {
             return Err(Stopped("it takes nothing any more".to_owned()).into());
         }
         let mark = self.dictionary.mark();
-        let accepted = self.propose(submissions).and_then(|mut proposal| {
-            let epoch = self.journal.last() + 1;
-            let facts = std::mem::take(&mut proposal.facts);
-            let (clock, offsets) = (proposal.books.clock, proposal.offsets.clone());
-            let names = self.dictionary.since(mark);
-            let entry = Arc::new(Entry { epoch, clock, offsets, names, facts });
-            self.journal.append(entry.clone())?;
-            Ok((entry, proposal))
-        });
-        match accepted {
-            Ok((entry, mut proposal)) => {
-                self.journal.sync()?;
-                let parts = std::mem::take(&mut proposal.parts);
-                // It is durable and counts, also if the workers are gone: their readers are told.
-                self.dispatch(&entry, proposal, is_kept)?;
-                Ok(Receipt { epoch: entry.epoch, parts })
-            }
-            Err(error) => {
-                // Nothing of it was accepted, so its names have no ids.
-                self.dictionary.rewind(mark);
-                Err(error)
-            }
+        self.propose(submissions).inspect_err(|_| self.dictionary.rewind(mark))
+    }
+
+    /// Writes an epoch to the journal, and hands it to the workers. `mark` is before its names.
+    fn enter(&mut self, mut proposal: Proposal, mark: Mark, is_kept: bool) -> Result<Receipt, DoorError> {
+        let facts = std::mem::take(&mut proposal.facts);
+        let (epoch, clock, offsets) = (proposal.epoch, proposal.books.clock, proposal.offsets.clone());
+        let names = self.dictionary.since(mark);
+        let entry = Arc::new(Entry { epoch, clock, offsets, names, facts });
+        if let Err(error) = self.journal.append(entry.clone()) {
+            // Nothing of it was accepted, so its names have no ids.
+            self.dictionary.rewind(mark);
+            return Err(error.into());
         }
+        self.journal.sync()?;
+        let parts = std::mem::take(&mut proposal.parts);
+        // It is durable and counts, also if the workers are gone: their readers are told.
+        self.dispatch(&entry, proposal, is_kept)?;
+        Ok(Receipt { epoch, parts })
     }
 
     /// Computes again what the journal holds after the last epoch, as it was accepted; tells of each.

@@ -53,10 +53,11 @@ pub struct AgainInput {
 }
 
 impl AgainInput {
-    /// Whether nothing came of reading it again, if it is set aside for this now. What the door says
-    /// of an event tells the time, so there the kind of the reason is compared alone.
-    pub fn is_unchanged(&self, still: Option<&(Reason, String)>) -> bool {
-        still.is_some_and(|still| *still == self.until_now || was_read(still.0) && still.0 == self.until_now.0)
+    /// Whether nothing came of reading it again, if it is set aside for this now. The sentences of the door
+    /// name its clock and its limits, so there the kind of the reason is compared alone.
+    pub fn is_unchanged(&self, now: Option<&(Reason, String)>) -> bool {
+        let (kind, sentence) = &self.until_now;
+        now.is_some_and(|(reason, detail)| reason == kind && (detail == sentence || was_read(*reason)))
     }
 }
 
@@ -77,19 +78,18 @@ impl Engine {
         let mut rest = &inputs[..];
         while !rest.is_empty() {
             let mut door = self.door();
-            let (wanted, passed) = door.wanted(rest)?;
+            let Looked { wanted, lost, passed } = door.wanted(rest)?;
             rest = &rest[passed..];
             let (whole, cut): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.refused.whole);
-            replayed.unreadable += cut.len() as u64;
+            replayed.unreadable += lost + cut.len() as u64;
             let layouts = door.books().catalog.layouts().clone();
             let again = read_again(&layouts, tenant, whole);
-            let tried: Vec<&AgainInput> = again.iter().flat_map(|again| &again.inputs).collect();
-            if tried.iter().all(|input| input.is_unchanged(input.still.as_ref())) {
+            let tried: Vec<InputId> = again.iter().flat_map(|again| &again.inputs).map(|tried| tried.input).collect();
+            let accepted = door.accept_news(again.into_iter().map(Submission::Again).collect());
+            let Some(receipt) = self.tell_end(&mut door, accepted)? else {
                 replayed.still += tried.len() as u64;
                 continue;
-            }
-            let tried: Vec<InputId> = tried.iter().map(|tried| tried.input).collect();
-            let receipt = self.accept_at(&mut door, again.into_iter().map(Submission::Again).collect())?;
+            };
             let books = door.books();
             let is_accepted = |input: &&InputId| books.replayed.get(*input).is_some_and(|one| one.still.is_none());
             let accepted = tried.iter().filter(is_accepted).count();
@@ -107,45 +107,61 @@ impl Engine {
     }
 }
 
-impl Door {
-    /// Some of these inputs, which ascend, as the journal has them: no more than make an epoch, and how
-    /// many were looked at. Those that somebody else has read again meanwhile are left out.
-    fn wanted(&self, inputs: &[InputId]) -> Result<(Vec<Wanted>, usize), JournalError> {
-        let (mut wanted, mut bytes, mut passed) = (Vec::new(), 0, 0);
-        let mut replays = Sentences::default();
-        for run in inputs.chunk_by(|a, b| a.epoch == b.epoch) {
-            let entry = self.journal_entry(run[0].epoch)?;
-            for &input in run {
-                if wanted.len() == INPUTS_MAX || bytes >= BYTES_MAX {
-                    return Ok((wanted, passed));
-                }
-                passed += 1;
-                let Some((entry, refused)) = entry.as_ref().and_then(|it| Some((it, refused(it, input.place)?))) else {
-                    continue;
-                };
-                let until_now = match self.books().replayed.get(&input) {
-                    None => (refused.reason, refused.detail.clone()),
-                    Some(Replayed { still: None, .. }) => continue,
-                    Some(&Replayed { still: Some(reason), at }) => (reason, replays.of(self, input, at)?),
-                };
-                bytes += refused.payload.as_ref().map_or(0, String::len);
-                wanted.push(Wanted { input, received_at: entry.clock, refused: refused.clone(), until_now });
-            }
-        }
-        Ok((wanted, passed))
-    }
+/// What was found of inputs.
+#[derive(Default)]
+struct Looked {
+    wanted: Vec<Wanted>,
+    /// How many the journal has no more.
+    lost: u64,
+    /// How many were looked at.
+    passed: usize,
 }
 
-/// Why inputs stayed set aside when they were read again: of the epoch that was asked for last.
-#[derive(Default)]
-struct Sentences(Epoch, BTreeMap<InputId, String>);
-
-impl Sentences {
-    fn of(&mut self, door: &Door, input: InputId, at: Epoch) -> Result<String, JournalError> {
-        if self.0 != at {
-            *self = Sentences(at, door.journal_entry(at)?.map(|entry| still(&entry)).unwrap_or_default());
+impl Door {
+    /// Some of these inputs, which ascend, as the journal has them: no more than make an epoch. Those that
+    /// somebody else has accepted meanwhile are left out.
+    fn wanted(&self, inputs: &[InputId]) -> Result<Looked, JournalError> {
+        let (mut looked, mut bytes) = (Looked::default(), 0);
+        'all: for run in inputs.chunk_by(|a, b| a.epoch == b.epoch) {
+            let entry = self.journal_entry(run[0].epoch)?;
+            for &input in run {
+                if looked.wanted.len() == INPUTS_MAX || bytes >= BYTES_MAX {
+                    break 'all;
+                }
+                looked.passed += 1;
+                if self.books().replayed.get(&input).is_some_and(|replayed| replayed.still.is_none()) {
+                    continue;
+                }
+                let found = entry.as_ref().and_then(|entry| Some((entry.clock, refused(entry, input.place)?)));
+                let Some((received_at, refused)) = found else {
+                    looked.lost += 1;
+                    continue;
+                };
+                bytes += refused.payload.as_ref().map_or(0, String::len);
+                let until_now = (refused.reason, refused.detail.clone());
+                looked.wanted.push(Wanted { input, received_at, refused: refused.clone(), until_now });
+            }
         }
-        Ok(self.1.get(&input).cloned().unwrap_or_default())
+        self.tell_reasons_of_now(&mut looked.wanted)?;
+        Ok(looked)
+    }
+
+    /// Puts the reason for which inputs were set aside last in place of the one for which they were first; each
+    /// epoch that has some is read once.
+    fn tell_reasons_of_now(&self, wanted: &mut [Wanted]) -> Result<(), JournalError> {
+        let replayed = &self.books().replayed;
+        let mut by_epoch: BTreeMap<Epoch, Vec<&mut Wanted>> = BTreeMap::new();
+        for wanted in wanted {
+            if let Some(&Replayed { at, still: Some(reason) }) = replayed.get(&wanted.input) {
+                wanted.until_now.0 = reason;
+                by_epoch.entry(at).or_default().push(wanted);
+            }
+        }
+        for (at, wanted) in by_epoch {
+            let mut sentences = self.journal_entry(at)?.map(|entry| still(&entry)).unwrap_or_default();
+            wanted.into_iter().for_each(|one| one.until_now.1 = sentences.remove(&one.input).unwrap_or_default());
+        }
+        Ok(())
     }
 }
 
@@ -338,26 +354,23 @@ mod tests {
     }
 
     #[test]
-    fn without_room_nothing_more_is_taken_by_a_way_that_contradicted() {
+    fn a_source_that_contradicted_as_often_as_may_be_brings_nothing_more() {
         let engine = engine(Acceptance { quarantined_max: 2, ..Acceptance::default() });
         let other = |id: u32| event(id, 0, "large").replace("1.25", "1.5");
-        let read = |source: &str, lines: &[String]| {
+        let send = |source: &str, lines: &[String]| {
             let mut reader = EventReader::new(engine.layouts(), "default", source);
             let mut batch = reader.batch();
             lines.iter().for_each(|line| reader.read_line(line.as_bytes(), "here", &mut batch));
-            Submission::Events(batch.finish())
+            let receipt = engine.accept(vec![Submission::Events(batch.finish())])?;
+            engine.wait(receipt.epoch).expect("the engine runs");
+            Ok(receipt.epoch)
         };
-        let first = [event(1, 0, "large"), event(2, 0, "large"), other(1)];
-        let epoch = engine.accept(vec![read("test", &first)]).expect("there is room").epoch;
-        engine.wait(epoch).expect("the engine runs");
-        assert_eq!(engine.quarantine_room(), 1);
-        let epoch = engine.accept(vec![read("test", &[other(2)])]).expect("there is room").epoch;
-        engine.wait(epoch).expect("the engine runs");
-        let error = engine.accept(vec![read("test", &[event(3, 0, "large")])]).expect_err("there is no room");
-        assert!(matches!(error, DoorError::Contradicting { standing: 2, contradicting: 2, max: 2, .. }), "{error}");
-        engine.accept(vec![read("another", &[event(3, 0, "large")])]).expect("this way contradicted nothing");
-        let error = engine.accept(vec![read("another", &["no event".to_owned()])]).expect_err("there is no room");
-        assert!(matches!(error, DoorError::QuarantineFull { standing: 2, more: 1, max: 2 }), "{error}");
+        send("test", &[event(1, 0, "large"), event(2, 0, "large"), other(1)]).expect("there is room");
+        send("test", &[other(2)]).expect("there is room for one more");
+        let error: DoorError = send("test", &[event(3, 0, "large")]).expect_err("there is no more room");
+        assert!(matches!(error, DoorError::Contradicting { standing: 2, max: 2, .. }), "{error}");
+        send("another", &[event(3, 0, "large"), other(3)]).expect("it has room of its own");
+        send("test", &["no event".to_owned()]).expect("what is set aside at the door has room of its own");
     }
 
     #[test]
@@ -365,12 +378,8 @@ mod tests {
         let engine = engine(Acceptance { future: HOUR, ..Acceptance::default() });
         let epoch = send(&engine, &[event(1, 3 * HOUR, "large"), r#"{"id":"2"}"#.to_owned()]);
         let replay = || engine.replay_quarantine("default", &Selection::default()).expect("it is read");
-        let unchanged = Replayed { still: 2, ..Replayed::default() };
-        // The door finds the first too early, which it can only see when it has the epoch in hand.
-        assert_eq!(replay(), Replayed { epoch: Some(epoch + 1), ..unchanged });
-        let selection = Selection { reason: Some(Reason::Missing), ..Selection::default() };
-        assert_eq!(engine.replay_quarantine("default", &selection).expect("it is read").epoch, None);
-        engine.wait(epoch + 1).expect("the engine runs");
+        assert_eq!(replay(), Replayed { still: 2, ..Replayed::default() });
+        assert_eq!(engine.newest().epoch(), epoch);
         assert_eq!(number(&engine, View::Quarantine, "replayed_at"), [Cell::Null, Cell::Null]);
     }
 

@@ -3,7 +3,7 @@
 //! A row is a function of a record, of what the journal kept of the input, and of what the books say of
 //! it, so the rows that changed are those of records that came and of inputs that were read again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
@@ -14,7 +14,6 @@ use trueup_model::fact::InputId;
 use trueup_model::identity::stable_hash;
 use trueup_model::usage::Refused;
 use trueup_operators::total::Billed;
-use trueup_sinks::view::View;
 
 use super::kept::Kept;
 use super::set_aside::Quarantined;
@@ -99,35 +98,6 @@ pub fn set_aside(at: &AsOf<'_>, selection: &Selection) -> (Vec<InputId>, u64) {
     }
     inputs.sort_unstable();
     (inputs, conflicts)
-}
-
-/// What rows of the quarantine say to stand set aside, in the words of the oracle: the reason, the way in
-/// as source and partition, and which: the input, the event that contradicts, or the subscription. And how
-/// many there are of it.
-pub fn named(rows: &[Row]) -> BTreeMap<[String; 4], i64> {
-    let place = |name: &str| View::Quarantine.columns().iter().position(|column| column.name == name);
-    let place = |name: &str| place(name).expect("the quarantine has this column");
-    let [reason, source, partition] = ["reason", "source", "partition"].map(place);
-    let [epoch, input, position, state] = ["epoch", "place", "position", "state"].map(place);
-    let [event_source, event_id] = ["event_source", "event_id"].map(place);
-    let mut named: BTreeMap<[String; 4], i64> = BTreeMap::new();
-    for row in rows {
-        let text = |column: usize| if let Cell::Text(text) = &row[column] { &**text } else { "" };
-        let number = |column: usize| if let Cell::Integer(number) = row[column] { number } else { 0 };
-        if text(state) != "set_aside" {
-            continue;
-        }
-        let which = match text(reason) {
-            "conflict" if text(event_source).is_empty() => String::new(),
-            "conflict" => format!("{} {}", text(event_source), text(event_id)),
-            "amount_too_large" => text(position).to_owned(),
-            _ => format!("{}/{}", number(epoch), number(input)),
-        };
-        let way = [reason, source, partition].map(|column| text(column).to_owned());
-        let [reason, source, partition] = way;
-        *named.entry([reason, source, partition, which]).or_default() += 1;
-    }
-    named
 }
 
 fn row(shown: &SetAside) -> Row {

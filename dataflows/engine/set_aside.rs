@@ -137,30 +137,35 @@ impl Origins {
     }
 }
 
-/// How many contradictions stand, by the way they came in. Workers find them, behind the journal; the
-/// door asks, which is ahead of them by an epoch or two.
+/// How many contradictions stand, by the source that brought them. Workers find them, behind the journal;
+/// the door asks, which is ahead of them by an epoch or two.
 #[derive(Clone, Default)]
-pub struct Contradictions(Arc<Mutex<BTreeMap<Arc<Origin>, u64>>>);
+pub struct Contradictions(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Contradictions {
     /// Counts a record, if it is one.
     pub fn count(&self, record: &Quarantined) {
-        if record.row().is_some() {
-            *self.by_way().entry(record.origin.clone()).or_default() += record.count();
+        if record.row().is_none() {
+            return;
+        }
+        let mut sources = self.sources();
+        match sources.get_mut(&record.origin.source) {
+            Some(standing) => *standing += record.count(),
+            None => drop(sources.insert(record.origin.source.clone(), record.count())),
         }
     }
 
-    /// How many stand.
-    pub fn standing(&self) -> u64 {
-        self.by_way().values().sum()
+    /// How many a source brought.
+    pub fn by(&self, source: &str) -> u64 {
+        self.sources().get(source).copied().unwrap_or_default()
     }
 
-    /// How many of them came in by one way.
-    pub fn by(&self, origin: &Origin) -> u64 {
-        self.by_way().get(origin).copied().unwrap_or_default()
+    /// How many the source brought that brought most.
+    pub fn most(&self) -> u64 {
+        self.sources().values().copied().max().unwrap_or_default()
     }
 
-    fn by_way(&self) -> MutexGuard<'_, BTreeMap<Arc<Origin>, u64>> {
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
         // A count is right whoever panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

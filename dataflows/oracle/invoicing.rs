@@ -142,8 +142,12 @@ pub(super) fn corrections<'a>(bills: &Bills<'a>, documents: &[&'a Document]) -> 
     rows
 }
 
-/// The lines of a document that is issued now.
+/// The lines of a document that is issued now: none while an amount of the invoice cannot be kept.
 pub(super) fn draft<'a>(bills: &Bills<'a>, documents: &[&'a Document], invoice: Invoice<'_>) -> Vec<DocumentLine> {
+    let of_group = |group: &Group<'a>| (group.customer, group.subscription, group.period_start);
+    if bills.groups_too_large().iter().any(|group| of_group(group) == invoice) {
+        return Vec::new();
+    }
     let documents = documents_of(invoice, documents);
     let charges: Vec<Charge<'a>> = bills.charges().into_iter().filter(|charge| invoice_of(charge) == invoice).collect();
     let is_correction = !documents.is_empty();

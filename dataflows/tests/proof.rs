@@ -1,13 +1,13 @@
 //! Whether the views of an engine are what the oracle makes of its journal, row by row.
 
 use trueup::engine::Engine;
+use trueup::engine::oracle_rows::rows;
 use trueup::oracle::{Oracle, VIEWS};
 use trueup::retelling::{Retelling, Told};
 use trueup_connectors::journal::{FileJournal, Journal};
 use trueup_sinks::view::View;
 
 use crate::subject::difference;
-use crate::subject_engine::oracle_rows;
 
 /// Tells the oracle a journal, and compares every view of an engine that has computed it.
 pub fn prove(engine: &Engine, journal: &FileJournal) {
@@ -29,7 +29,7 @@ fn prove_by(engine: &Engine, journal: &FileJournal, mut oracle: Oracle, is_meant
     for name in VIEWS {
         let view = View::named(name).expect("the view has a name");
         if is_meant(view) {
-            let (shown, right) = (oracle_rows(&moment, view), oracle.rows(name));
+            let (shown, right) = (rows(&moment, view), oracle.rows(name));
             assert!(shown == right, "{name}\n{}", difference(&shown, &right));
         }
     }

@@ -12,13 +12,12 @@ use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::{Acceptance, Apply, DoorError, Submission};
 use trueup::engine::issue::Request;
-use trueup::engine::moment::Moment;
-use trueup::engine::quarantine_rows;
+use trueup::engine::oracle_rows::rows;
 use trueup::engine::retention::Retention;
 use trueup::engine::view_rows::{Cell as Shown, Row};
 use trueup::engine::worker::Pace;
 use trueup::engine::{Engine, Setup};
-use trueup::oracle::{Cell, Oracle, VIEWS};
+use trueup::oracle::{Oracle, VIEWS};
 use trueup::retelling::{Retelling, Told};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
@@ -263,27 +262,7 @@ impl Subject for EngineSubject {
             kept_by_the_journal(&moment.rows(shown));
         }
         self.follower.read(shown, &moment);
-        oracle_rows(&moment, shown)
-    }
-}
-
-/// The rows of a view as the oracle writes them.
-pub fn oracle_rows(moment: &Moment, view: View) -> Rows {
-    let rows = moment.rows(view);
-    if view != View::Quarantine {
-        return rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
-    }
-    let named = quarantine_rows::named(&rows).into_iter();
-    named.map(|(name, inputs)| name.map(Cell::Text).into_iter().chain([Cell::Integer(inputs)]).collect()).collect()
-}
-
-fn cell(cell: Shown) -> Cell {
-    match cell {
-        Shown::Null => Cell::Null,
-        Shown::Text(text) => Cell::Text(text.to_string()),
-        Shown::Integer(number) => Cell::Integer(number),
-        Shown::Decimal(units) => Cell::Decimal(units),
-        Shown::Time(micros) => Cell::Time(micros),
+        rows(&moment, shown)
     }
 }
 

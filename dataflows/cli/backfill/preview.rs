@@ -56,6 +56,8 @@ struct Usage {
 #[derive(Default)]
 struct Money {
     drafts: i128,
+    /// How many drafts are left out, since an amount of them cannot be kept before or after.
+    held: i64,
     corrections: i128,
 }
 
@@ -100,6 +102,11 @@ impl Moved {
         let mut money: BTreeMap<String, Money> = BTreeMap::new();
         for pair in self.of(View::Invoices) {
             let entry = money.entry(text(View::Invoices, pair, "currency")).or_default();
+            // The total of a draft that is held is not what is due.
+            if is_held(&pair.0) || is_held(&pair.1) {
+                entry.held += 1;
+                continue;
+            }
             let is_issued = !text(View::Invoices, pair, "invoice").is_empty();
             match is_issued {
                 true => entry.corrections += difference(View::Invoices, pair, "correction"),
@@ -140,7 +147,11 @@ impl Moved {
         if money.is_empty() {
             page::line("No invoice moves.");
         }
-        for (currency, Money { drafts, corrections }) in money {
+        for (currency, Money { drafts, corrections, held }) in money {
+            if held > 0 {
+                let drafts = words::counted(held as usize, "draft");
+                page::line(format!("Left out: {drafts} in {currency} with an amount that is larger than can be kept."));
+            }
             page::line(format!(
                 "Invoices in {currency} move by {}: drafts by {}, corrections of issued ones by {}.",
                 words::difference(drafts + corrections, &currency),
@@ -152,9 +163,9 @@ impl Moved {
 
     /// Tells it to programs: the sums, and then every row that differs.
     pub fn print_json(&self, figures: &Value) {
-        let money = self.money().into_iter().map(|(currency, Money { drafts, corrections })| {
+        let money = self.money().into_iter().map(|(currency, Money { drafts, corrections, held })| {
             let [total, drafts, corrections] = [drafts + corrections, drafts, corrections].map(exact);
-            json!({"currency": currency, "total": total, "drafts": drafts, "corrections": corrections})
+            json!({"currency": currency, "total": total, "drafts": drafts, "corrections": corrections, "held": held})
         });
         let usage = self.usage().into_iter().map(|((customer, feature), moved)| {
             let billed = moved.billed.into_iter().map(|(currency, amount)| (currency, exact(amount).into()));
@@ -200,6 +211,12 @@ fn place(view: View, column: &str) -> usize {
 fn text(view: View, pair: &Pair, column: &str) -> String {
     let row = pair.1.as_ref().or(pair.0.as_ref());
     row.map(|row| shown(&row[place(view, column)], None)).unwrap_or_default()
+}
+
+/// Whether a row is that of a draft of which an amount cannot be kept.
+fn is_held(invoice: &Option<Row>) -> bool {
+    let state = |row: &Row| shown(&row[place(View::Invoices, "state")], None);
+    invoice.as_ref().is_some_and(|row| state(row) == "held")
 }
 
 /// By how much a number is greater after than before; no row counts as nothing.

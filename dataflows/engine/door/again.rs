@@ -15,7 +15,7 @@ impl Door {
     /// events is accepted if all of them are.
     pub(super) fn take_again(&mut self, proposal: &mut Proposal, again: Again) -> Result<(), DoorError> {
         let Again { received_at, mut batch, inputs } = again;
-        let origin = Arc::new(Origin { source: batch.source.clone(), partition: batch.partition.clone() });
+        let origin = self.origins.shared(&Origin { source: batch.source.clone(), partition: batch.partition.clone() });
         let arrival = Arrival::at(origin, received_at);
         let (rows, ids) = (batch.rows.clone(), std::mem::take(&mut batch.ids));
         // Once to see what the door says of each, and once more without what it would set aside.

@@ -50,19 +50,17 @@ pub enum DoorError {
         /// How many there may be.
         max: u64,
     },
-    /// There is no room for more contradictions, and this way brought some.
+    /// A source contradicted as often as may be.
     #[error(
-        "{standing} inputs stand in quarantine, and {max} is the most that is kept; {contradicting} of them are events \
-         by way of {way} that say something else than what stands, so nothing more is taken that way: let it send \
-         each change under a greater revision, and make room by a greater `quarantine_inputs` in trueup.toml and a start"
+        "{standing} events that came by {source_name} say something else than what stands, and {max} is the most that \
+         is kept of one source, so it brings nothing more: let it send each change under a greater revision, and \
+         raise `quarantine_inputs` in trueup.toml and start again"
     )]
     Contradicting {
-        /// How many are there.
+        /// How many contradictions of it stand.
         standing: u64,
-        /// How many of them are contradictions that came in this way.
-        contradicting: u64,
-        /// That way.
-        way: String,
+        /// The source.
+        source_name: String,
         /// How many there may be.
         max: u64,
     },

@@ -1,5 +1,6 @@
 //! Events at the door: texts become ids, and what cannot be counted is set aside.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -17,7 +18,7 @@ impl Door {
     /// Gives a batch the ids of the dictionary, and sets aside what cannot be counted.
     pub(super) fn take_events(&mut self, proposal: &mut Proposal, mut batch: EventBatch) -> Result<(), DoorError> {
         let received_at = proposal.books.clock;
-        self.has_room_for_contradictions(&batch)?;
+        self.check_contradictions(&batch)?;
         let mut refused = std::mem::take(&mut batch.refused);
         let (usage, set_aside) = self.usage(proposal, batch, received_at)?;
         refused.extend(set_aside.into_iter().map(|(_, refused)| refused));
@@ -38,15 +39,16 @@ impl Door {
         if batch.is_stale(layouts.generation) {
             return Err(DoorError::StaleLayouts);
         }
-        let properties = self.property_sets(&batch, &layouts)?;
         let bounds = Bounds::around(proposal.books.clock, &self.acceptance);
+        let properties = self.property_sets(&batch, &layouts, &bounds)?;
         let set_aside = set_aside(&mut batch, &properties, &bounds);
-        let subjects: Vec<u32> = batch.subjects.iter().map(|subject| self.dictionary.subject(subject)).collect();
-        let texts: Vec<u32> = batch.texts.iter().map(|text| self.dictionary.text(text)).collect();
+        let mut subjects = Ids::of(&batch.subjects);
+        let mut texts = Ids::of(&batch.texts);
         for row in &mut batch.rows {
             let PropertySet { id, layout } = &properties[row.properties as usize];
-            rename_texts(row, &mut batch.wide, layout.numbers.len()..layout.columns(), &texts);
-            row.subject = subjects[row.subject as usize];
+            let mut text = |place| texts.id(place, |text| self.dictionary.text(text));
+            rename_texts(row, &mut batch.wide, layout.numbers.len()..layout.columns(), &mut text);
+            row.subject = subjects.id(row.subject, |subject| self.dictionary.subject(subject));
             // A row whose property set has no id was set aside.
             row.properties = id.unwrap_or_default();
         }
@@ -55,23 +57,51 @@ impl Door {
         Ok((UsageBatch { first_row, received_at, origin, rows, wide, ids }, set_aside))
     }
 
-    /// The property sets of a batch; none is given an id beyond those that may be kept apart.
-    fn property_sets(&mut self, batch: &EventBatch, layouts: &Layouts) -> Result<Vec<PropertySet>, DoorError> {
+    /// The property sets of a batch. Those of which no event is in time are given no id, and beyond those that
+    /// may be kept apart only that of a type without dimensions is, which its retractions have.
+    fn property_sets(
+        &mut self,
+        batch: &EventBatch,
+        layouts: &Layouts,
+        bounds: &Bounds,
+    ) -> Result<Vec<PropertySet>, DoorError> {
+        let mut is_wanted = vec![false; batch.properties.len()];
+        let in_time = batch.rows.iter().filter(|row| bounds.have(row));
+        in_time.for_each(|row| is_wanted[row.properties as usize] = true);
         let mut sets = Vec::with_capacity(batch.properties.len());
-        for set in &batch.properties {
+        for (set, is_wanted) in batch.properties.iter().zip(is_wanted) {
             let layout = layouts.of(&set.event_type).ok_or(DoorError::StaleLayouts)?.clone();
             let properties = Properties { layout: layout.clone(), dimensions: set.dimensions.clone() };
             let is_room = self.dictionary.names().property_sets() < self.acceptance.property_sets_max;
-            let id = (is_room || self.dictionary.knows(&properties)).then(|| self.dictionary.property_set(properties));
-            sets.push(PropertySet { id, layout });
+            let is_plain = set.dimensions.iter().all(Option::is_none);
+            let has_id = is_wanted && (is_room || is_plain || self.dictionary.knows(&properties));
+            sets.push(PropertySet { id: has_id.then(|| self.dictionary.property_set(properties)), layout });
         }
         Ok(sets)
     }
 }
 
+/// The ids of the names in a batch's table, each asked for when an event that counts has it: what is set
+/// aside leaves no names behind.
+struct Ids<'a> {
+    names: &'a [Box<str>],
+    ids: Vec<Option<u32>>,
+}
+
+impl<'a> Ids<'a> {
+    fn of(names: &'a [Box<str>]) -> Ids<'a> {
+        Ids { names, ids: vec![None; names.len()] }
+    }
+
+    fn id(&mut self, place: u32, ask: impl FnOnce(&str) -> u32) -> u32 {
+        let place = place as usize;
+        *self.ids[place].get_or_insert_with(|| ask(&self.names[place]))
+    }
+}
+
 /// A property set of a batch.
 struct PropertySet {
-    /// Its id; none: there are too many.
+    /// Its id; none: there are too many, or no event of it counts.
     id: Option<u32>,
     layout: Arc<EventLayout>,
 }
@@ -94,11 +124,15 @@ impl Bounds {
 
     /// Why a row cannot be counted, if it cannot.
     fn fault(&self, row: &UsageRow, properties: &PropertySet) -> Option<Reason> {
-        if properties.id.is_none() {
-            return Some(Reason::TooManyDimensions);
+        if !self.have(row) {
+            return Some(Reason::TimeOutOfRange);
         }
-        let is_in_time = row.retract || (self.from <= row.occurred_at && row.occurred_at <= self.to);
-        (!is_in_time).then_some(Reason::TimeOutOfRange)
+        properties.id.is_none().then_some(Reason::TooManyDimensions)
+    }
+
+    /// Whether a row is in time.
+    fn have(&self, row: &UsageRow) -> bool {
+        row.retract || (self.from <= row.occurred_at && row.occurred_at <= self.to)
     }
 
     fn detail(&self, row: &UsageRow, reason: Reason) -> String {
@@ -186,16 +220,16 @@ fn event(batch: &EventBatch, row: &UsageRow, layout: &EventLayout, (source, id):
 }
 
 /// Turns places in the batch's table of texts into ids.
-fn rename_texts(row: &mut UsageRow, wide: &mut [i128], columns: std::ops::Range<usize>, texts: &[u32]) {
+fn rename_texts(row: &mut UsageRow, wide: &mut [i128], columns: Range<usize>, id: &mut impl FnMut(u32) -> u32) {
     if columns.is_empty() {
         return;
     }
     if row.wide == 0 {
-        row.value = i64::from(texts[row.value as usize]);
+        row.value = i64::from(id(row.value as u32));
         return;
     }
     for value in &mut wide[row.value as usize..][columns] {
-        *value = i128::from(texts[*value as usize]);
+        *value = i128::from(id(*value as u32));
     }
 }
 
@@ -229,12 +263,16 @@ mod tests {
 
     /// Why an event was set aside, if it was.
     fn fault(engine: &Engine, id: &str, after: Micros, model: &str) -> Option<Reason> {
+        let data = format!(r#""data":{{"model":"{model}"}}"#);
+        fault_of(engine, id, after, &data)
+    }
+
+    fn fault_of(engine: &Engine, id: &str, after: Micros, more: &str) -> Option<Reason> {
         let mut reader = EventReader::new(engine.layouts(), "default", "test");
         let mut batch = reader.batch();
         let time = show_micros(NOW + after);
-        let event = format!(
-            r#"{{"id":"{id}","source":"/test","type":"call","subject":"s","time":"{time}","data":{{"model":"{model}"}}}}"#
-        );
+        let event =
+            format!(r#"{{"id":"{id}","source":"/test","type":"call","subject":"s{id}","time":"{time}",{more}}}"#);
         reader.read_line(event.as_bytes(), "here", &mut batch);
         let receipt = engine.accept(vec![Submission::Events(batch.finish())]).expect("events are read");
         receipt.parts[0].refused.first().map(|refused| {
@@ -257,6 +295,20 @@ mod tests {
         let models = [("1", "large"), ("2", "small"), ("3", "tiny"), ("4", "large")];
         let faults = models.map(|(id, model)| fault(&engine, id, 0, model));
         assert_eq!(faults, [None, None, Some(Reason::TooManyDimensions), None]);
+        assert_eq!(fault_of(&engine, "1", 0, r#""retract":true"#), None, "what was taken can be taken back");
+    }
+
+    #[test]
+    fn what_is_set_aside_leaves_no_names_behind() {
+        let engine = engine(Acceptance { property_sets_max: 2, ..Acceptance::default() });
+        for junk in 0..5 {
+            let model = format!("model {junk}");
+            assert_eq!(fault(&engine, &junk.to_string(), -NOW, &model), Some(Reason::TimeOutOfRange));
+        }
+        assert_eq!(engine.books().names.property_sets(), 0);
+        let faults = ["5", "6", "7"].map(|id| fault(&engine, id, 0, id));
+        assert_eq!(faults, [None, None, Some(Reason::TooManyDimensions)], "junk takes nobody's room");
+        assert_eq!([0, 1].map(|id| engine.books().names.subject(id).to_owned()), ["s5", "s6"]);
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub struct Limits {
     pub connection_ask_max: Duration,
     /// How long a connection is left alone after it came, and after each call.
     pub connection_peace: Duration,
+    /// The most memory for messages of callers that have not come whole; others wait until they have.
+    pub asked_bytes_max: usize,
+    /// How long such a message may take.
+    pub asked_for_max: Duration,
     /// The longest SQL text.
     pub sql_bytes_max: usize,
     /// The most words and signs of a SQL text, not counting commas and literals.
@@ -68,6 +72,8 @@ impl Default for Limits {
             connection_stall_max: Duration::from_secs(60),
             connection_ask_max: Duration::from_secs(1),
             connection_peace: Duration::from_millis(250),
+            asked_bytes_max: 1 << 30,
+            asked_for_max: Duration::from_secs(120),
             sql_bytes_max: 64 << 10,
             sql_words_max: 4000,
             plan_nodes_max: 10_000,

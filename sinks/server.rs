@@ -5,6 +5,7 @@
 //! with UNAVAILABLE, so that their readers come back, and calls under way are answered. How many may be
 //! connected, and who makes room, is for `lines`.
 
+mod asked;
 mod calls;
 mod lines;
 mod listener;

@@ -14,6 +14,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 
+use super::asked::{Question, Room};
 use super::lines::{Call, Line};
 
 /// A service, as one connection has it.
@@ -21,6 +22,8 @@ use super::lines::{Call, Line};
 pub(super) struct Calls<S> {
     pub service: S,
     pub line: Arc<Line>,
+    /// The room for what is asked.
+    pub room: Room,
 }
 
 impl<S> Service<Request<Body>> for Calls<S>
@@ -39,42 +42,14 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let call = self.line.call();
         let asking = call.clone();
-        let answer = self.service.call(request.map(|body| Body::new(Question { body, call: asking })));
+        let room = self.room.clone();
+        let answer = self.service.call(request.map(|body| Body::new(Question::new(body, asking, room))));
         async move {
             let answer = answer.await?;
             call.asked();
             Ok(answer.map(|body| Body::new(Answer { body, call })))
         }
         .boxed()
-    }
-}
-
-/// What is asked, whose connection hears when nobody needs more of it.
-struct Question {
-    body: Body,
-    call: Arc<Call>,
-}
-
-impl http_body::Body for Question {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        self.call.asked();
     }
 }
 

@@ -54,6 +54,11 @@ impl Lines {
         Arc::new(Lines { free, limits, next: AtomicU64::new(0), lines: Mutex::default() })
     }
 
+    /// The bounds of all connections.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Takes a place, once there is one.
     pub async fn take(self: &Arc<Lines>) -> Place {
         let mut free = self.free.clone().try_acquire_owned().ok();

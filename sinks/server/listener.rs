@@ -22,6 +22,7 @@ use tonic::codegen::http::{Request, Response};
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 
+use super::asked::Room;
 use super::calls::Calls;
 use super::lines::{Line, Lines, Place, see_off};
 
@@ -53,6 +54,7 @@ pub(super) async fn serve<S>(
     S::Future: Send + 'static,
 {
     let (mut serving, mut stopped, mut has_told) = (JoinSet::new(), pin!(stopped), false);
+    let room = Room::new(lines.limits());
     'listening: loop {
         // It may hold one that waits for a place, and is not to be dropped because another leaves.
         let mut next = pin!(next(&mut incoming, &lines, &mut has_told));
@@ -63,7 +65,7 @@ pub(super) async fn serve<S>(
                 Some(_) = serving.join_next() => {}
             }
         };
-        let calls = Calls { service: service.clone(), line: place.line().clone() };
+        let calls = Calls { service: service.clone(), line: place.line().clone(), room: room.clone() };
         serving.spawn(serve_one(stream, place, builder.clone(), calls, lines.clone()));
     }
     drop(incoming);

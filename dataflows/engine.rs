@@ -211,9 +211,9 @@ impl Engine {
         self.door().quarantine_room()
     }
 
-    /// Whether so many inputs are taken whatever they say.
-    fn has_room_for(&self, inputs: u64) -> bool {
-        self.door().has_room_for(inputs)
+    /// Whether so many inputs of these sources are taken whatever they say.
+    fn has_room_for<'s>(&self, inputs: u64, sources: impl Iterator<Item = &'s str>) -> bool {
+        self.door().has_room_for(inputs, sources)
     }
 
     /// By which layouts events are to be read now.

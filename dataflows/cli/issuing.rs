@@ -10,15 +10,25 @@ use trueup_sinks::view::View;
 
 use super::failure::{Failure, Outcome};
 
+/// What came of issuing.
+pub struct Issued {
+    /// What was issued.
+    pub documents: Vec<Document>,
+    /// How many invoices are held, since an amount of them cannot be kept; which ones was said.
+    pub held: usize,
+}
+
 /// Issues every invoice whose period begins in `period` and is over, in the order of the view; of
 /// those issued before, what has changed since.
-pub fn issue_all(engine: &Engine, period: &str) -> Result<Vec<Document>, Failure> {
+pub fn issue_all(engine: &Engine, period: &str) -> Result<Issued, Failure> {
+    let mut held = 0;
     let moment = engine.newest();
     let due = moment.rows(View::Invoices).into_iter().filter_map(|row| request(engine, row, period));
     let issued = due.filter_map(|request| match engine.issue(&request) {
         // One customer's mistake holds up nobody else's invoice.
         Err(error @ IssueError::TooLarge { .. }) => {
             eprintln!("trueup: {error}");
+            held += 1;
             None
         }
         Err(IssueError::Nothing { .. }) => None,
@@ -27,7 +37,7 @@ pub fn issue_all(engine: &Engine, period: &str) -> Result<Vec<Document>, Failure
     let issued = issued.collect::<Result<Vec<_>, Failure>>()?;
     let (documents, receipts): (Vec<Document>, Vec<Receipt>) = issued.into_iter().unzip();
     engine.wait(receipts.last().map_or(moment.epoch(), |receipt| receipt.epoch))?;
-    Ok(documents)
+    Ok(Issued { documents, held })
 }
 
 /// A period is a year, a month or a day: to be asked before anything is computed for it.

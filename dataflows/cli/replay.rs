@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     load_catalog(&engine, &arguments.catalog, as_of)?;
     load_events(&engine, &arguments.files)?;
     let issued = match &arguments.issue {
-        Some(period) => issue_all(&engine, period)?.len(),
+        Some(period) => issue_all(&engine, period)?.documents.len(),
         None => 0,
     };
     let late = EventFiles { events: arguments.late.clone(), mapping: arguments.files.mapping.clone() };

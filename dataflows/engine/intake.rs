@@ -167,7 +167,8 @@ fn accept(engine: &Engine, together: Vec<HandedIn>) {
     let (stale, good): (Vec<_>, Vec<_>) = together.into_iter().partition(is_stale);
     stale.into_iter().for_each(|handed_in| tell(handed_in.answer, Err(HandInError::Stale)));
     let inputs: usize = good.iter().map(inputs_of).sum();
-    match engine.has_room_for(inputs as u64) {
+    let sources = good.iter().flat_map(|handed_in| &handed_in.parts).map(|part| &*part.source);
+    match engine.has_room_for(inputs as u64, sources) {
         true => accept_as_one(engine, good),
         false => accept_what_fits(engine, good),
     }

@@ -160,11 +160,6 @@ impl Contradictions {
         self.sources().get(source).copied().unwrap_or_default()
     }
 
-    /// How many the source brought that brought most.
-    pub fn most(&self) -> u64 {
-        self.sources().values().copied().max().unwrap_or_default()
-    }
-
     fn sources(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
         // A count is right whoever panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

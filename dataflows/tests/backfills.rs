@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
-use trueup::engine::door::{Apply, DoorError, Receipt, Submission};
+use trueup::engine::door::{Acceptance, Apply, DoorError, Receipt, Submission};
 use trueup::engine::view_rows::Row;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{FileJournal, Settings};
-use trueup_model::backfill::{Scope, Undone, Whose};
+use trueup_model::backfill::{SOURCE, Scope, Undone, Whose};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::usage::EventBatch;
 use trueup_sinks::view::View;
@@ -185,6 +185,31 @@ fn a_contradiction_holds_a_batch_up_as_well() {
     assert_eq!(quarantine.len(), 2, "each of them is named: {quarantine:?}");
     revert(&engine, "june").expect("it is taken back");
     assert_eq!(settled(&engine), before);
+}
+
+#[test]
+fn backfills_contradict_no_more_often_than_is_kept() {
+    let acceptance = Acceptance { quarantined_max: 2, ..Acceptance::default() };
+    let engine = Engine::start(Setup { clock: Clock::Told, acceptance, ..Setup::default() });
+    begin(&engine);
+    send(&engine, &STANDING);
+    let submit = |name: &str, batch: &[Said]| {
+        let apply = Apply { name: name.to_owned(), sets_aside: true, ..Apply::default() };
+        let batch = EventBatch { source: SOURCE.to_owned(), ..events(&engine, batch) };
+        let receipt = engine.accept(vec![Submission::Events(batch), Submission::Backfill(apply)])?;
+        engine.wait(receipt.epoch).expect("it runs");
+        Ok(receipt.uncounted())
+    };
+    // 1 says another quantity at its revision, and 9 contradicts itself.
+    let contradicting = [(1, 0, false, 11), (9, 0, false, 5), (9, 0, false, 6)];
+    assert_eq!(submit("may", &contradicting).map_err(|error: DoorError| error.to_string()), Ok(2));
+    let refused = submit("june", &contradicting[..1]).expect_err("there is no more room").to_string();
+    assert!(refused.contains("2 of backfills before it are kept, and 2 is the most that is"), "{refused}");
+    assert_eq!(
+        submit("july", &[(10, 0, false, 5)]).map_err(|error| error.to_string()),
+        Ok(0),
+        "it contradicts nothing"
+    );
 }
 
 const LAST: u32 = u32::MAX;

@@ -42,9 +42,12 @@ impl Backfill {
     }
 }
 
+/// The source of the events of all backfills.
+pub const SOURCE: &str = "backfill";
+
 /// The way by which the events of a backfill come in, and what follows from them.
 pub fn origin(name: &str) -> Arc<Origin> {
-    Arc::new(Origin { source: "backfill".to_owned(), partition: name.to_owned() })
+    Arc::new(Origin { source: SOURCE.to_owned(), partition: name.to_owned() })
 }
 
 /// A batch that was applied.

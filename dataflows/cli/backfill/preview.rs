@@ -137,11 +137,20 @@ impl Moved {
         print(table, "usage", usage.len(), rows_max);
         for (view, columns) in SHOWN {
             let pairs = self.of(view);
-            let mut table = Table::new(columns);
+            let mut table = Table::new(&[&[""], columns].concat());
             for pair in pairs.iter().take(rows_max) {
-                table.row(columns.iter().map(|column| both(view, pair, column)));
+                let cells = columns.iter().map(|column| both(view, pair, column));
+                table.row([sign(pair).to_owned()].into_iter().chain(cells));
             }
             print(table, view.name(), pairs.len(), rows_max);
+        }
+        let amounts = self.of(View::Quarantine).iter().filter(|pair| is_of_an_amount(pair)).count();
+        if amounts > 0 {
+            let amounts = words::counted(amounts, "amount");
+            page::line(format!(
+                "Left out before or after, of what is billed and of what invoices move by: {amounts} larger than can be \
+                 kept, as the quarantine says."
+            ));
         }
         let money = self.money();
         if money.is_empty() {
@@ -150,7 +159,7 @@ impl Moved {
         for (currency, Money { drafts, corrections, held }) in money {
             if held > 0 {
                 let drafts = words::counted(held as usize, "draft");
-                page::line(format!("Left out: {drafts} in {currency} with an amount that is larger than can be kept."));
+                page::line(format!("Held before or after, and left out of this: {drafts} in {currency}."));
             }
             page::line(format!(
                 "Invoices in {currency} move by {}: drafts by {}, corrections of issued ones by {}.",
@@ -211,6 +220,20 @@ fn place(view: View, column: &str) -> usize {
 fn text(view: View, pair: &Pair, column: &str) -> String {
     let row = pair.1.as_ref().or(pair.0.as_ref());
     row.map(|row| shown(&row[place(view, column)], None)).unwrap_or_default()
+}
+
+/// Whether a row comes, goes, or is another.
+fn sign(pair: &Pair) -> &'static str {
+    match pair {
+        (None, _) => "+",
+        (_, None) => "-",
+        _ => "",
+    }
+}
+
+/// Whether a row of the quarantine is that of an amount that is larger than can be kept.
+fn is_of_an_amount(pair: &Pair) -> bool {
+    text(View::Quarantine, pair, "reason") == "amount_too_large"
 }
 
 /// Whether a row is that of a draft of which an amount cannot be kept.

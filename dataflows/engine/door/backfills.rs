@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use trueup_model::backfill::{Applied, Backfill, Batch, Scope, Undone, Whose, enter, origin};
+use trueup_model::backfill::{self, Applied, Backfill, Batch, Scope, Undone, Whose, enter, origin};
 use trueup_model::catalog::{Catalog, MeterId};
 use trueup_model::dictionary::{Dictionary, SubjectId};
 use trueup_model::fact::{Epoch, Fact};
@@ -58,6 +58,10 @@ impl Door {
         let uncounted = proposal.set_aside() + followed.contradicting;
         if uncounted > 0 && !sets_aside {
             return Err(refuse(cannot_be_counted(uncounted)));
+        }
+        let (standing, max) = (self.contradictions.by(backfill::SOURCE), self.acceptance.quarantined_max);
+        if followed.contradicting > max.saturating_sub(standing) {
+            return Err(refuse(contradict_too_often(followed.contradicting, standing, max)));
         }
         if followed.lasting > 0 {
             return Err(refuse(cannot_be_taken_back(followed.lasting)));
@@ -260,6 +264,14 @@ fn cannot_be_counted(events: u64) -> String {
     format!(
         "brings {events} event{s} that cannot be counted, and nothing of it was applied: its preview says which and \
          why; mend and stage them again, or let them be set aside"
+    )
+}
+
+fn contradict_too_often(contradicting: u64, standing: u64, max: u64) -> String {
+    format!(
+        "brings {contradicting} events that say something else than what stands, {standing} of backfills before it are \
+         kept, and {max} is the most that is: stage it with greater revisions, or raise `quarantine_inputs` in \
+         trueup.toml"
     )
 }
 

@@ -1,5 +1,6 @@
 //! How much may be set aside, and what is not taken any more when that is full.
 
+use trueup_model::backfill;
 use trueup_model::usage::{EventBatch, Refused};
 
 use super::{Door, DoorError, Proposal};
@@ -11,9 +12,10 @@ impl Door {
         self.acceptance.quarantined_max.saturating_sub(self.quarantined)
     }
 
-    /// Whether so many inputs are taken whatever they say.
-    pub fn has_room_for(&self, inputs: u64) -> bool {
-        self.quarantine_room() >= inputs && self.contradictions.most() < self.acceptance.quarantined_max
+    /// Whether so many inputs of these sources are taken whatever they say.
+    pub fn has_room_for<'s>(&self, inputs: u64, mut sources: impl Iterator<Item = &'s str>) -> bool {
+        let max = self.acceptance.quarantined_max;
+        self.quarantine_room() >= inputs && sources.all(|source| self.contradictions.by(source) < max)
     }
 
     /// Where contradictions are counted.
@@ -33,10 +35,11 @@ impl Door {
     }
 
     /// Refuses events of a source that contradicted as often as may be. Which event contradicts is found behind
-    /// the journal, when its sender has the answer, so it is held against those that come later.
+    /// the journal, when its sender has the answer, so it is held against those that come later. Of a backfill
+    /// it is known before.
     pub(super) fn check_contradictions(&self, batch: &EventBatch) -> Result<(), DoorError> {
         let (standing, max) = (self.contradictions.by(&batch.source), self.acceptance.quarantined_max);
-        if batch.rows.is_empty() || standing < max {
+        if batch.rows.is_empty() || standing < max || batch.source == backfill::SOURCE {
             return Ok(());
         }
         Err(DoorError::Contradicting { standing, source_name: batch.source.clone(), max })

@@ -220,10 +220,15 @@ fn replay(config: &Path, selected: &Selected, json: bool) -> Outcome {
         }
     };
     let Replayed { epoch, accepted, still, unreadable } = replayed;
+    let named = selected.inputs.iter().collect::<BTreeSet<_>>().len() as u64;
+    let unknown = named.saturating_sub(accepted + still + unreadable);
     match json {
         true => page::line(
-            json!({"epoch": epoch, "accepted": accepted, "still_set_aside": still, "unreadable": unreadable})
-                .to_string(),
+            json!({
+                "epoch": epoch, "accepted": accepted, "still_set_aside": still, "unreadable": unreadable,
+                "not_found": unknown,
+            })
+            .to_string(),
         ),
         false => {
             page::line(format!("{} accepted.", words::counted(accepted as usize, "input")));
@@ -238,6 +243,11 @@ fn replay(config: &Path, selected: &Selected, json: bool) -> Outcome {
                 page::line(format!("{inputs} cannot be read again: `trueup quarantine show` says why."));
             }
         }
+    }
+    if unknown > 0 {
+        let inputs = words::counted(unknown as usize, "input");
+        let why = "there is none of that name, it was accepted before, or it is not of that reason or source";
+        return Err(Failure::No(format!("{inputs} of those that were named not found in the quarantine: {why}")));
     }
     match still + unreadable {
         0 => Ok(()),

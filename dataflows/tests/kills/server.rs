@@ -1,5 +1,6 @@
 //! The real server, as a process that can be killed.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +15,7 @@ pub struct Server {
 
 impl Server {
     pub fn start(folder: &Path) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+        let mut command = Command::new(binary());
         let command = command.current_dir(folder).arg("serve").stdout(Stdio::piped());
         let mut child = command.stderr(Stdio::null()).spawn().expect("the server starts");
         let output = BufReader::new(child.stdout.take().expect("its output is ours"));
@@ -44,4 +45,9 @@ impl Server {
         Command::new("kill").args(["-TERM", &id]).status().expect("a signal can be sent");
         assert!(self.child.wait().expect("it ends").success(), "it ends well");
     }
+}
+
+/// The server of this tree, or the one that `run` has put aside, which stays what it is while the tree is worked on.
+fn binary() -> OsString {
+    std::env::var_os("TRUEUP_SERVER").unwrap_or_else(|| env!("CARGO_BIN_EXE_trueup").into())
 }

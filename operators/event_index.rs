@@ -487,6 +487,23 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_found_wherever_its_batch_begins() {
+        let mut rows = Rows::default();
+        for length in [1, 4_095, 1, 5_000, 0, 3, 4_096, 10_000, 7, 20] {
+            let rows_of_batch = vec![row(1, 0, false, 1); length];
+            rows.push(Arc::new(UsageBatch { rows: rows_of_batch, ..UsageBatch::default() }));
+        }
+        let places = rows.batches.iter().flat_map(|(first, batch)| {
+            (0..batch.rows.len() as u64).map(move |place| (first + place, batch, place as u32))
+        });
+        assert_eq!(places.clone().count() as u64, rows.count);
+        for (number, batch, place) in places {
+            let (found, found_at) = rows.find(number);
+            assert!(Arc::ptr_eq(found, batch) && found_at == place, "row {number}");
+        }
+    }
+
+    #[test]
     fn a_shard_is_as_large_as_its_identities_ask() {
         let mut told = Told::new();
         assert!(told.index.hot.is_empty());

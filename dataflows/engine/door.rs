@@ -175,6 +175,8 @@ struct Keeping {
 /// What an epoch is made of while it is being checked.
 struct Proposal {
     epoch: Epoch,
+    /// Before its names.
+    mark: Mark,
     catalog: Catalog,
     touched: Touched,
     books: Books,
@@ -343,27 +345,24 @@ impl Door {
 
     /// Accepts submissions as one epoch, all or none.
     pub fn accept(&mut self, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
-        let mark = self.dictionary.mark();
         let proposal = self.check(submissions)?;
-        self.enter(proposal, mark, false)
+        self.enter(proposal, false)
     }
 
     /// Accepts submissions as one epoch, all or none; none if they say nothing.
     pub fn accept_news(&mut self, submissions: Vec<Submission>) -> Result<Option<Receipt>, DoorError> {
-        let mark = self.dictionary.mark();
         let proposal = self.check(submissions)?;
         if proposal.facts.is_empty() {
-            self.dictionary.rewind(mark);
+            self.dictionary.rewind(proposal.mark);
             return Ok(None);
         }
-        self.enter(proposal, mark, false).map(Some)
+        self.enter(proposal, false).map(Some)
     }
 
     /// Accepts an epoch without facts and orders a checkpoint of it.
     pub fn checkpoint(&mut self) -> Result<Epoch, DoorError> {
-        let mark = self.dictionary.mark();
         let proposal = self.check(Vec::new())?;
-        Ok(self.enter(proposal, mark, true)?.epoch)
+        Ok(self.enter(proposal, true)?.epoch)
     }
 
     /// Makes an epoch of submissions, or refuses them and leaves no names behind.
@@ -375,15 +374,15 @@ impl Door {
         self.propose(submissions).inspect_err(|_| self.dictionary.rewind(mark))
     }
 
-    /// Writes an epoch to the journal, and hands it to the workers. `mark` is before its names.
-    fn enter(&mut self, mut proposal: Proposal, mark: Mark, is_kept: bool) -> Result<Receipt, DoorError> {
+    /// Writes an epoch to the journal, and hands it to the workers.
+    fn enter(&mut self, mut proposal: Proposal, is_kept: bool) -> Result<Receipt, DoorError> {
         let facts = std::mem::take(&mut proposal.facts);
         let (epoch, clock, offsets) = (proposal.epoch, proposal.books.clock, proposal.offsets.clone());
-        let names = self.dictionary.since(mark);
+        let names = self.dictionary.since(proposal.mark);
         let entry = Arc::new(Entry { epoch, clock, offsets, names, facts });
         if let Err(error) = self.journal.append(entry.clone()) {
             // Nothing of it was accepted, so its names have no ids.
-            self.dictionary.rewind(mark);
+            self.dictionary.rewind(proposal.mark);
             return Err(error.into());
         }
         self.journal.sync()?;
@@ -450,6 +449,7 @@ impl Door {
     fn begin(&self, epoch: Epoch) -> Proposal {
         Proposal {
             epoch,
+            mark: self.dictionary.mark(),
             catalog: (*self.books.catalog).clone(),
             touched: Touched::default(),
             books: (*self.books).clone(),

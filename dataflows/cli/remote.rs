@@ -9,6 +9,7 @@ use prost::Message;
 use tonic::Code;
 use tonic::transport::Endpoint;
 use trueup_model::fact::Epoch;
+use trueup_sinks::flight::headers::MIN_EPOCH;
 
 use super::failure::Failure;
 
@@ -61,7 +62,8 @@ impl Remote {
 
     /// Asks for nothing older than this epoch from now on; the server waits until it has that.
     pub fn at_least(&mut self, epoch: Epoch) -> Result<(), Failure> {
-        let header = self.client.add_header("x-trueup-min-epoch", &epoch.to_string());
+        let [name, ..] = MIN_EPOCH;
+        let header = self.client.add_header(name, &epoch.to_string());
         header.map_err(|error| Failure::engine(&error))
     }
 

@@ -92,7 +92,7 @@ fn events(value: &[u8]) -> usize {
 fuzz_target!(|input: &[u8]| {
     let Some((choice, bytes)) = choice(input) else { return };
     let (layouts, sent) = (layouts(choice), Sent::of(bytes));
-    let mut reader = EventReader::new(layouts.clone(), "default", "kafka");
+    let mut reader = EventReader::new(layouts.clone(), "default", "kafka").of_partition("calls/3");
     let batch = read(&layouts, &sent);
     assert!(records(&batch) > 0, "a message is not passed over");
     let is_said = sent.headers.iter().any(|(name, _)| *name == "content-type");

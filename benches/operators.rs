@@ -45,16 +45,10 @@ fn making_events(criterion: &mut Criterion) {
 
 fn index(criterion: &mut Criterion) {
     let batch = usage(&Events::new(EVENTS), 0);
-    let (metering, places) = (Metering::default(), Vec::from_iter(0..EVENTS as u32));
-    // Nothing is put away, so the index shares the batch.
-    let fresh = || {
-        let mut index = EventIndex::default();
-        index.push(&batch, &places);
-        index
-    };
+    let (metering, fresh) = (Metering::default(), EventIndex::in_memory);
     let observe = |index: &mut EventIndex| {
-        for place in 0..EVENTS as usize {
-            black_box(index.observe((&batch, place), 0, &metering));
+        for place in 0..EVENTS as u32 {
+            black_box(index.observe(&batch, place, 0, &metering));
         }
     };
     let mut group = criterion.benchmark_group("event index");

@@ -10,6 +10,7 @@ use trueup_model::identity::Identity;
 use trueup_model::usage::UsageBatch;
 
 use crate::event_index::{Masks, Table};
+use crate::scratch::Scratch;
 
 /// The most runs there may be: a bit of a mask stands for each.
 pub const RUNS_MAX: usize = u32::BITS as usize;
@@ -32,7 +33,10 @@ pub trait ColdRun: Send + Sync {
 
 /// Where one worker's rows are put away.
 pub trait Archive: Send {
-    /// How many rows of this worker may be in memory before they are put away.
+    /// A file for the rows that come until they are put away.
+    fn scratch(&mut self) -> Box<dyn Scratch>;
+
+    /// How many rows of this worker may come before they are put away.
     fn rows_max(&self) -> usize;
 
     /// Takes rows; each such part has a number, one more than that of the part before. Waits if too
@@ -56,8 +60,10 @@ pub(crate) mod memory {
     //! An archive in memory, that is as late and as untidy as an archive may be.
 
     use std::collections::BTreeMap;
+    use std::convert::Infallible;
 
     use super::*;
+    use crate::scratch::memory::MemoryScratch;
 
     struct Run(BTreeMap<Identity, Arc<UsageBatch>>);
 
@@ -90,15 +96,21 @@ pub(crate) mod memory {
         }
 
         fn run(part: &Table) -> Arc<dyn ColdRun> {
-            let alone = |(batch, place): (&Arc<UsageBatch>, u32)| {
-                let row = batch.rows[place as usize];
-                (row.identity, Arc::new(UsageBatch { rows: vec![row], ..(**batch).clone() }))
-            };
-            Arc::new(Run(part.standing().map(alone).collect()))
+            let mut rows = BTreeMap::new();
+            let Ok(()) = part.each_standing(|row| -> Result<(), Infallible> {
+                rows.insert(row.packed().identity(), row.kept().alone());
+                Ok(())
+            });
+            Arc::new(Run(rows))
         }
     }
 
     impl Archive for MemoryArchive {
+        fn scratch(&mut self) -> Box<dyn Scratch> {
+            // Every second one takes only half of what it is given.
+            Box::new(MemoryScratch::new(64, self.parts.len() % 2 == 1))
+        }
+
         fn rows_max(&self) -> usize {
             self.rows_max
         }

@@ -2,8 +2,7 @@
 //!
 //! Law: at each epoch the rows that came less the rows that went, over all epochs so far, are
 //! exactly the standing assertions (see `event_index`). Each worker sees every batch and keeps
-//! the identities that are its own, so nothing is exchanged here. State: the index, and the
-//! journal's batches, which it only shares.
+//! the identities that are its own, so nothing is exchanged here. State: the index.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -241,7 +240,7 @@ impl States {
 
 impl Standing {
     fn new(start: Start, worker: usize, workers: usize) -> Standing {
-        let index = start.archive.map_or_else(EventIndex::default, EventIndex::kept_in);
+        let index = start.archive.map_or_else(EventIndex::in_memory, EventIndex::kept_in);
         Standing { worker, workers, metering: start.metering, index }
     }
 
@@ -262,15 +261,15 @@ impl Standing {
         let mut came = Vec::new();
         let mut went = Vec::new();
         let mine: Vec<u32> = self.mine(&batch);
-        let (kept, kept_places) = self.index.push(&batch, &mine);
+        self.index.receive();
         let mut identities = Vec::with_capacity(AHEAD);
         let mut masks = [0; AHEAD];
-        for (block, kept_block) in mine.chunks(AHEAD).zip(kept_places.chunks(AHEAD)) {
+        for block in mine.chunks(AHEAD) {
             identities.clear();
-            identities.extend(kept_block.iter().map(|&place| kept.rows[place as usize].identity));
+            identities.extend(block.iter().map(|&place| batch.rows[place as usize].identity));
             self.index.warm(&identities, &mut masks[..block.len()]);
-            for ((&place, &kept_place), &mask) in block.iter().zip(kept_block).zip(&masks) {
-                let outcome = self.index.observe((&kept, kept_place as usize), mask, &self.metering);
+            for (&place, &mask) in block.iter().zip(&masks) {
+                let outcome = self.index.observe(&batch, place, mask, &self.metering);
                 take_notice(outcome, (&batch, place), &mut came, &mut went, &mut found);
             }
         }

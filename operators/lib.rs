@@ -14,6 +14,8 @@ pub mod map_through;
 pub mod read;
 pub mod reduce_through;
 pub mod run;
+pub mod scratch;
+pub mod spilled_rows;
 pub mod tally;
 pub mod total;
 pub mod touched;

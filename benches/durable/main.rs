@@ -153,7 +153,7 @@ fn note(name: &str, value: f64, unit: &str) {
 fn begin(arguments: &Arguments) -> Result<Engine, Failed> {
     let (journal, _) = FileJournal::open(&arguments.folder, Settings::default())?;
     let disk = Arc::new(Folder::new(arguments.folder.join("checkpoints"))?);
-    let kept = checkpoints::Settings { disk, hot_rows_max: arguments.hot_rows };
+    let kept = checkpoints::Settings { hot_rows_max: arguments.hot_rows, ..checkpoints::Settings::on(disk) };
     let setup = Setup { journal: Box::new(journal), checkpoints: Some(kept), ..feeding::setup(arguments.workers) };
     Ok(Engine::resume(setup, |_| {})?)
 }

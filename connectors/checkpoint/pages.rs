@@ -58,10 +58,10 @@ impl PageWriter {
         Ok(())
     }
 
-    /// Makes all pages durable; the file's name is for the caller to make so.
-    pub fn finish(mut self) -> io::Result<()> {
+    /// Writes what is left, and gives the file: to make it durable, and its name, is for the caller.
+    pub fn finish(mut self) -> io::Result<Box<dyn DiskFile>> {
         self.flush()?;
-        self.file.sync()
+        Ok(self.file)
     }
 }
 

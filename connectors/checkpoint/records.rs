@@ -17,7 +17,7 @@ const AT_ONCE: u64 = 64;
 /// What the first page has: how many records there are, and how many bytes of them.
 const HEAD: usize = 16;
 
-/// Writes records. Returns how many there were.
+/// Writes records, durably but for the name of their file. Returns how many there were.
 pub fn write<T: Serialize>(disk: &dyn Disk, name: &str, records: impl Iterator<Item = T>) -> io::Result<u64> {
     let mut pages = PageWriter::new(disk.create(name)?, seed(name));
     let (mut bytes, mut count, mut length) = (Vec::with_capacity(2 * PAGE), 0_u64, 0_u64);
@@ -33,7 +33,7 @@ pub fn write<T: Serialize>(disk: &dyn Disk, name: &str, records: impl Iterator<I
     length += bytes.len() as u64;
     pages.put_all(&bytes)?;
     pages.put(&[count.to_le_bytes(), length.to_le_bytes()].concat())?;
-    pages.finish()?;
+    pages.finish()?.sync()?;
     Ok(count)
 }
 

@@ -10,70 +10,41 @@
 
 mod cursor;
 mod merge;
-mod packed;
 mod values;
 mod writer;
 
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use trueup_model::arrival::Origin;
-use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
-use trueup_model::usage::{UsageBatch, UsageRow};
+use trueup_model::kept_row::{self, KeptRow, VALUE_BYTES};
+use trueup_model::packed_row::PackedRow;
 
 use self::cursor::Cursor;
 pub use self::merge::merge;
-use self::packed::{Packed, ROW};
-use self::values::{Values, numbers};
-pub use self::writer::RunWriter;
+use self::values::Values;
+pub use self::writer::{Places, RunWriter};
 use super::filter::{BLOCK_BYTES, Filter};
 use super::pages::{self, CONTENTS, PAGE, seed, word};
-use crate::journal::disk::{Disk, ReadAt};
+use crate::journal::disk::{Disk, DiskFile};
 
 const MAGIC: &[u8; 8] = b"trueup-R";
-const VALUE: usize = 16;
 /// Rows of a page.
-const ROWS: u64 = (CONTENTS / ROW) as u64;
+const ROWS: u64 = (CONTENTS / PackedRow::BYTES) as u64;
 /// Wide values of a page.
-const VALUES: u64 = (CONTENTS / VALUE) as u64;
+const VALUES: u64 = (CONTENTS / VALUE_BYTES) as u64;
 /// What the last page has: the mark, and how many rows, values, blocks, bytes of origins and pages before
 /// it there are.
 const FOOTER: usize = 8 + 5 * 8;
 
-/// A row with its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptRow {
-    /// The row. Its `value` means nothing where it has wide values.
-    pub row: UsageRow,
-    /// When it was received, by the billing clock.
-    pub received_at: Micros,
-    /// By which way.
-    pub origin: Arc<Origin>,
-    /// Its wide values.
-    pub wide: Vec<i128>,
-}
-
-impl KeptRow {
-    /// It alone in a batch. What was sent as its source and id is not kept.
-    pub fn alone(mut self) -> Arc<UsageBatch> {
-        if self.row.wide > 0 {
-            self.row.value = 0;
-        }
-        let KeptRow { row, received_at, origin, wide } = self;
-        Arc::new(UsageBatch { received_at, origin, rows: vec![row], wide, ..UsageBatch::default() })
-    }
-}
-
-/// What rows are sorted by.
-pub fn order(identity: &Identity) -> (u64, u64) {
-    (identity.0[1], identity.0[0])
-}
-
 /// A run, open to be read on any thread.
 pub struct RowRun {
     name: String,
-    file: Mutex<Box<dyn ReadAt>>,
+    file: Mutex<Box<dyn DiskFile>>,
+    /// Whether it could be made durable, once that was tried. After an error nobody knows what is, and asking
+    /// again does not tell.
+    durable: OnceLock<bool>,
     seed: u32,
     rows: u64,
     values: u64,
@@ -108,7 +79,22 @@ impl RowRun {
         let firsts = firsts.chunks_exact(8).map(word).collect();
         let origins = serde_json::from_slice(&behind[..origin_bytes as usize])?;
         let filter = Filter::of(blocks);
-        Ok(RowRun { name: name.to_owned(), file: Mutex::new(file), seed, rows, values, filter, firsts, origins })
+        let (name, file, durable) = (name.to_owned(), Mutex::new(file), OnceLock::new());
+        Ok(RowRun { name, file, durable, seed, rows, values, filter, firsts, origins })
+    }
+
+    /// Makes it durable, but for the name of its file.
+    pub fn keep(&self) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.durable.get() {
+            Some(true) => Ok(()),
+            Some(false) => Err(io::Error::other(format!("{} could not be made durable before", self.name))),
+            None => {
+                let synced = file.sync();
+                let _ = self.durable.set(synced.is_ok());
+                synced
+            }
+        }
     }
 
     /// The name of its file.
@@ -141,7 +127,7 @@ impl RowRun {
         let mut contents = Vec::new();
         for page in first..first + pages {
             self.pages(page as u64, 1, &mut contents)?;
-            let rows = contents.chunks_exact(ROW).take(self.rows_of(page as u64)).map(Packed::first_of);
+            let rows = contents.chunks_exact(PackedRow::BYTES).take(self.rows_of(page as u64)).map(PackedRow::first_of);
             if let Some(packed) = rows.into_iter().find(|packed| packed.identity() == *identity) {
                 return self.kept(&packed).map(Some);
             }
@@ -149,8 +135,8 @@ impl RowRun {
         Ok(None)
     }
 
-    fn kept(&self, packed: &Packed) -> io::Result<KeptRow> {
-        let wide = numbers(Values::of(self).read(packed.first_value(), packed.wide())?);
+    fn kept(&self, packed: &PackedRow) -> io::Result<KeptRow> {
+        let wide = kept_row::values(Values::of(self).read(packed.first_value(), packed.wide())?);
         let origin = self.origin(packed.origin())?;
         Ok(KeptRow { row: packed.row(), received_at: packed.received_at(), origin, wide })
     }
@@ -203,6 +189,8 @@ fn lower_bound(ascending: &[u64], sought: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use trueup_model::usage::UsageRow;
+
     use super::super::pages::PageWriter;
     use super::*;
     use crate::journal::simulated_disk::SimulatedDisk;
@@ -227,15 +215,13 @@ mod tests {
             KeptRow { row, received_at: -1, origin: origin.into(), wide }
         };
         let mut rows: Vec<KeptRow> = (0..count).map(row).collect();
-        rows.sort_by_key(|kept| order(&kept.row.identity));
+        rows.sort_by_key(|kept| kept.row.identity.order());
         rows
     }
 
     fn written(disk: &SimulatedDisk, name: &str, rows: &[KeptRow]) -> Arc<RowRun> {
         let mut writer = RunWriter::create(disk, name, rows.len() as u64).expect("the disk is good");
-        for KeptRow { row, received_at, origin, wide } in rows {
-            writer.put(row, *received_at, origin, wide).expect("the disk is good");
-        }
+        rows.iter().for_each(|kept| writer.put_kept(kept).expect("the disk is good"));
         assert_eq!(writer.finish().expect("the disk is good"), rows.len() as u64);
         Arc::new(RowRun::open(disk, name).expect("it is whole"))
     }
@@ -300,7 +286,7 @@ mod tests {
         let found = merged(&disk, &runs, is_wanted);
         let mut expected: Vec<KeptRow> =
             old.into_iter().filter(|kept| kept.row.subject % 3 != 0).chain(newer).collect();
-        expected.sort_by_key(|kept| order(&kept.row.identity));
+        expected.sort_by_key(|kept| kept.row.identity.order());
         expected.retain(|kept| is_wanted(kept.row.identity));
         assert!(!expected.is_empty() && found == expected);
     }
@@ -367,7 +353,7 @@ mod tests {
         let origins = serde_json::to_vec(&[Origin::default()]).expect("it is plain");
         filter.put(&identity);
         let resident = [filter.bytes().flatten().collect(), 5_u64.to_le_bytes().to_vec(), origins.clone()].concat();
-        let packed = Packed::of(&sought, 0, 0);
+        let packed = PackedRow::of(&sought, 0, 0);
         forged(&disk, "run", &[packed.bytes(), &resident], [1, 0, 1, origins.len() as u64, 2]);
         let run = RowRun::open(&disk, "run").expect("its last page is sound");
         assert!(run.may_hold(&identity) && run.find(&identity).is_err());

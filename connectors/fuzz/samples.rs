@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trueup_connectors::catalog_files::read_catalog_texts;
-use trueup_connectors::checkpoint::row_run::KeptRow;
+use trueup_model::kept_row::KeptRow;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
 use trueup_model::arrival::{Arrival, Origin};
@@ -281,6 +281,6 @@ pub fn rows(count: u64) -> Vec<KeptRow> {
         KeptRow { row, received_at: -1, origin: Arc::new(origin(["calls", "http"][number as usize % 2])), wide }
     };
     let mut rows: Vec<KeptRow> = (0..count).map(row).collect();
-    rows.sort_by_key(|kept| trueup_connectors::checkpoint::row_run::order(&kept.row.identity));
+    rows.sort_by_key(|kept| kept.row.identity.order());
     rows
 }

@@ -213,9 +213,7 @@ fn checkpoint(folder: &Path) {
     }
     for count in [0, 1, 100] {
         let mut writer = row_run::RunWriter::create(&disk, "file", count).expect("the disk is good");
-        for row_run::KeptRow { row, received_at, origin, wide } in rows(count) {
-            writer.put(&row, received_at, &origin, &wide).expect("the disk is good");
-        }
+        rows(count).iter().for_each(|kept| writer.put_kept(kept).expect("the disk is good"));
         writer.finish().expect("the disk is good");
         seeds.put(3, &footer_first(&disk));
     }

@@ -16,6 +16,7 @@ mod archive;
 mod arrangements;
 mod keeper;
 mod loading;
+mod scratch;
 
 use std::io;
 use std::sync::Arc;
@@ -38,14 +39,16 @@ const ARRANGEMENT: &str = "arrangement-";
 pub struct Settings {
     /// Where.
     pub disk: Arc<dyn Disk>,
-    /// How many rows are in memory before they are put away.
+    /// How many rows come before they are put away.
     pub hot_rows_max: usize,
+    /// How many bytes of them are written at once, by each worker, for each of some parts of all identities.
+    pub scratch_bytes: usize,
 }
 
 impl Settings {
-    /// Checkpoints on a disk, with as many rows in memory as are worth it.
+    /// Checkpoints on a disk, with as many rows in a file as are worth it.
     pub fn on(disk: Arc<dyn Disk>) -> Settings {
-        Settings { disk, hot_rows_max: 2_000_000 }
+        Settings { disk, hot_rows_max: 2_000_000, scratch_bytes: 1 << 15 }
     }
 }
 

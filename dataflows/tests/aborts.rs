@@ -38,7 +38,7 @@ fn settings() -> Settings {
 
 /// Checkpoints with so few rows in memory that most are put away.
 fn checkpoints_on(disk: Arc<dyn Disk>) -> checkpoints::Settings {
-    checkpoints::Settings { disk, hot_rows_max: 25 }
+    checkpoints::Settings { hot_rows_max: 25, ..checkpoints::Settings::on(disk) }
 }
 
 /// Where a trial begins.

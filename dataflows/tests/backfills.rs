@@ -294,7 +294,7 @@ fn a_scope_is_left_by_what_happened_at_its_end() {
 fn on(disk: &SimulatedDisk) -> Result<Engine, String> {
     let settings = Settings { segment_bytes: 20_000, ..Settings::default() };
     let (journal, _) = FileJournal::open_on(Arc::new(disk.clone()), settings).map_err(|error| error.to_string())?;
-    let kept = checkpoints::Settings { disk: Arc::new(disk.clone()), hot_rows_max: 5 };
+    let kept = checkpoints::Settings { hot_rows_max: 5, ..checkpoints::Settings::on(Arc::new(disk.clone())) };
     let setup = Setup { clock: Clock::Told, journal: Box::new(journal), checkpoints: Some(kept), ..Setup::default() };
     Engine::resume(setup, |_| {}).map_err(|error| error.to_string())
 }

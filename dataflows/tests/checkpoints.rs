@@ -50,7 +50,8 @@ impl Disks {
         self.checkpoints = self.checkpoints.after_power_cut();
         let settings = Settings { segment_bytes: 30_000, ..Settings::default() };
         let (journal, _) = FileJournal::open_on(Arc::new(self.journal.clone()), settings).expect("it is whole");
-        let kept = checkpoints::Settings { disk: Arc::new(self.checkpoints.clone()), hot_rows_max: 20 };
+        let kept =
+            checkpoints::Settings { hot_rows_max: 20, ..checkpoints::Settings::on(Arc::new(self.checkpoints.clone())) };
         let mut replayed = Vec::new();
         let setup = Setup {
             workers,
@@ -201,7 +202,7 @@ fn a_checkpoint_of_another_journal_is_passed_over() {
 fn on_one_disk(disk: &SimulatedDisk) -> Result<Engine, String> {
     let settings = Settings { segment_bytes: 30_000, ..Settings::default() };
     let (journal, _) = FileJournal::open_on(Arc::new(disk.clone()), settings).map_err(|error| error.to_string())?;
-    let kept = checkpoints::Settings { disk: Arc::new(disk.clone()), hot_rows_max: 25 };
+    let kept = checkpoints::Settings { hot_rows_max: 25, ..checkpoints::Settings::on(Arc::new(disk.clone())) };
     let setup = Setup {
         workers: 2,
         clock: Clock::Told,
@@ -283,7 +284,7 @@ fn a_journal_is_verified_beside_a_server_that_makes_checkpoints() {
     let (journal, _) = FileJournal::open(&folder, settings).expect("a journal can begin");
     let checkpoints = folder.join("checkpoints");
     let disk = Folder::new(&checkpoints).expect("a folder can be made");
-    let kept = checkpoints::Settings { disk: Arc::new(disk), hot_rows_max: 20 };
+    let kept = checkpoints::Settings { hot_rows_max: 20, ..checkpoints::Settings::on(Arc::new(disk)) };
     let setup = Setup { clock: Clock::Told, journal: Box::new(journal), checkpoints: Some(kept), ..Setup::default() };
     let engine = Engine::resume(setup, |_| {}).expect("it begins");
     begin(&engine);

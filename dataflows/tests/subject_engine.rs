@@ -104,7 +104,11 @@ impl Mortality {
     /// With so few rows in memory that most are put away.
     fn checkpoints(&self) -> checkpoints::Settings {
         let hot_rows_max = 1 + (self.seed + self.deaths) as usize % 9;
-        checkpoints::Settings { disk: Arc::new(self.checkpoints.clone()), hot_rows_max }
+        checkpoints::Settings {
+            hot_rows_max,
+            scratch_bytes: [1, 128, 1 << 15][self.seed as usize % 3],
+            ..checkpoints::Settings::on(Arc::new(self.checkpoints.clone()))
+        }
     }
 
     /// In some lives there is no room for a checkpoint once.

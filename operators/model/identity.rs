@@ -26,6 +26,11 @@ impl Identity {
         Identity([hash.h1, hash.h2])
     }
 
+    /// What rows are sorted by, where they are.
+    pub fn order(self) -> (u64, u64) {
+        (self.0[1], self.0[0])
+    }
+
     /// The worker, of `workers`, that remembers this identity.
     pub fn worker(self, workers: usize) -> usize {
         route(self.0[0], workers)

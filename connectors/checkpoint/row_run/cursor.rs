@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use trueup_model::arrival::Origin;
+use trueup_model::kept_row::{self, KeptRow};
+use trueup_model::packed_row::PackedRow;
 
 use super::super::pages::CONTENTS;
-use super::packed::{Packed, ROW};
 use super::values::Values;
-use super::{KeptRow, ROWS, RowRun};
+use super::{ROWS, RowRun};
 
 /// Pages that are read at once.
 const PAGES: u64 = 128;
@@ -37,8 +38,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// The row as it is in the run.
-    pub fn row(&self) -> Packed {
-        Packed::first_of(&self.contents[self.offset..])
+    pub fn row(&self) -> PackedRow {
+        PackedRow::first_of(&self.contents[self.offset..])
     }
 
     /// Its wide values, as they are in the run.
@@ -56,7 +57,7 @@ impl<'a> Cursor<'a> {
     pub fn kept(&mut self) -> io::Result<KeptRow> {
         let packed = self.row();
         let origin = self.origin()?;
-        let wide = super::values::numbers(self.wide_values()?);
+        let wide = kept_row::values(self.wide_values()?);
         Ok(KeptRow { row: packed.row(), received_at: packed.received_at(), origin, wide })
     }
 
@@ -66,7 +67,7 @@ impl<'a> Cursor<'a> {
         if self.number == self.run.rows {
             return Ok(false);
         }
-        self.offset += ROW;
+        self.offset += PackedRow::BYTES;
         if self.number.is_multiple_of(ROWS) {
             self.offset = self.offset.next_multiple_of(CONTENTS);
             if self.offset == self.contents.len() {

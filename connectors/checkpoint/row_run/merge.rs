@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use trueup_model::identity::Identity;
 
+use super::RowRun;
 use super::cursor::Cursor;
-use super::writer::RunWriter;
-use super::{RowRun, order};
+use super::writer::{Places, RunWriter};
 use crate::journal::disk::Disk;
 
 /// Writes into a new run the rows of these runs, newest first, that are wanted. Returns how many there were.
@@ -65,37 +65,31 @@ struct Head<'a> {
     order: (u64, u64),
     cursor: Cursor<'a>,
     /// Where the origins of the run are in the one that is written, as far as that is known.
-    origins: Vec<Option<u32>>,
+    places: Places,
 }
 
 impl Head<'_> {
     /// The first row of a run; none if it has none.
     fn of(run: &RowRun) -> io::Result<Option<Head<'_>>> {
-        let origins = vec![None; run.origins.len()];
         let cursor = Cursor::of(run)?;
-        Ok(cursor.map(|cursor| Head { order: order(&cursor.row().identity()), cursor, origins }))
+        Ok(cursor.map(|cursor| Head { order: cursor.row().identity().order(), cursor, places: Places::default() }))
     }
 
     /// Goes on to the next row, if there is one.
     fn pass(&mut self) -> io::Result<bool> {
         let is_there = self.cursor.pass()?;
         if is_there {
-            self.order = order(&self.cursor.row().identity());
+            self.order = self.cursor.row().identity().order();
         }
         Ok(is_there)
     }
 
     fn copy(&mut self, writer: &mut RunWriter) -> io::Result<()> {
         let packed = self.cursor.row();
-        let known = self.origins.get(packed.origin() as usize).copied().flatten();
-        let origin = match known {
+        let origin = match self.places.get(packed.origin()) {
             Some(origin) => origin,
-            None => {
-                let origin = writer.origin(&self.cursor.origin()?);
-                self.origins[packed.origin() as usize] = Some(origin);
-                origin
-            }
+            None => self.places.put(packed.origin(), writer.origin(&self.cursor.origin()?)),
         };
-        writer.copy(packed, origin, self.cursor.wide_values()?)
+        writer.put(packed, origin, self.cursor.wide_values()?)
     }
 }

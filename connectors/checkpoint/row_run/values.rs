@@ -2,7 +2,9 @@
 
 use std::io::{self, ErrorKind};
 
-use super::{ROWS, RowRun, VALUE, VALUES};
+use trueup_model::kept_row::VALUE_BYTES;
+
+use super::{ROWS, RowRun, VALUES};
 
 /// Reads wide values, page by page.
 pub struct Values<'a> {
@@ -39,17 +41,7 @@ impl<'a> Values<'a> {
             self.run.pages(page, 1, &mut self.contents)?;
             self.page = Some(page);
         }
-        self.found.extend_from_slice(&self.contents[(place % VALUES) as usize * VALUE..][..VALUE]);
+        self.found.extend_from_slice(&self.contents[(place % VALUES) as usize * VALUE_BYTES..][..VALUE_BYTES]);
         Ok(())
     }
-}
-
-/// The numbers in these bytes.
-pub fn numbers(bytes: &[u8]) -> Vec<i128> {
-    let number = |bytes: &[u8]| {
-        let mut number = [0; VALUE];
-        number.copy_from_slice(bytes);
-        i128::from_le_bytes(number)
-    };
-    bytes.chunks_exact(VALUE).map(number).collect()
 }

@@ -5,18 +5,13 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use trueup_model::arrival::Origin;
-use trueup_model::grain::Micros;
-use trueup_model::identity::Identity;
-use trueup_model::usage::UsageRow;
+use trueup_model::kept_row::{KeptRow, VALUE_BYTES};
+use trueup_model::packed_row::PackedRow;
 
 use super::super::filter::{BLOCK_BYTES, Filter};
 use super::super::pages::{PAGE, PageWriter, seed};
-use super::packed::Packed;
-use super::{MAGIC, ROWS, VALUE, VALUES, order};
+use super::{MAGIC, ROWS, VALUES};
 use crate::journal::disk::Disk;
-
-/// Origins that are known by their address.
-const RECENT: usize = 16;
 
 /// A run that is being written; none until it is finished.
 pub struct RunWriter {
@@ -46,34 +41,32 @@ impl RunWriter {
         })
     }
 
-    /// Writes a row with its wide values. It is an error if rows come out of order, or one comes twice:
-    /// nobody would find them again.
-    pub fn put(&mut self, row: &UsageRow, received_at: Micros, origin: &Arc<Origin>, wide: &[i128]) -> io::Result<()> {
-        let packed = Packed::of(row, received_at, self.origins.place(origin));
-        let wide = wide.iter().flat_map(|value| value.to_le_bytes());
-        let first_value = self.next_value();
-        self.wide.extend(wide);
-        self.append(&row.identity, packed.moved(packed.origin(), first_value))
-    }
-
-    /// Writes a row of another run, whose wide values are `wide` and whose origin is here at `origin`.
-    pub(super) fn copy(&mut self, packed: Packed, origin: u32, wide: &[u8]) -> io::Result<()> {
+    /// Writes a row, whose origin has this place here, and the bytes of its wide values. It is an error if
+    /// rows come out of order, or one comes twice: nobody would find them again.
+    pub fn put(&mut self, packed: PackedRow, origin: u32, wide: &[u8]) -> io::Result<()> {
         let first_value = self.next_value();
         self.wide.extend_from_slice(wide);
-        self.append(&packed.identity(), packed.moved(origin, first_value))
+        self.append(packed.identity().order(), packed.moved(origin, first_value))
+    }
+
+    /// Writes a row that is not packed yet.
+    pub fn put_kept(&mut self, kept: &KeptRow) -> io::Result<()> {
+        let KeptRow { row, received_at, origin, wide } = kept;
+        let wide: Vec<u8> = wide.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let origin = self.origin(origin);
+        self.put(PackedRow::of(row, *received_at, origin), origin, &wide)
     }
 
     /// The place of an origin among those of this run.
-    pub(super) fn origin(&mut self, origin: &Arc<Origin>) -> u32 {
+    pub fn origin(&mut self, origin: &Arc<Origin>) -> u32 {
         self.origins.place(origin)
     }
 
     fn next_value(&self) -> u64 {
-        (self.wide.len() / VALUE) as u64
+        (self.wide.len() / VALUE_BYTES) as u64
     }
 
-    fn append(&mut self, identity: &Identity, packed: Packed) -> io::Result<()> {
-        let this = order(identity);
+    fn append(&mut self, this: (u64, u64), packed: PackedRow) -> io::Result<()> {
         if self.last.replace(this).is_some_and(|last| last >= this) {
             return Err(io::Error::new(ErrorKind::InvalidData, "rows of a run are out of order"));
         }
@@ -84,18 +77,18 @@ impl RunWriter {
             }
             self.firsts.extend_from_slice(&this.0.to_le_bytes());
         }
-        self.filter.put(identity);
+        self.filter.put(&packed.identity());
         self.page.extend_from_slice(packed.bytes());
         self.count += 1;
         Ok(())
     }
 
-    /// Writes what belongs to the end, and makes it all durable; the file's name is for the caller to
-    /// make so. Returns how many rows there are.
+    /// Writes what belongs to the end. Returns how many rows there are. Durable it becomes when a checkpoint
+    /// names it: most runs are merged before.
     pub fn finish(mut self) -> io::Result<u64> {
         self.pages.put_all(&self.page)?;
         let values = self.next_value();
-        self.wide.chunks(VALUES as usize * VALUE).try_for_each(|contents| self.pages.put(contents))?;
+        self.wide.chunks(VALUES as usize * VALUE_BYTES).try_for_each(|contents| self.pages.put(contents))?;
         let mut resident: Vec<u8> = self.filter.bytes().flatten().collect();
         let blocks = (resident.len() / BLOCK_BYTES) as u64;
         resident.append(&mut self.firsts);
@@ -117,22 +110,37 @@ impl RunWriter {
 struct Origins {
     in_order: Vec<Arc<Origin>>,
     places: BTreeMap<Arc<Origin>, u32>,
-    /// Those that were asked for last. Rows share theirs, so most are found here by their address.
-    recent: Vec<(Arc<Origin>, u32)>,
 }
 
 impl Origins {
     fn place(&mut self, origin: &Arc<Origin>) -> u32 {
-        if let Some((_, place)) = self.recent.iter().find(|(recent, _)| Arc::ptr_eq(recent, origin)) {
-            return *place;
-        }
         let next = self.in_order.len() as u32;
         let place = *self.places.entry(origin.clone()).or_insert(next);
         if place == next {
             self.in_order.push(origin.clone());
         }
-        self.recent.truncate(RECENT - 1);
-        self.recent.insert(0, (origin.clone(), place));
         place
+    }
+}
+
+/// Where the origins of other rows are in a run that is being written, as far as that was asked for: to
+/// compare names for each row would cost more than the row.
+#[derive(Default)]
+pub struct Places(Vec<Option<u32>>);
+
+impl Places {
+    /// Where the origin is that has this place among the others.
+    pub fn get(&self, other: u32) -> Option<u32> {
+        self.0.get(other as usize).copied().flatten()
+    }
+
+    /// Remembers that.
+    pub fn put(&mut self, other: u32, here: u32) -> u32 {
+        let place = other as usize;
+        if place >= self.0.len() {
+            self.0.resize(place + 1, None);
+        }
+        self.0[place] = Some(here);
+        here
     }
 }

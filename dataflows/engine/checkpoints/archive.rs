@@ -3,13 +3,17 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trueup_connectors::checkpoint::row_run::{KeptRow, RowRun};
+use trueup_connectors::checkpoint::row_run::RowRun;
 use trueup_model::identity::Identity;
+use trueup_model::kept_row::{KeptRow, together};
 use trueup_model::usage::UsageBatch;
 use trueup_operators::cold::{Archive, ColdRun, Written};
 use trueup_operators::event_index::{Masks, Table};
+use trueup_operators::scratch::Scratch;
 
+use super::Settings;
 use super::keeper::{Job, Line};
+use super::scratch::ScratchFile;
 use crate::engine::publication::Published;
 
 /// Rows of a batch when all of a run are read.
@@ -48,6 +52,7 @@ pub type SharedShelf = Arc<Mutex<Shelf>>;
 pub struct RowArchive {
     worker: usize,
     rows_max: usize,
+    settings: Settings,
     keeper: Line,
     shelf: SharedShelf,
     published: Arc<Published>,
@@ -62,15 +67,20 @@ impl RowArchive {
     pub fn new(
         worker: usize,
         rows_max: usize,
+        settings: Settings,
         keeper: Line,
         shelf: SharedShelf,
         published: Arc<Published>,
     ) -> RowArchive {
-        RowArchive { worker, rows_max, keeper, shelf, published, put_away: 0, told: None }
+        RowArchive { worker, rows_max, settings, keeper, shelf, published, put_away: 0, told: None }
     }
 }
 
 impl Archive for RowArchive {
+    fn scratch(&mut self) -> Box<dyn Scratch> {
+        Box::new(ScratchFile::new(&self.settings, self.worker, self.put_away, self.published.clone()))
+    }
+
     fn rows_max(&self) -> usize {
         self.rows_max
     }
@@ -128,16 +138,7 @@ impl ColdRun for Cold {
         let mut rows = self.run.scan().map(|kept| self.read(kept)).peekable();
         Box::new(std::iter::from_fn(move || {
             rows.peek()?;
-            // Of rows that are metered anew nobody asks when and how they came.
-            let mut batch = UsageBatch { rows: Vec::with_capacity(SCANNED), ..UsageBatch::default() };
-            for KeptRow { mut row, wide, .. } in rows.by_ref().take(SCANNED) {
-                if row.wide > 0 {
-                    row.value = batch.wide.len() as i64;
-                    batch.wide.extend(wide);
-                }
-                batch.rows.push(row);
-            }
-            Some(Arc::new(batch))
+            Some(together(rows.by_ref().take(SCANNED)))
         }))
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use trueup_connectors::checkpoint::outline::OutlineFile;
-use trueup_connectors::checkpoint::row_run::{self, RowRun, RunWriter};
+use trueup_connectors::checkpoint::row_run::{self, Places, RowRun, RunWriter};
 use trueup_connectors::checkpoint::{Manifest, Part, Share};
 use trueup_connectors::journal::disk::Disk;
 use trueup_model::fact::{Entry, Epoch};
@@ -19,7 +19,7 @@ use trueup_operators::cold::RUNS_MAX;
 use trueup_operators::event_index::Table;
 
 use super::archive::{RowArchive, SharedShelf, Shelf};
-use super::{ARRANGEMENT, OUTLINE, ROWS, Settings, arrangements, fingerprint, next_run, run_file};
+use super::{ARRANGEMENT, OUTLINE, ROWS, Settings, arrangements, fingerprint, next_run, run_file, scratch};
 use crate::engine::graph::Snapshots;
 use crate::engine::publication::Published;
 
@@ -94,7 +94,7 @@ impl Line {
 pub struct Keeper {
     line: Line,
     shelves: Vec<SharedShelf>,
-    rows_max: usize,
+    settings: Settings,
     thread: JoinHandle<()>,
 }
 
@@ -107,7 +107,7 @@ impl Keeper {
         let shelves: Vec<SharedShelf> = kept.runs.into_iter().map(shelf).collect();
         let desk = Desk::begin(settings, kept.manifests, shelves.clone())?;
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || desk.work(&told))?;
-        Ok(Keeper { line: Line(jobs), shelves, rows_max: settings.hot_rows_max, thread })
+        Ok(Keeper { line: Line(jobs), shelves, settings: settings.clone(), thread })
     }
 
     /// A line to it.
@@ -117,8 +117,9 @@ impl Keeper {
 
     /// The archive of a worker.
     pub fn archive(&self, worker: usize, published: Arc<Published>) -> RowArchive {
-        let rows_max = self.rows_max.div_ceil(self.shelves.len());
-        RowArchive::new(worker, rows_max, self.line(), self.shelves[worker].clone(), published)
+        let settings = self.settings.clone();
+        let rows_max = settings.hot_rows_max.div_ceil(self.shelves.len());
+        RowArchive::new(worker, rows_max, settings, self.line(), self.shelves[worker].clone(), published)
     }
 
     /// Waits until it has done what it was told. A worker that failed may have left its line behind,
@@ -150,6 +151,7 @@ struct Desk {
 impl Desk {
     fn begin(settings: &Settings, manifests: Vec<Manifest>, shelves: Vec<SharedShelf>) -> io::Result<Desk> {
         let disk = &*settings.disk;
+        scratch::tidy(disk)?;
         let outline_bytes = manifests.first().map_or(0, |newest| newest.outline_bytes);
         let outline = OutlineFile::open(disk, OUTLINE, outline_bytes)?;
         let next_run = next_run(disk)?;
@@ -255,8 +257,9 @@ impl Desk {
         if !self.unwritten[worker].is_empty() {
             return Err(io::Error::other("there are rows that could not be written"));
         }
-        let run = |run: &Arc<RowRun>| Part { file: run.name().to_owned(), records: run.rows() };
-        let runs = self.shelf(worker).runs.iter().map(run).collect();
+        let runs = self.shelf(worker).runs.clone();
+        runs.iter().try_for_each(|run| run.keep())?;
+        let runs = runs.iter().map(|run| Part { file: run.name().to_owned(), records: run.rows() }).collect();
         let arrangements = arrangements::write(&*self.settings.disk, worker, epoch, snapshots)?;
         Ok(Share { arrangements, runs })
     }
@@ -322,17 +325,18 @@ fn alike(sizes: &[u64]) -> usize {
     }
 }
 
-/// Writes the rows of a table into a run. Part by part, and each row copied once, since they lie anywhere in
-/// memory, and a part stays in the cache between being sorted and being written.
+/// Writes the rows of a table into a run, as the bytes they are.
 fn write_table(disk: &dyn Disk, name: &str, table: &Table) -> io::Result<u64> {
     let mut writer = RunWriter::create(disk, name, table.len() as u64)?;
-    for part in table.parts() {
-        let mut rows: Vec<_> = part.map(|(batch, place)| (batch.rows[place as usize], batch)).collect();
-        rows.sort_unstable_by_key(|(row, _)| row_run::order(&row.identity));
-        for (row, batch) in &rows {
-            writer.put(row, batch.received_at, &batch.origin, batch.wide_values(row))?;
-        }
-    }
+    let mut places = Places::default();
+    table.each_standing(|row| {
+        let packed = row.packed();
+        let origin = match places.get(packed.origin()) {
+            Some(origin) => origin,
+            None => places.put(packed.origin(), writer.origin(row.origin())),
+        };
+        writer.put(packed, origin, row.wide())
+    })?;
     writer.finish()
 }
 

@@ -13,20 +13,20 @@ use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
 use trueup_model::metering::Metering;
 use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
-use trueup_operators::event_index::{EventIndex, Outcome, RowRef};
+use trueup_operators::event_index::{Outcome, RowRef, compare};
 
 /// Follows what stands for some identities.
 pub(super) struct History<'a> {
     wanted: &'a HashSet<Identity>,
     metering: &'a Metering,
-    index: EventIndex,
+    standing: HashMap<Identity, RowRef>,
     rows: u64,
 }
 
 impl<'a> History<'a> {
     /// The history of these identities, before the first entry.
     pub fn of(wanted: &'a HashSet<Identity>, metering: &'a Metering) -> History<'a> {
-        History { wanted, metering, index: EventIndex::default(), rows: 0 }
+        History { wanted, metering, standing: HashMap::new(), rows: 0 }
     }
 
     /// The next entry.
@@ -43,11 +43,18 @@ impl<'a> History<'a> {
         wanted.for_each(|(place, row)| kept.push(batch, place, *row));
         let kept = kept.finish();
         self.rows += kept.rows.len() as u64;
-        let places: Vec<u32> = (0..kept.rows.len() as u32).collect();
-        let (kept, places) = self.index.push(&kept, &places);
-        // Nothing is put away here, so no cold run can hold it.
-        let outcomes = places.iter().map(|&place| self.index.observe((&kept, place as usize), 0, self.metering));
+        let outcomes = (0..kept.rows.len() as u32).map(|place| self.observe((kept.clone(), place)));
         outcomes.filter(|outcome| matches!(outcome, Outcome::Conflict(_))).count()
+    }
+
+    fn observe(&mut self, (batch, place): RowRef) -> Outcome {
+        let row = &batch.rows[place as usize];
+        let standing = self.standing.get(&row.identity).cloned();
+        let outcome = standing.map_or(Outcome::First, |standing| compare((&batch, row), standing, self.metering));
+        if let Outcome::First | Outcome::Replaced(_) | Outcome::Reread(_) = outcome {
+            self.standing.insert(row.identity, (batch, place));
+        }
+        outcome
     }
 
     /// How many rows there were so far; the next has this number.
@@ -57,8 +64,7 @@ impl<'a> History<'a> {
 
     /// What stands for each identity now.
     pub fn standing(&self) -> HashMap<Identity, RowRef> {
-        let rows = self.index.standing(|_| true).into_iter();
-        rows.map(|(batch, place)| (batch.rows[place as usize].identity, (batch, place))).collect()
+        self.standing.clone()
     }
 }
 

@@ -1,22 +1,19 @@
-//! A row as it lies in a page: 60 bytes, numbers with the least significant byte first.
+//! A row as bytes: 60 of them, numbers with the least significant byte first.
 //!
 //! ```text
 //!   identity, its second half first | occurred_at | value | received_at | subject | properties | revision |
 //!   origin | how many wide values | whether it retracts | nothing
 //! ```
-//! The origin is a place in the list of the run's origins. Where there are wide values, `value` is the
-//! place of the first of them in the run.
+//! The origin is a place in a list that lies beside the rows. Where there are wide values, they lie beside
+//! the rows too, and `value` may say where.
 
-use trueup_model::grain::Micros;
-use trueup_model::identity::Identity;
-use trueup_model::usage::UsageRow;
-
-/// Bytes of a row.
-pub const ROW: usize = 60;
+use crate::grain::Micros;
+use crate::identity::Identity;
+use crate::usage::UsageRow;
 
 /// A row as bytes.
 #[derive(Clone, Copy)]
-pub struct Packed([u8; ROW]);
+pub struct PackedRow([u8; PackedRow::BYTES]);
 
 /// Where a number of it lies.
 type Field = std::ops::Range<usize>;
@@ -31,10 +28,13 @@ const ORIGIN: Field = 52..56;
 const WIDE: Field = 56..58;
 const RETRACT: usize = 58;
 
-impl Packed {
+impl PackedRow {
+    /// How many there are.
+    pub const BYTES: usize = 60;
+
     /// The bytes of a row.
-    pub fn of(row: &UsageRow, received_at: Micros, origin: u32) -> Packed {
-        let mut packed = Packed([0; ROW]);
+    pub fn of(row: &UsageRow, received_at: Micros, origin: u32) -> PackedRow {
+        let mut packed = PackedRow([0; PackedRow::BYTES]);
         let mut put = |field: Field, bytes: &[u8]| packed.0[field].copy_from_slice(bytes);
         IDENTITY.into_iter().zip(row.identity.0).for_each(|(field, half)| put(field, &half.to_le_bytes()));
         put(OCCURRED_AT, &row.occurred_at.to_le_bytes());
@@ -50,9 +50,9 @@ impl Packed {
     }
 
     /// A copy of the first row in these bytes, of which there are enough.
-    pub fn first_of(bytes: &[u8]) -> Packed {
-        let mut packed = Packed([0; ROW]);
-        packed.0.copy_from_slice(&bytes[..ROW]);
+    pub fn first_of(bytes: &[u8]) -> PackedRow {
+        let mut packed = PackedRow([0; PackedRow::BYTES]);
+        packed.0.copy_from_slice(&bytes[..PackedRow::BYTES]);
         packed
     }
 
@@ -87,7 +87,7 @@ impl Packed {
     }
 
     /// Says that its origin, and the first of its wide values if it has any, lie elsewhere.
-    pub fn moved(mut self, origin: u32, first_value: u64) -> Packed {
+    pub fn moved(mut self, origin: u32, first_value: u64) -> PackedRow {
         self.0[ORIGIN].copy_from_slice(&origin.to_le_bytes());
         if self.wide() > 0 {
             self.0[VALUE].copy_from_slice(&first_value.to_le_bytes());

@@ -148,7 +148,10 @@ impl Engine {
             start.books = books.clone();
             start.contradictions = door.contradictions().clone();
             let before = start.quarantine.run.iter().flat_map(|run| run.updates());
-            before.for_each(|((record, ()), _, _)| start.contradictions.count(record));
+            for ((record, ()), _, times) in before {
+                start.contradictions.count(record, *times);
+                record.contradiction().into_iter().for_each(|known| _ = start.metering.known.unsettled.put(known));
+            }
             start.metering.known.metering = metering.clone();
             let archive = keeper.as_ref().map(|keeper| keeper.archive(worker, published.clone()));
             start.metering.known.archive = archive.map(|archive| Box::new(archive) as _);

@@ -26,12 +26,13 @@ use trueup_model::metering::UsageKey;
 use trueup_model::terms::Terms;
 use trueup_operators::arrange::{Arrangement, Before, Keyed, Records, arrange_by_key};
 use trueup_operators::contribute::{Kept, contribute};
-use trueup_operators::deduplicate::{self, Account, Conflict, Intake, deduplicate};
+use trueup_operators::deduplicate::{self, Account, Intake, deduplicate};
 use trueup_operators::map_through::map_through;
 use trueup_operators::reduce_through::{Reduction, Which, reduce_through};
 use trueup_operators::tally::Tally;
 use trueup_operators::total::Total;
 use trueup_operators::touched::Leads;
+use trueup_operators::unsettled::Contradiction;
 
 /// The turns of the books, epoch by epoch.
 pub type Turns<'scope> = StreamVec<'scope, Epoch, (Epoch, Arc<Turn>)>;
@@ -52,8 +53,8 @@ pub struct Metered<'scope> {
     pub targets: Vec<Records<'scope, Target, Total>>,
     /// How many events are in which state.
     pub accounts: Keyed<'scope, Account, (), i64>,
-    /// Contradictions between events.
-    pub conflicts: StreamVec<'scope, Epoch, (Epoch, Conflict)>,
+    /// Contradictions between events that came, and those that were settled.
+    pub conflicts: StreamVec<'scope, Epoch, (Epoch, Contradiction, i64)>,
 }
 
 /// What metering begins with.

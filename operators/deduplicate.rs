@@ -1,8 +1,10 @@
 //! Statements about events in, changes of what stands out.
 //!
 //! Law: at each epoch the rows that came less the rows that went, over all epochs so far, are
-//! exactly the standing assertions (see `event_index`). Each worker sees every batch and keeps
-//! the identities that are its own, so nothing is exchanged here. State: the index.
+//! exactly the standing assertions (see `event_index`); the contradictions that came less those that were
+//! settled are those of what stands (see `unsettled`). Each worker sees every batch and keeps
+//! the identities that are its own, so nothing is exchanged here. State: the
+//! index, and contradictions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::arrange::Keyed;
 use crate::cold::Archive;
 pub use crate::event_index::RowRef;
 use crate::event_index::{EventIndex, Outcome};
+use crate::unsettled::{Contradiction, Unsettled};
 
 /// What deduplication takes in, in the order of the journal.
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ pub struct Start {
     pub metering: Arc<Metering>,
     /// Where rows are put away, and were before; none: all of them stay in memory.
     pub archive: Option<Box<dyn Archive>>,
+    /// What contradicts what stands, of the identities of this worker.
+    pub unsettled: Unsettled,
 }
 
 /// A change of what stands, or of how it is metered.
@@ -108,23 +113,14 @@ pub enum Account {
     Subject(SubjectId),
 }
 
-/// A row that contradicts one that stands.
-#[derive(Clone, Debug)]
-pub struct Conflict {
-    /// The row that was set aside.
-    pub refused: RowRef,
-    /// The row that stands.
-    pub standing: RowRef,
-}
-
 /// The streams that leave deduplication.
 pub struct Deduplicated<'scope> {
     /// Changes of what stands.
     pub changes: StreamVec<'scope, Epoch, (Epoch, Change)>,
     /// Changes of how many events are in which state.
     pub accounts: Keyed<'scope, Account, (), i64>,
-    /// Contradictions.
-    pub conflicts: StreamVec<'scope, Epoch, (Epoch, Conflict)>,
+    /// Contradictions that came, and those that were settled.
+    pub conflicts: StreamVec<'scope, Epoch, (Epoch, Contradiction, i64)>,
 }
 
 /// Keeps, of all statements about each event, the one that stands.
@@ -153,7 +149,7 @@ pub fn deduplicate<'scope>(
             // them all.
             input.for_each(|cap, messages| {
                 for (epoch, message) in messages.drain(..) {
-                    let found = standing.take(message);
+                    let found = standing.take(epoch, message);
                     accounts
                         .session(&cap)
                         .give_iterator(found.states.accounts().map(|(account, diff)| ((account, ()), epoch, diff)));
@@ -162,7 +158,7 @@ pub fn deduplicate<'scope>(
                     }
                     conflicts
                         .session(&cap)
-                        .give_iterator(found.conflicts.into_iter().map(|conflict| (epoch, conflict)));
+                        .give_iterator(found.conflicts.into_iter().map(|(conflict, diff)| (epoch, conflict, diff)));
                 }
             });
         }
@@ -179,14 +175,41 @@ struct Standing {
     workers: usize,
     metering: Arc<Metering>,
     index: EventIndex,
+    unsettled: Unsettled,
 }
 
 /// What one message brought.
 #[derive(Default)]
 struct Found {
+    came: Vec<u32>,
+    went: Vec<RowRef>,
     change: Option<Change>,
     states: States,
-    conflicts: Vec<Conflict>,
+    conflicts: Vec<(Contradiction, i64)>,
+}
+
+impl Found {
+    fn stand(&mut self, row: &UsageRow, place: u32) {
+        self.states.put(state(row), row);
+        if !row.retract {
+            self.came.push(place);
+        }
+    }
+
+    /// Takes off a row that stood and is in another state from now on.
+    fn step_down(&mut self, (batch, place): RowRef, to: State) {
+        let row = &batch.rows[place as usize];
+        self.states.step_down((&batch, row), to);
+        if !row.retract {
+            self.went.push((batch, place));
+        }
+    }
+
+    /// Takes off a contradiction of what stood until now.
+    fn settle(&mut self, settled: Contradiction) {
+        self.states.turn(settled.told.arrival(), State::Quarantined, State::Superseded);
+        self.conflicts.push((settled, -1));
+    }
 }
 
 /// How numbers of inputs by state changed. There are few arrivals and many rows, so nothing but a
@@ -211,10 +234,15 @@ impl States {
 
     /// Counts a row that stood into another state.
     fn step_down(&mut self, (batch, row): (&UsageBatch, &UsageRow), to: State) {
-        let counts = self.before.entry(batch.arrival()).or_default();
-        counts[state(row) as usize] -= 1;
-        counts[to as usize] += 1;
+        self.turn(batch.arrival(), state(row), to);
         self.put_subject(state(row), row, -1);
+    }
+
+    /// Counts an input that came before into another state.
+    fn turn(&mut self, arrival: Arrival, from: State, to: State) {
+        let counts = self.before.entry(arrival).or_default();
+        counts[from as usize] -= 1;
+        counts[to as usize] += 1;
     }
 
     fn put_subject(&mut self, state: State, row: &UsageRow, diff: i64) {
@@ -241,13 +269,13 @@ impl States {
 impl Standing {
     fn new(start: Start, worker: usize, workers: usize) -> Standing {
         let index = start.archive.map_or_else(EventIndex::in_memory, EventIndex::kept_in);
-        Standing { worker, workers, metering: start.metering, index }
+        Standing { worker, workers, metering: start.metering, index, unsettled: start.unsettled }
     }
 
-    fn take(&mut self, message: Intake) -> Found {
+    fn take(&mut self, epoch: Epoch, message: Intake) -> Found {
         match message {
             Intake::Metering { metering, changes } => self.remeter(metering, &changes),
-            Intake::Usage(batch) => self.observe(batch),
+            Intake::Usage(batch) => self.observe(epoch, batch),
             Intake::PutAway => {
                 self.index.put_away();
                 Found::default()
@@ -255,11 +283,9 @@ impl Standing {
         }
     }
 
-    fn observe(&mut self, batch: Arc<UsageBatch>) -> Found {
+    fn observe(&mut self, epoch: Epoch, batch: Arc<UsageBatch>) -> Found {
         let states = States { arrival: Some(batch.arrival()), ..States::default() };
         let mut found = Found { states, ..Found::default() };
-        let mut came = Vec::new();
-        let mut went = Vec::new();
         let mine: Vec<u32> = self.mine(&batch);
         self.index.receive();
         let mut identities = Vec::with_capacity(AHEAD);
@@ -270,14 +296,43 @@ impl Standing {
             self.index.warm(&identities, &mut masks[..block.len()]);
             for (&place, &mask) in block.iter().zip(&masks) {
                 let outcome = self.index.observe(&batch, place, mask, &self.metering);
-                take_notice(outcome, (&batch, place), &mut came, &mut went, &mut found);
+                self.take_notice(epoch, outcome, (&batch, place), &mut found);
             }
         }
         self.index.put_away_if_many();
+        let (came, went) = (std::mem::take(&mut found.came), std::mem::take(&mut found.went));
         if !came.is_empty() || !went.is_empty() {
             found.change = Some(Change::Standing { metering: self.metering.clone(), batch, came, went });
         }
         found
+    }
+
+    /// Tells what came of a row.
+    fn take_notice(&mut self, epoch: Epoch, outcome: Outcome, (batch, place): (&UsageBatch, u32), found: &mut Found) {
+        let row = &batch.rows[place as usize];
+        match outcome {
+            Outcome::First => found.stand(row, place),
+            Outcome::Replaced(old) => {
+                found.step_down(old, State::Superseded);
+                found.stand(row, place);
+                self.unsettled.settle(row.identity).into_iter().for_each(|settled| found.settle(settled));
+            }
+            Outcome::Reread(old) => {
+                found.step_down(old, State::Duplicate);
+                found.stand(row, place);
+            }
+            Outcome::Duplicate => found.states.put(State::Duplicate, row),
+            Outcome::Superseded => found.states.put(State::Superseded, row),
+            Outcome::Conflict(standing) => {
+                let contradiction = Contradiction::of((batch, place), &standing, epoch);
+                if self.unsettled.put(contradiction.clone()) {
+                    found.states.put(State::Quarantined, row);
+                    found.conflicts.push((contradiction, 1));
+                } else {
+                    found.states.put(State::Duplicate, row);
+                }
+            }
+        }
     }
 
     /// The places of the rows that this worker remembers.
@@ -303,50 +358,6 @@ impl Standing {
     }
 }
 
-/// Tells what came of a row.
-fn take_notice(
-    outcome: Outcome,
-    (batch, place): (&Arc<UsageBatch>, u32),
-    came: &mut Vec<u32>,
-    went: &mut Vec<RowRef>,
-    found: &mut Found,
-) {
-    let row = &batch.rows[place as usize];
-    match outcome {
-        Outcome::First => stand(row, place, came, found),
-        Outcome::Replaced(old) => {
-            step_down(old, State::Superseded, went, found);
-            stand(row, place, came, found);
-        }
-        Outcome::Reread(old) => {
-            step_down(old, State::Duplicate, went, found);
-            stand(row, place, came, found);
-        }
-        Outcome::Duplicate => found.states.put(State::Duplicate, row),
-        Outcome::Superseded => found.states.put(State::Superseded, row),
-        Outcome::Conflict(standing) => {
-            found.states.put(State::Quarantined, row);
-            found.conflicts.push(Conflict { refused: (batch.clone(), place), standing });
-        }
-    }
-}
-
-/// Takes off a row that stood and is in another state from now on.
-fn step_down((batch, place): RowRef, to: State, went: &mut Vec<RowRef>, found: &mut Found) {
-    let row = &batch.rows[place as usize];
-    found.states.step_down((&batch, row), to);
-    if !row.retract {
-        went.push((batch, place));
-    }
-}
-
-fn stand(row: &UsageRow, place: u32, came: &mut Vec<u32>, found: &mut Found) {
-    found.states.put(state(row), row);
-    if !row.retract {
-        came.push(place);
-    }
-}
-
 /// The state of a row that stands.
 fn state(row: &UsageRow) -> State {
     if row.retract { State::Retracted } else { State::Standing }
@@ -356,6 +367,7 @@ fn state(row: &UsageRow) -> State {
 mod tests {
     use super::*;
     use crate::cold::memory::MemoryArchive;
+    use std::cmp::Ordering;
     use std::collections::{BTreeMap, BTreeSet};
 
     use trueup_model::arrival::Origin;
@@ -399,7 +411,7 @@ mod tests {
     struct Seen {
         standing: BTreeMap<Key, i64>,
         accounts: BTreeMap<Account, i64>,
-        conflicts: usize,
+        conflicts: i64,
     }
 
     impl Seen {
@@ -415,7 +427,7 @@ mod tests {
                 assert_ne!(diff, 0, "{account:?}: what changes nothing is not told");
                 *self.accounts.entry(account).or_default() += diff;
             }
-            self.conflicts += found.conflicts.len();
+            self.conflicts += found.conflicts.iter().map(|(_, diff)| diff).sum::<i64>();
             self.standing.retain(|_, count| *count != 0);
         }
 
@@ -451,16 +463,22 @@ mod tests {
             let mut shares: Vec<Standing> =
                 (0..workers).map(|worker| Standing::new(start(), worker, workers)).collect();
             let (mut seen, mut best) = (Seen::default(), BTreeMap::<Identity, (u32, bool, u64, i64)>::new());
-            let mut rows = BTreeMap::<Arrival, i64>::new();
+            let (mut rows, mut aside) = (BTreeMap::<Arrival, i64>::new(), BTreeSet::new());
             for batch in batches() {
-                shares.iter_mut().for_each(|share| seen.add(share.take(Intake::Usage(batch.clone()))));
+                shares.iter_mut().for_each(|share| seen.add(share.take(1, Intake::Usage(batch.clone()))));
                 *rows.entry(batch.arrival()).or_default() += batch.rows.len() as i64;
                 for (number, row) in (batch.first_row..).zip(&batch.rows) {
                     // The greatest revision, a retraction above all else of it, and of equal ones the first.
                     let new = (row.revision, row.retract, number, row.value);
                     let stands = best.entry(row.identity).or_insert(new);
-                    if (new.0, new.1) > (stands.0, stands.1) {
-                        *stands = new;
+                    match (new.0, new.1).cmp(&(stands.0, stands.1)) {
+                        Ordering::Greater => {
+                            *stands = new;
+                            aside.retain(|(identity, _)| *identity != row.identity);
+                        }
+                        // Each other thing that is said at its revision is set aside, once.
+                        Ordering::Equal if new.3 != stands.3 && !new.1 => drop(aside.insert((row.identity, row.value))),
+                        _ => {}
                     }
                 }
                 let asserted = best.iter().filter(|(_, (_, retract, ..))| !retract);
@@ -471,7 +489,7 @@ mod tests {
                 let standing = seen.of(State::Standing);
                 assert_eq!((standing, standing), (seen.standing.len() as i64, seen.by_subject()));
                 assert_eq!(standing + seen.of(State::Retracted), best.len() as i64);
-                assert_eq!(seen.of(State::Quarantined), seen.conflicts as i64);
+                assert_eq!((seen.of(State::Quarantined), seen.conflicts), (aside.len() as i64, aside.len() as i64));
             }
             assert_eq!(rows.len(), 6, "there are several ways and hours");
             assert!(State::ALL.into_iter().all(|state| seen.of(state) > 0), "every state comes about");
@@ -482,7 +500,7 @@ mod tests {
     fn what_is_metered_otherwise_is_what_stands_of_it() {
         let mut share = Standing::new(Start::default(), 0, 1);
         let mut seen = Seen::default();
-        batches().into_iter().for_each(|batch| seen.add(share.take(Intake::Usage(batch))));
+        batches().into_iter().for_each(|batch| seen.add(share.take(1, Intake::Usage(batch))));
         let rows: BTreeMap<Key, UsageRow> = batches()
             .iter()
             .flat_map(|batch| (0..batch.rows.len() as u32).map(|place| (key(batch, place), batch.rows[place as usize])))
@@ -495,7 +513,7 @@ mod tests {
             });
             let expected: BTreeSet<Key> = keys.collect();
             let changes = Arc::new(MeteringChanges { properties, subjects });
-            let found = share.take(Intake::Metering { metering: Arc::default(), changes });
+            let found = share.take(1, Intake::Metering { metering: Arc::default(), changes });
             let rows = match found.change {
                 Some(Change::Remetered { rows, .. }) => rows,
                 other => Vec::from_iter(other.map(|other| panic!("{other:?}"))),

@@ -19,3 +19,4 @@ pub mod spilled_rows;
 pub mod tally;
 pub mod total;
 pub mod touched;
+pub mod unsettled;

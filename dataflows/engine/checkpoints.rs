@@ -27,7 +27,7 @@ pub use keeper::{Job, Keeper, Kept, Line, Order};
 pub use loading::{Loaded, load};
 
 /// The form of the files. Whoever changes it, or what is in them, changes this.
-const FORM: &str = "2";
+const FORM: &str = "3";
 /// The file of the outline.
 const OUTLINE: &str = "outline";
 /// What the names of all other files begin with, but for manifests.

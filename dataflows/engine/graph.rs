@@ -31,7 +31,7 @@ use trueup_operators::total::{Billed, Total};
 use crate::invoicing::{invoicing, totals};
 use crate::metering::{self, TextInGroup, metering};
 
-use super::set_aside::{Contradictions, Origins, Quarantined, contradiction};
+use super::set_aside::{Contradictions, Origins, Quarantined};
 
 /// What a worker is fed at one epoch.
 #[derive(Clone, Debug, Default)]
@@ -264,10 +264,10 @@ pub fn build(scope: Scope<'_, Epoch>, start: Start, worker: usize, workers: usiz
     let accounts = metered.accounts.concat(set_aside).concat(replayed);
     let accounts = arrange_here(accounts, "Ledger: inputs by arrival and state", start.accounts);
     let (mut origins, contradictions) = (Origins::default(), start.contradictions);
-    let conflicts = metered.conflicts.map(move |(epoch, conflict)| {
-        let record = contradiction(epoch, &conflict).sharing(&mut origins);
-        contradictions.count(&record);
-        ((record, ()), epoch, 1)
+    let conflicts = metered.conflicts.map(move |(epoch, conflict, times)| {
+        let record = Quarantined::from(conflict).sharing(&mut origins);
+        contradictions.count(&record, times);
+        ((record, ()), epoch, times)
     });
     let quarantine = arrange_here(refused.concat(conflicts), "Quarantine: what was set aside", start.quarantine);
 

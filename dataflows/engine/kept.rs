@@ -102,7 +102,7 @@ pub fn still(entry: &Entry) -> BTreeMap<InputId, String> {
 
 /// An event of an entry that contradicts one that stands.
 fn contradicting(entry: &Entry, record: &Quarantined) -> Refused {
-    let (Why::Contradicts { revision, standing, other }, Some(number)) = (record.why, record.row()) else {
+    let (Why::Contradicts { revision, standing, other, .. }, Some(number)) = (record.why, record.row()) else {
         return known(record);
     };
     let sent = entry.facts.iter().find_map(|fact| {
@@ -112,7 +112,7 @@ fn contradicting(entry: &Entry, record: &Quarantined) -> Refused {
     });
     let detail = format!(
         "revision {revision} of this event was accepted before with other content (digest {standing:016x}, this one \
-         {other:016x}): send what is meant under a greater revision"
+         {other:016x}): send what is meant under a greater revision, which settles it"
     );
     Refused {
         position: sent.map_or_else(|| format!("accepted row {number}"), |(_, id)| format!("event {id}")),
@@ -129,12 +129,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::engine::set_aside::{CONFLICTS_FROM, contradiction};
+    use crate::engine::set_aside::CONFLICTS_FROM;
     use trueup_connectors::journal::{Journal, MemoryJournal};
     use trueup_model::arrival::Origin;
     use trueup_model::identity::Identity;
     use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
-    use trueup_operators::deduplicate::Conflict;
+    use trueup_operators::unsettled::Contradiction;
 
     #[test]
     fn a_contradiction_names_the_event_that_was_set_aside() {
@@ -157,7 +157,7 @@ mod tests {
         for (epoch, facts) in [(1, Vec::new()), (2, vec![Fact::Usage(Arc::default()), Fact::Usage(batch.clone())])] {
             journal.append(Arc::new(Entry { epoch, facts, ..Entry::default() })).expect("it follows");
         }
-        let record = contradiction(2, &Conflict { refused: (batch.clone(), 1), standing: (batch, 0) });
+        let record = Quarantined::from(Contradiction::of((&batch, 1), &(batch.clone(), 0), 2));
         let input = InputId { epoch: 2, place: CONFLICTS_FROM + 11 };
         assert_eq!(record.inputs().collect::<Vec<_>>(), [input]);
         let shown = Kept::by(&journal.read_back()).shown(&Books::default(), &record, input);

@@ -202,7 +202,7 @@ mod tests {
     use crate::engine::Setup;
     use crate::engine::clock::Clock;
     use crate::engine::door::Acceptance;
-    use crate::engine::view_rows::Cell;
+    use crate::engine::view_rows::{Cell, Row};
     use trueup_connectors::catalog_files::read_catalog_texts;
     use trueup_connectors::quarantine::Replayed;
     use trueup_connectors::usage_event;
@@ -366,11 +366,35 @@ mod tests {
             Ok(receipt.epoch)
         };
         send("test", &[event(1, 0, "large"), event(2, 0, "large"), other(1)]).expect("there is room");
+        send("test", &[other(1), other(1)]).expect("what was said before needs no room");
+        send("another", &[other(1)]).expect("whoever says it");
         send("test", &[other(2)]).expect("there is room for one more");
         let error: DoorError = send("test", &[event(3, 0, "large")]).expect_err("there is no more room");
         assert!(matches!(error, DoorError::Contradicting { standing: 2, max: 2, .. }), "{error}");
         send("another", &[event(3, 0, "large"), other(3)]).expect("it has room of its own");
         send("test", &["no event".to_owned()]).expect("what is set aside at the door has room of its own");
+        let reasons = number(&engine, View::Quarantine, "reason");
+        assert_eq!(reasons.iter().filter(|reason| **reason == Cell::Text("conflict".into())).count(), 3);
+        let input = |row: &Row| match (&row[0], &row[1]) {
+            (Cell::Integer(epoch), Cell::Integer(place)) => InputId { epoch: *epoch as u64, place: *place as u64 },
+            other => panic!("{other:?} are numbers"),
+        };
+        let inputs: Vec<InputId> = engine.newest().rows(View::Quarantine).iter().map(input).collect();
+        let shown = || inputs.iter().filter(|input| engine.set_aside(**input).expect("it runs").is_some()).count();
+        assert_eq!(shown(), 4);
+        // A greater revision settles what contradicted, whoever brings it.
+        let greater = event(1, 0, "large").replace(r#""revision":3"#, r#""revision":4"#);
+        send("another", &[greater]).expect("it has room");
+        let left = number(&engine, View::Quarantine, "reason");
+        assert_eq!(left.iter().filter(|reason| **reason == Cell::Text("conflict".into())).count(), 2);
+        assert_eq!(shown(), 3, "what is settled is not shown any more");
+        send("test", &[event(4, 0, "large"), other(4)]).expect("there is room again");
+        let superseded = number(&engine, View::IngestLedger, "superseded");
+        assert_eq!(
+            superseded,
+            [Cell::Integer(0), Cell::Integer(2)],
+            "of another and of test: what stood, and the other"
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The rows of the quarantine: what is set aside, and what became of it when it was read again.
 //!
 //! A row is a function of a record, of what the journal kept of the input, and of what the books say of
-//! it, so the rows that changed are those of records that came and of inputs that were read again.
+//! it, so the rows that changed are those of records that came, of contradictions that were settled, and of
+//! inputs that were read again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
@@ -29,9 +30,11 @@ pub fn rows(old: Option<&AsOf<'_>>, new: &AsOf<'_>, each: Each<'_>) {
     };
     let epochs = [old.epoch, new.epoch];
     let recent = new.parts.iter().flat_map(|part| part.quarantine.recent(epochs));
-    let recent: BTreeSet<&Quarantined> = recent.map(|((record, ()), _, _)| record).collect();
-    for record in recent {
-        record.inputs().for_each(|input| _ = each(row(new.books, record, input), 1));
+    let mut changed: BTreeMap<&Quarantined, i64> = BTreeMap::new();
+    recent.for_each(|((record, ()), _, times)| *changed.entry(record).or_default() += times);
+    for (record, times) in changed.into_iter().filter(|(_, times)| *times != 0) {
+        let books = if times > 0 { new.books } else { old.books };
+        record.inputs().for_each(|input| _ = each(row(books, record, input), times));
     }
     for input in old.books.replayed.diff(&new.books.replayed).map(replayed_input) {
         // What came since was told as it is now.
@@ -68,7 +71,9 @@ fn find_record<'a>(at: &AsOf<'a>, input: InputId) -> Option<&'a Quarantined> {
     at.parts.iter().find_map(|part| {
         let mut reader = part.quarantine.reader();
         reader.seek(&Quarantined::sought(input));
-        reader.next().map(|(record, ())| record).filter(|record| record.has(input))
+        let (record, ()) = reader.next()?;
+        let [sum] = reader.sums(record, &(), [at.epoch]);
+        (sum.is_some() && record.has(input)).then_some(record)
     })
 }
 

@@ -3,7 +3,7 @@
 //! Law: inputs of one epoch that follow each other, by one way and for one reason, are one record,
 //! and each input is in exactly one. What an input said stays in the journal and is read back from
 //! there when it is shown (`quarantine_rows.rs`), so a million lines of junk cost as much memory as
-//! the batches they came in. A record has 64 bytes, an update of it 80.
+//! the batches they came in. A record has 80 bytes, an update of it 96.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use trueup_model::arrival::{Arrival, Origin};
 use trueup_model::fact::{Epoch, InputId};
 use trueup_model::grain::Micros;
+use trueup_model::identity::Identity;
 use trueup_model::usage::{Reason, Refused};
-use trueup_operators::deduplicate::{Account, Conflict, State};
+use trueup_operators::deduplicate::{Account, State};
+use trueup_operators::unsettled::{Contradiction, Told};
 
 /// Contradictions come after the inputs that the door set aside.
 pub const CONFLICTS_FROM: u64 = 1 << 40;
@@ -44,6 +46,8 @@ pub enum Why {
     Refused(Reason),
     /// An event contradicts one that stands. That was found behind the journal, so it is kept here.
     Contradicts {
+        /// Which event it is about.
+        identity: Identity,
         /// The revision of both.
         revision: u32,
         /// The digest of what stands.
@@ -137,21 +141,23 @@ impl Origins {
     }
 }
 
-/// How many contradictions stand, by the source that brought them. Workers find them, behind the journal;
+/// How many contradictions stand, by the source that brought them first. Workers find them, behind the journal;
 /// the door asks, which is ahead of them by an epoch or two.
 #[derive(Clone, Default)]
 pub struct Contradictions(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Contradictions {
-    /// Counts a record, if it is one.
-    pub fn count(&self, record: &Quarantined) {
+    /// Counts a record, if it is one, so many times more: fewer if it was settled.
+    pub fn count(&self, record: &Quarantined, times: i64) {
         if record.row().is_none() {
             return;
         }
         let mut sources = self.sources();
-        match sources.get_mut(&record.origin.source) {
-            Some(standing) => *standing += record.count(),
-            None => drop(sources.insert(record.origin.source.clone(), record.count())),
+        if !sources.contains_key(&record.origin.source) {
+            sources.insert(record.origin.source.clone(), 0);
+        }
+        if let Some(standing) = sources.get_mut(&record.origin.source) {
+            *standing = standing.saturating_add_signed(times);
         }
     }
 
@@ -166,19 +172,26 @@ impl Contradictions {
     }
 }
 
-/// A contradiction, as it is kept.
-pub fn contradiction(epoch: Epoch, conflict: &Conflict) -> Quarantined {
-    let (batch, place) = &conflict.refused;
-    let (standing_batch, standing_place) = &conflict.standing;
-    let (row, standing) = (&batch.rows[*place as usize], &standing_batch.rows[*standing_place as usize]);
-    let why = Why::Contradicts {
-        revision: row.revision,
-        standing: standing_batch.content_digest(standing),
-        other: batch.content_digest(row),
-    };
-    let place = CONFLICTS_FROM + batch.first_row + u64::from(*place);
-    let (received_at, origin) = (batch.received_at, batch.origin.clone());
-    Quarantined { epoch, last: place, first: place, received_at, origin, why }
+impl From<Contradiction> for Quarantined {
+    fn from(contradiction: Contradiction) -> Quarantined {
+        let Contradiction { identity, digest: other, told } = contradiction;
+        let Told { epoch, number, received_at, origin, revision, standing } = told;
+        let place = CONFLICTS_FROM + number;
+        let why = Why::Contradicts { identity, revision, standing, other };
+        Quarantined { epoch, last: place, first: place, received_at, origin, why }
+    }
+}
+
+impl Quarantined {
+    /// The contradiction that it is, if it is one.
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        let (Why::Contradicts { identity, revision, standing, other }, Some(number)) = (self.why, self.row()) else {
+            return None;
+        };
+        let (epoch, received_at, origin) = (self.epoch, self.received_at, self.origin.clone());
+        let told = Told { epoch, number, received_at, origin, revision, standing };
+        Some(Contradiction { identity, digest: other, told })
+    }
 }
 
 #[cfg(test)]
@@ -211,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_record_is_as_small_as_is_said() {
-        assert_eq!(size_of::<Quarantined>(), 64);
-        assert_eq!(size_of::<((Quarantined, ()), Epoch, i64)>(), 80);
+        assert_eq!(size_of::<Quarantined>(), 80);
+        assert_eq!(size_of::<((Quarantined, ()), Epoch, i64)>(), 96);
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn rows(standing: &Standing<'_>) -> Vec<Row> {
     for ((_, state), statements) in &standing.past {
         *states.entry(state).or_default() += statements;
     }
-    *states.entry("quarantined").or_default() += standing.aside.len() as i64;
+    *states.entry("quarantined").or_default() += standing.set_aside().count() as i64;
     for heard in standing.events.values() {
         let state = match heard.retract {
             true => "retracted",
@@ -38,8 +38,8 @@ pub(super) fn ingest_rows(standing: &Standing<'_>) -> Vec<Row> {
         let state = if heard.retract { "retracted" } else { "standing" };
         *arrivals.entry(heard.arrival).or_default().entry(state).or_default() += 1;
     }
-    for aside in standing.aside.values() {
-        *arrivals.entry(aside.arrival).or_default().entry("quarantined").or_default() += 1;
+    for arrival in standing.set_aside() {
+        *arrivals.entry(arrival).or_default().entry("quarantined").or_default() += 1;
     }
     for arrival in standing.declared.keys() {
         arrivals.entry(arrival).or_default();

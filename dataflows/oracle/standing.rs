@@ -20,9 +20,6 @@ use super::reading::is_read;
 use super::schema;
 use super::{Backfill, Statement};
 
-/// The state of a statement that contradicts the one that stands.
-const CONFLICT: &str = "quarantined";
-
 /// Everything that stands after some facts.
 #[derive(Debug, Default)]
 pub(super) struct Standing<'a> {
@@ -32,8 +29,8 @@ pub(super) struct Standing<'a> {
     pub documents: Vec<&'a Document>,
     /// What was set aside before it was judged, and is.
     pub aside: BTreeMap<InputId, Aside<'a>>,
-    /// The events that contradicted one that stood, and how they came.
-    pub conflicts: Vec<(&'a Arrival, &'a UsageEvent)>,
+    /// What contradicts the statement that stands, by its source and id.
+    pub conflicts: BTreeMap<(&'a str, &'a str), Vec<Heard<'a>>>,
     /// How many statements that stand no more, or never did, are in which state, by how they came.
     pub past: BTreeMap<(&'a Arrival, &'static str), i64>,
     /// How many inputs are said to have been sent.
@@ -125,6 +122,12 @@ impl<'a> Standing<'a> {
         }
     }
 
+    /// How what is set aside came in.
+    pub fn set_aside(&self) -> impl Iterator<Item = &'a Arrival> {
+        let conflicts = self.conflicts.values().flatten().map(|heard| heard.arrival);
+        self.aside.values().map(|aside| aside.arrival).chain(conflicts)
+    }
+
     /// What is set aside: why, how it came, and its place among what was, or the event it contradicts.
     pub fn quarantined(&self) -> impl Iterator<Item = (Reason, &'a Arrival, String)> {
         let aside = self.aside.iter().map(|(input, aside)| (aside.reason, aside.arrival, input.to_string()));
@@ -133,7 +136,8 @@ impl<'a> Standing<'a> {
             "" => String::new(),
             source => format!("{source} {}", event.id),
         };
-        aside.chain(self.conflicts.iter().map(move |(arrival, it)| (Reason::Conflict, *arrival, event(it))))
+        let conflicts = self.conflicts.values().flatten();
+        aside.chain(conflicts.map(move |heard| (Reason::Conflict, heard.arrival, event(heard.event))))
     }
 
     /// What is said when all that is set aside is read again, way by way of each epoch: of what stays
@@ -203,9 +207,12 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// Lets another statement stand for an event.
+    /// Lets a greater statement stand for an event. Whatever contradicted the one before is settled by it.
     fn replace(&mut self, key: (&'a str, &'a str), heard: Heard<'a>) {
         self.put(self.events[&key].arrival, "superseded");
+        for settled in self.conflicts.remove(&key).unwrap_or_default() {
+            self.put(settled.arrival, "superseded");
+        }
         self.stand(key, heard);
     }
 
@@ -229,19 +236,21 @@ impl<'a> Standing<'a> {
         if rank(&heard) < rank(other) {
             self.put(here, "superseded");
         } else if rank(&heard) > rank(other) {
-            self.put(before, "superseded");
-            self.stand(identity, heard);
+            self.replace(identity, heard);
         } else if heard.retract || heard.says_the_same(other) {
-            if heard.retract || heard.was_read_for() == other.was_read_for() {
+            if heard.retract || heard.repeats(other) {
                 self.put(here, "duplicate");
             } else {
                 self.put(before, "duplicate");
                 self.stand(identity, heard);
             }
         } else {
-            let event = heard.event;
-            self.put(here, CONFLICT);
-            self.conflicts.push((here, event));
+            let known = self.conflicts.entry(identity).or_default();
+            if known.iter().any(|known| heard.repeats(known)) {
+                self.put(here, "duplicate");
+            } else {
+                known.push(heard);
+            }
         }
     }
 }
@@ -296,6 +305,11 @@ impl<'a> Heard<'a> {
         let texts = self.texts.keys().map(|name| (name.as_str(), "text", 0));
         let dimensions = self.dimensions.keys().map(|name| (name.as_str(), "dimension", 0));
         numbers.chain(texts).chain(dimensions).collect()
+    }
+
+    /// Whether it says what another assertion says, and nothing else was read of it.
+    fn repeats(&self, other: &Heard<'_>) -> bool {
+        self.says_the_same(other) && self.was_read_for() == other.was_read_for()
     }
 
     /// Whether two assertions agree in all that was read of both.

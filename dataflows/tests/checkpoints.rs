@@ -12,7 +12,7 @@ use std::{fs, thread};
 
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
-use trueup::engine::door::Submission;
+use trueup::engine::door::{Acceptance, DoorError, Submission};
 use trueup::engine::issue::Request;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
@@ -31,6 +31,8 @@ const DAY: i64 = 86_400_000_000;
 struct Disks {
     journal: SimulatedDisk,
     checkpoints: SimulatedDisk,
+    /// What every engine on them accepts.
+    acceptance: Acceptance,
 }
 
 /// An engine, and the epochs that it computed again.
@@ -41,7 +43,8 @@ struct Life {
 
 impl Disks {
     fn new() -> Disks {
-        Disks { journal: SimulatedDisk::new(1), checkpoints: SimulatedDisk::new(2) }
+        let (journal, checkpoints) = (SimulatedDisk::new(1), SimulatedDisk::new(2));
+        Disks { journal, checkpoints, acceptance: Acceptance::default() }
     }
 
     /// The power goes, and the engine starts again.
@@ -58,6 +61,7 @@ impl Disks {
             clock: Clock::Told,
             journal: Box::new(journal),
             checkpoints: with_checkpoints.then_some(kept),
+            acceptance: self.acceptance,
             ..Setup::default()
         };
         let engine = Engine::resume(setup, |epoch| replayed.push(epoch)).expect("it resumes");
@@ -97,6 +101,40 @@ fn the_room_in_quarantine_is_what_it_was_after_a_restart() {
         assert_eq!(life.engine.quarantine_room(), room - 6);
         let rows = life.engine.newest().rows(View::Quarantine);
         assert_eq!(rows.len(), 6, "what was kept of each is read back: {rows:?}");
+        life.engine.stop();
+    }
+}
+
+/// Sends by a way what contradicts the first events, or settles that.
+fn say_otherwise(engine: &Engine, way: &str, revision: u32) -> Result<(), DoorError> {
+    let otherwise = steps::events(engine, way, (0..20).map(|id| (id, revision, id + 100)));
+    let epoch = engine.accept(vec![otherwise])?.epoch;
+    engine.wait(epoch).expect("it runs");
+    Ok(())
+}
+
+#[test]
+fn contradictions_are_known_and_settled_after_a_restart() {
+    for (workers, then) in [(1, 1), (1, 3), (3, 2)] {
+        let mut disks = Disks::new();
+        disks.acceptance.quarantined_max = 20;
+        let life = disks.revive(workers, true);
+        begin(&life.engine);
+        send(&life.engine, 0..40, 0);
+        say_otherwise(&life.engine, "other", 0).expect("there is room");
+        life.engine.checkpoint().expect("the journal is good").expect("there is news");
+        life.engine.stop();
+
+        let life = disks.revive(then, true);
+        assert!(life.replayed.is_empty(), "the checkpoint has everything");
+        let set_aside = || life.engine.newest().rows(View::Quarantine).len();
+        let again = say_otherwise(&life.engine, "other", 0);
+        assert!(matches!(again, Err(DoorError::Contradicting { standing: 20, .. })), "{again:?}");
+        say_otherwise(&life.engine, "another", 0).expect("it has room of its own");
+        assert_eq!(set_aside(), 20, "what was said before is a duplicate, {workers} workers, then {then}");
+        say_otherwise(&life.engine, "another", 1).expect("it contradicts nothing");
+        assert_eq!(set_aside(), 0, "what contradicts is settled, {workers} workers, then {then}");
+        say_otherwise(&life.engine, "other", 1).expect("there is room again");
         life.engine.stop();
     }
 }
@@ -167,7 +205,8 @@ fn what_is_damaged_is_passed_over() {
     drop(disks.revive(1, true));
     assert_eq!(disks.checkpoints.names(), names, "a start leaves them as they are");
     for name in names.iter().filter(|name| name.contains(&newest)) {
-        let mut copy = Disks { journal: disks.journal.after_kill(), checkpoints: disks.checkpoints.after_kill() };
+        let (journal, checkpoints) = (disks.journal.after_kill(), disks.checkpoints.after_kill());
+        let mut copy = Disks { journal, checkpoints, ..disks };
         copy.checkpoints.tamper(name, |bytes| bytes[0] ^= 1);
         let life = copy.revive(1, true);
         assert_eq!(life.replayed.first(), Some(&(kept[1] + 1)), "{name}");

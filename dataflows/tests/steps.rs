@@ -76,19 +76,25 @@ pub fn begin(engine: &Engine) -> Result<Epoch, DoorError> {
 
 /// Sends events with these ids; all else about one follows from its id, but for its revision.
 pub fn send(engine: &Engine, ids: Range<u32>, revision: u32) -> Result<Epoch, DoorError> {
-    let mut reader = EventReader::new(engine.layouts(), "default", "test");
+    let events = events(engine, "test", ids.map(|id| (id, revision, id + revision)));
+    let position = Submission::ReadTo { source: "test".to_owned(), position: revision.to_string() };
+    Ok(engine.accept(vec![events, position])?.epoch)
+}
+
+/// Events by their id, revision and quantity, which come by this way.
+pub fn events(engine: &Engine, way: &str, events: impl Iterator<Item = (u32, u32, u32)>) -> Submission {
+    let mut reader = EventReader::new(engine.layouts(), "default", way);
     let mut batch = reader.batch();
-    for id in ids {
+    for (id, revision, quantity) in events {
         let event = serde_json::json!({
             "specversion": "1.0", "id": id.to_string(), "source": "/test", "type": TYPES[id as usize % TYPES.len()],
             "subject": customer_name(id % CUSTOMERS), "time": "2026-06-05T00:00:00Z", "revision": revision,
             "retract": revision == 3 && id.is_multiple_of(2),
-            "data": { "quantity": (id + revision).to_string(), "region": "r", "plan": "p", "model": format!("m{}", id % 3), "user": format!("u{}", id % 5) },
+            "data": { "quantity": quantity.to_string(), "region": "r", "plan": "p", "model": format!("m{}", id % 3), "user": format!("u{}", id % 5) },
         });
         reader.read_line(event.to_string().as_bytes(), "here", &mut batch);
     }
-    let position = Submission::ReadTo { source: "test".to_owned(), position: revision.to_string() };
-    Ok(engine.accept(vec![Submission::Events(batch.finish()), position])?.epoch)
+    Submission::Events(batch.finish())
 }
 
 /// All views, row by row.

@@ -6,10 +6,11 @@
 
 use std::hash::Hasher;
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// Identity of a usage event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity(pub [u64; 2]);
 
 impl Identity {
@@ -33,7 +34,12 @@ impl Identity {
 
     /// The worker, of `workers`, that remembers this identity.
     pub fn worker(self, workers: usize) -> usize {
-        route(self.0[0], workers)
+        route(self.place(), workers)
+    }
+
+    /// The place of what is remembered of it, to be spread over workers by `route`.
+    pub fn place(self) -> u64 {
+        self.0[0]
     }
 }
 

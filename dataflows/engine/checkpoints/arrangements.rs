@@ -82,12 +82,17 @@ pub fn read(disk: &dyn Disk, shares: &[Share], worker: usize, workers: usize, st
     start.postings = reader.take(posting_place)?;
     start.accounts = reader.take(|_| ANYWHERE)?;
     let mut origins = Origins::default();
-    start.quarantine = reader.take_as(|_| ANYWHERE, |record: Quarantined| record.sharing(&mut origins))?;
+    start.quarantine = reader.take_as(quarantine_place, |record: Quarantined| record.sharing(&mut origins))?;
     Ok(())
 }
 
 /// Where what nobody looks for by its place may live: with the first worker.
 const ANYWHERE: u64 = 0;
+
+/// Where what was set aside lives: a contradiction with its event, since there it is settled.
+fn quarantine_place(record: &Quarantined) -> u64 {
+    record.contradiction().map_or(ANYWHERE, |contradiction| contradiction.identity.place())
+}
 
 /// Where a posting lives: with its customer.
 fn posting_place(posting: &Posting) -> u64 {

@@ -462,6 +462,22 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_that_is_hot_takes_less_than_40_bytes() {
+        let mut told = Told::new();
+        let (mut least, mut most) = (usize::MAX, 0);
+        for id in 0..200_000_u32 {
+            told.observe(row(id.into(), 0, false, 1));
+            if id > 50_000 && id.is_multiple_of(500) {
+                let slots: usize = told.index.hot.shards.iter().map(|shard| shard.slots.len()).sum();
+                let each = slots * size_of::<u64>() * 10 / told.index.hot.len();
+                (least, most) = (least.min(each), most.max(each));
+            }
+        }
+        println!("an identity that is hot takes {least} to {most} tenths of a byte");
+        assert!(most < 170, "{most}");
+    }
+
+    #[test]
     fn identities_are_spread_over_shards_and_slots() {
         let identities: Vec<Identity> = (0..10_000).map(|id| Identity::of("t", "s", &id.to_string())).collect();
         let different = |of: &dyn Fn(&Identity) -> usize| {

@@ -55,8 +55,8 @@ struct Arguments {
     /// How many workers compute.
     #[arg(long, default_value_t = 2)]
     workers: usize,
-    /// How many rows are in memory before they are put away.
-    #[arg(long, default_value_t = 2_000_000)]
+    /// How many rows come before they are put away.
+    #[arg(long, default_value_t = 8_000_000)]
     hot_rows: usize,
     /// After how many events a checkpoint is made.
     #[arg(long, default_value_t = 20_000_000)]

@@ -150,7 +150,9 @@ impl Engine {
             let before = start.quarantine.run.iter().flat_map(|run| run.updates());
             for ((record, ()), _, times) in before {
                 start.contradictions.count(record, *times);
-                record.contradiction().into_iter().for_each(|known| _ = start.metering.known.unsettled.put(known));
+                if let Some(known) = record.contradiction() {
+                    start.metering.known.unsettled.put(known);
+                }
             }
             start.metering.known.metering = metering.clone();
             let archive = keeper.as_ref().map(|keeper| keeper.archive(worker, published.clone()));

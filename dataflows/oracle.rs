@@ -10,8 +10,9 @@
 //! **Events.** Source and id are an event's identity. Of all statements under one identity the
 //! greatest (revision, retract) stands. A statement is judged when it arrives, against the one that
 //! stands then: below it, it is superseded; equal to it, a retraction is a duplicate, an assertion
-//! is a duplicate if it says the same and else quarantined; above it, it stands from now on, and
-//! the other is superseded. What says the same agrees in subject, type, time, and every property
+//! is a duplicate if it says the same and else quarantined, or a duplicate of what was quarantined
+//! before and says that, read for the same; above it, it stands from now on, and the other is superseded,
+//! with all that was quarantined since it contradicts that. What says the same agrees in subject, type, time, and every property
 //! that was read of both; if meters ask for other properties by now, the later reading stands and the
 //! one before it is the duplicate. An event that no meter reads, that breaks the schema of its type,
 //! or that lacks a value a meter needs, is refused; a retraction needs no values and keeps to no

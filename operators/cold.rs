@@ -1,4 +1,4 @@
-//! Rows that are not in memory any more: where the event index puts them, and finds them again.
+//! Rows that are put away: where the event index puts them, and finds them again.
 //!
 //! Law: the runs of an archive, newest first, have for each identity that was put away the row that
 //! stood last. Where they are kept, and when they are merged, is not for operators to know, and

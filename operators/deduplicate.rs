@@ -40,7 +40,7 @@ pub enum Intake {
     },
     /// Events that passed the door.
     Usage(Arc<UsageBatch>),
-    /// All rows in memory are put away, if there is somewhere to put them.
+    /// All rows that are not put away are, if there is somewhere to put them.
     PutAway,
 }
 

@@ -21,7 +21,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use trueup_model::identity::Identity;
-use trueup_model::kept_row::together;
+use trueup_model::kept_row::{KeptRow, together};
 use trueup_model::metering::Metering;
 use trueup_model::usage::{UsageBatch, UsageRow};
 
@@ -51,6 +51,8 @@ pub enum Outcome {
 
 const SHARDS: usize = 256;
 const EMPTY: u64 = u64::MAX;
+/// Rows of a batch when all that stand are gone through.
+const TOGETHER: usize = 8_192;
 /// Slots a shard begins with.
 const SLOTS_MIN: usize = 64;
 
@@ -92,9 +94,10 @@ impl EventIndex {
         index
     }
 
-    /// Puts rows away if as many have come as should.
+    /// Puts rows away if as many have come as should, or as their file takes.
     pub fn put_away_if_many(&mut self) {
-        if self.archive.as_ref().is_some_and(|archive| self.hot.rows.count() >= archive.rows_max()) {
+        let rows = &self.hot.rows;
+        if self.archive.as_ref().is_some_and(|archive| rows.count() >= archive.rows_max() || rows.is_long()) {
             self.put_away();
         }
     }
@@ -162,17 +165,23 @@ impl EventIndex {
         let tables: Vec<&Table> = [&self.hot].into_iter().chain(sealed).collect();
         for (place, table) in tables.iter().enumerate() {
             let newer = &tables[..place];
+            // Of rows that are metered anew nobody asks when and how they came.
+            let mut give = |wanted: &mut Vec<KeptRow>| {
+                let batch = together(wanted.drain(..));
+                found.extend((0..batch.rows.len() as u32).map(|place| (batch.clone(), place)));
+            };
             let mut wanted = Vec::new();
             let Ok(()) = table.each_standing(|row| -> Result<(), Infallible> {
                 let packed = row.packed();
                 if is_wanted(&packed.row()) && !is_in(newer, &packed.identity()) {
                     wanted.push(row.kept());
                 }
+                if wanted.len() == TOGETHER {
+                    give(&mut wanted);
+                }
                 Ok(())
             });
-            // Of rows that are metered anew nobody asks when and how they came.
-            let batch = together(wanted.into_iter());
-            found.extend((0..batch.rows.len() as u32).map(|place| (batch.clone(), place)));
+            give(&mut wanted);
         }
         for (place, run) in self.cold.iter().enumerate() {
             let newer = &self.cold[..place];

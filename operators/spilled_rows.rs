@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use trueup_model::arrival::Origin;
+use trueup_model::arrival::{Origin, OriginPlaces};
 use trueup_model::identity::Identity;
 use trueup_model::kept_row::{KeptRow, VALUE_BYTES, values};
 use trueup_model::packed_row::PackedRow;
@@ -39,7 +39,7 @@ pub struct SpilledRows {
     held: BTreeMap<u32, Vec<u8>>,
     /// The address behind all chunks.
     end: u32,
-    origins: Vec<Arc<Origin>>,
+    origins: OriginPlaces,
     count: usize,
 }
 
@@ -58,7 +58,7 @@ impl SpilledRows {
     /// No rows yet.
     pub fn new(scratch: Box<dyn Scratch>) -> SpilledRows {
         let lanes = (0..LANES).map(|_| Lane::default()).collect();
-        SpilledRows { scratch, lanes, held: BTreeMap::new(), end: 0, origins: Vec::new(), count: 0 }
+        SpilledRows { scratch, lanes, held: BTreeMap::new(), end: 0, origins: OriginPlaces::default(), count: 0 }
     }
 
     /// How many rows were put.
@@ -66,10 +66,15 @@ impl SpilledRows {
         self.count
     }
 
+    /// Whether half of all addresses are given.
+    pub fn is_long(&self) -> bool {
+        self.end > u32::MAX / 2
+    }
+
     /// Puts the row at this place of a batch; gives its address.
     pub fn put(&mut self, batch: &UsageBatch, place: u32) -> u32 {
         let row = &batch.rows[place as usize];
-        let origin = self.origin(&batch.origin);
+        let origin = self.origins.place(&batch.origin);
         let lane = lane_of(&row.identity);
         let address = self.reserve(lane, HEAD + usize::from(row.wide) * VALUE_BYTES);
         let open = &mut self.lanes[lane].open;
@@ -84,16 +89,6 @@ impl SpilledRows {
         }
         self.count += 1;
         address
-    }
-
-    /// The place of an origin. Rows come batch by batch, so it is nearly always that of the row before.
-    fn origin(&mut self, origin: &Arc<Origin>) -> u32 {
-        let place = self.origins.iter().rposition(|known| Arc::ptr_eq(known, origin) || known == origin);
-        let place = place.unwrap_or(self.origins.len());
-        if place == self.origins.len() {
-            self.origins.push(origin.clone());
-        }
-        place as u32
     }
 
     /// Makes room for so many bytes at the end of a lane; gives the address of the first.
@@ -129,7 +124,7 @@ impl SpilledRows {
     /// The row of an identity, alone in a batch, at its address; none if that is the row of another.
     pub fn find(&self, identity: &Identity, address: u32) -> Option<Arc<UsageBatch>> {
         let record = self.record(lane_of(identity), address);
-        let row = SpilledRow { record: &record, origins: &self.origins };
+        let row = SpilledRow { record: &record, origins: self.origins.in_order() };
         (row.packed().identity() == *identity).then(|| row.kept().alone())
     }
 
@@ -221,7 +216,7 @@ impl Records<'_> {
         let from = &self.bytes[start + (address - begin) as usize * UNIT..];
         let record = &from[..length(from).min(from.len())];
         self.rows.check(address, record);
-        SpilledRow { record, origins: &self.rows.origins }
+        SpilledRow { record, origins: self.rows.origins.in_order() }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Events that were set aside because they contradict one that stands, until that is settled.
 //!
 //! Law: whatever is said of an event at the revision that stands, each thing that is not what stands is set
-//! aside once, however often it is said; as soon as a greater revision stands, or a retraction, none of it is.
+//! aside once, however often it is said and read like this; as soon as a greater revision stands, or a retraction, none of it is.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use trueup_model::arrival::{Arrival, Origin};
@@ -73,11 +74,11 @@ impl Unsettled {
     /// Remembers a contradiction, unless the same was said before.
     pub fn put(&mut self, contradiction: Contradiction) -> bool {
         let Contradiction { identity, digest, told } = contradiction;
-        let is_new = !self.0.contains_key(&(identity, digest));
-        if is_new {
-            self.0.insert((identity, digest), told);
+        match self.0.entry((identity, digest)) {
+            Entry::Vacant(entry) => drop(entry.insert(told)),
+            Entry::Occupied(_) => return false,
         }
-        is_new
+        true
     }
 
     /// Forgets, and gives, all that contradicts what stood for an event.

@@ -14,7 +14,7 @@ mod values;
 mod writer;
 
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use trueup_model::arrival::Origin;
 use trueup_model::identity::Identity;
@@ -27,7 +27,7 @@ use self::values::Values;
 pub use self::writer::{Places, RunWriter};
 use super::filter::{BLOCK_BYTES, Filter};
 use super::pages::{self, CONTENTS, PAGE, seed, word};
-use crate::journal::disk::{Disk, DiskFile};
+use crate::journal::disk::{Disk, DiskFile, ReadAt};
 
 const MAGIC: &[u8; 8] = b"trueup-R";
 /// Rows of a page.
@@ -41,10 +41,10 @@ const FOOTER: usize = 8 + 5 * 8;
 /// A run, open to be read on any thread.
 pub struct RowRun {
     name: String,
-    file: Mutex<Box<dyn DiskFile>>,
-    /// Whether it could be made durable, once that was tried. After an error nobody knows what is, and asking
-    /// again does not tell.
-    durable: OnceLock<bool>,
+    file: Mutex<Box<dyn ReadAt>>,
+    /// The same file, to make it durable while others read; and whether it is, once that was tried. After an
+    /// error nobody knows, and asking again does not tell.
+    durable: Mutex<(Box<dyn DiskFile>, Option<bool>)>,
     seed: u32,
     rows: u64,
     values: u64,
@@ -57,7 +57,7 @@ pub struct RowRun {
 impl RowRun {
     /// Opens a run; reads what is resident of it.
     pub fn open(disk: &dyn Disk, name: &str) -> io::Result<RowRun> {
-        let mut file = disk.open(name)?;
+        let mut file: Box<dyn ReadAt> = disk.open(name)?;
         let seed = seed(name);
         let last = (file.length()? / PAGE as u64).checked_sub(1).ok_or(ErrorKind::UnexpectedEof)?;
         let footer = pages::read(&mut *file, seed, last, 1)?;
@@ -79,19 +79,21 @@ impl RowRun {
         let firsts = firsts.chunks_exact(8).map(word).collect();
         let origins = serde_json::from_slice(&behind[..origin_bytes as usize])?;
         let filter = Filter::of(blocks);
-        let (name, file, durable) = (name.to_owned(), Mutex::new(file), OnceLock::new());
+        // Opened now, since an error of before is not told to one that is opened after it.
+        let durable = Mutex::new((disk.open(name)?, None));
+        let (name, file) = (name.to_owned(), Mutex::new(file));
         Ok(RowRun { name, file, durable, seed, rows, values, filter, firsts, origins })
     }
 
     /// Makes it durable, but for the name of its file.
     pub fn keep(&self) -> io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.durable.get() {
+        let (file, is_durable) = &mut *self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        match is_durable {
             Some(true) => Ok(()),
             Some(false) => Err(io::Error::other(format!("{} could not be made durable before", self.name))),
             None => {
                 let synced = file.sync();
-                let _ = self.durable.set(synced.is_ok());
+                *is_durable = Some(synced.is_ok());
                 synced
             }
         }
@@ -193,7 +195,7 @@ mod tests {
 
     use super::super::pages::PageWriter;
     use super::*;
-    use crate::journal::simulated_disk::SimulatedDisk;
+    use crate::journal::simulated_disk::{Failure, SimulatedDisk};
 
     /// Rows in order; some share the first half of what they are sorted by, some have wide values.
     fn rows(count: u64, revision: u32) -> Vec<KeptRow> {
@@ -289,6 +291,23 @@ mod tests {
         expected.sort_by_key(|kept| kept.row.identity.order());
         expected.retain(|kept| is_wanted(kept.row.identity));
         assert!(!expected.is_empty() && found == expected);
+    }
+
+    #[test]
+    fn a_run_that_could_not_be_made_durable_is_not_said_to_be() {
+        let disk = SimulatedDisk::new(1);
+        let rows = rows(300, 1);
+        let run = written(&disk, "run", &rows);
+        disk.fail_after(0, Failure::Broken);
+        assert!(run.keep().is_err());
+        assert!(run.keep().is_err(), "asking again does not tell");
+        // What can be read of it can be written again.
+        assert_eq!(merge(&disk, "again", 300, &[run], |_| true).expect("it failed once"), 300);
+        let again = RowRun::open(&disk, "again").expect("it is whole");
+        assert!(again.keep().is_ok() && again.keep().is_ok());
+        disk.sync_folder().expect("the disk is good");
+        let cut = disk.after_power_cut();
+        assert_eq!(RowRun::open(&cut, "again").expect("it is durable").scan().count(), 300);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use trueup_connectors::catalog_files::read_catalog_texts;
-use trueup_model::kept_row::KeptRow;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
 use trueup_model::arrival::{Arrival, Origin};
@@ -12,6 +11,7 @@ use trueup_model::catalog::Catalog;
 use trueup_model::dictionary::{NewNames, Properties};
 use trueup_model::fact::{Declaration, Document, DocumentLine, Entry, Epoch, Fact, InputId, Replay};
 use trueup_model::identity::Identity;
+use trueup_model::kept_row::KeptRow;
 use trueup_model::usage::{Reason, Refused, SentIds, UsageBatch, UsageRow};
 
 use crate::layouts;

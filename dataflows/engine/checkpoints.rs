@@ -9,8 +9,9 @@
 //!           ── snapshots of an epoch ───┼── keeper ── runs, arrangements, outline, and then the manifest
 //!   door ───── outline of the journal ──┘
 //! ```
-//! The keeper is a thread of its own, so nothing waits for a disk but a worker that has more to put
-//! away than the keeper can take. Two checkpoints are kept.
+//! Workers write the rows that come to stand into a file of their own, chunk by chunk. The keeper is a thread of
+//! its own, for which nothing waits but a worker that has more to put away than it can take. Two checkpoints are
+//! kept.
 
 mod archive;
 mod arrangements;
@@ -30,7 +31,7 @@ pub use loading::{Loaded, load};
 const FORM: &str = "3";
 /// The file of the outline.
 const OUTLINE: &str = "outline";
-/// What the names of all other files begin with, but for manifests.
+/// What the names of all other files of a checkpoint begin with, but for manifests.
 const ROWS: &str = "rows-";
 const ARRANGEMENT: &str = "arrangement-";
 

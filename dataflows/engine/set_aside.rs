@@ -95,6 +95,16 @@ impl Quarantined {
         self.first.checked_sub(CONFLICTS_FROM)
     }
 
+    /// The contradiction that it is, if it is one.
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        let (Why::Contradicts { identity, revision, standing, other }, Some(number)) = (self.why, self.row()) else {
+            return None;
+        };
+        let (epoch, received_at, origin) = (self.epoch, self.received_at, self.origin.clone());
+        let told = Told { epoch, number, received_at, origin, revision, standing };
+        Some(Contradiction { identity, digest: other, told })
+    }
+
     /// Where the ledger counts inputs that were set aside at the door.
     pub fn account(&self) -> Account {
         Account::Arrived(Arrival::at(self.origin.clone(), self.received_at), State::Quarantined)
@@ -153,11 +163,10 @@ impl Contradictions {
             return;
         }
         let mut sources = self.sources();
-        if !sources.contains_key(&record.origin.source) {
-            sources.insert(record.origin.source.clone(), 0);
-        }
-        if let Some(standing) = sources.get_mut(&record.origin.source) {
-            *standing = standing.saturating_add_signed(times);
+        let standing = sources.get(&record.origin.source).copied().unwrap_or_default();
+        match standing.saturating_add_signed(times) {
+            0 => drop(sources.remove(&record.origin.source)),
+            now => drop(sources.insert(record.origin.source.clone(), now)),
         }
     }
 
@@ -179,18 +188,6 @@ impl From<Contradiction> for Quarantined {
         let place = CONFLICTS_FROM + number;
         let why = Why::Contradicts { identity, revision, standing, other };
         Quarantined { epoch, last: place, first: place, received_at, origin, why }
-    }
-}
-
-impl Quarantined {
-    /// The contradiction that it is, if it is one.
-    pub fn contradiction(&self) -> Option<Contradiction> {
-        let (Why::Contradicts { identity, revision, standing, other }, Some(number)) = (self.why, self.row()) else {
-            return None;
-        };
-        let (epoch, received_at, origin) = (self.epoch, self.received_at, self.origin.clone());
-        let told = Told { epoch, number, received_at, origin, revision, standing };
-        Some(Contradiction { identity, digest: other, told })
     }
 }
 

@@ -73,7 +73,11 @@ pub fn rows_about(view: View, at: &AsOf<'_>) -> usize {
         View::UsageByPeriod | View::Quotas | View::Charges => sum(|part| part.totals.len()),
         View::QuotaCrossings | View::Invoices | View::Corrections => sum(|part| part.postings.len()),
         View::Quarantine => {
-            sum(|part| part.quarantine.updates().map(|((record, ()), _, _)| record.count() as usize).sum())
+            let inputs = |part: &Snapshots| {
+                let updates = part.quarantine.updates();
+                updates.map(|((record, ()), _, times)| record.count() as i64 * times).sum::<i64>()
+            };
+            at.parts.iter().map(inputs).sum::<i64>().max(0) as usize
         }
         View::Ledger => 8,
         View::IngestLedger => sum(|part| part.accounts.len()),

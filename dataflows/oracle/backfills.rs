@@ -69,17 +69,13 @@ impl<'a> Standing<'a> {
         if !statements.iter().all(|statement| self.names_what_is_there(statement)) {
             return true;
         }
-        let (before, uncounted) = (self.events.clone(), self.uncounted());
+        let (before, uncounted) = (self.events.clone(), self.uncounted);
         self.hear(u64::MAX, statements);
         let is_for_ever = |(key, heard): (&Key<'_>, &Heard<'_>)| {
             let counted = before.get(key).filter(|before| !before.retract);
             heard.revision == u32::MAX && counted.is_some_and(|before| before.came != heard.came)
         };
-        self.events.iter().any(is_for_ever) || (!sets_aside && self.uncounted() > uncounted)
-    }
-
-    fn uncounted(&self) -> i64 {
-        self.quarantined().count() as i64
+        self.events.iter().any(is_for_ever) || (!sets_aside && self.uncounted > uncounted)
     }
 
     /// Whether there are the meter and the customer of a scope. A subject may be new.

@@ -35,6 +35,8 @@ pub(super) struct Standing<'a> {
     pub past: BTreeMap<(&'a Arrival, &'static str), i64>,
     /// How many inputs are said to have been sent.
     pub declared: BTreeMap<&'a Arrival, u64>,
+    /// How many statements so far were set aside, or say what contradicts and was.
+    pub uncounted: u64,
     /// How many statements came to stand so far.
     came: usize,
     backfills: Backfills<'a>,
@@ -98,12 +100,14 @@ impl<'a> Standing<'a> {
                     standing.declared.insert(&declaration.arrival, declaration.events);
                 }
                 Statement::Refused(reason, arrival) => {
+                    standing.uncounted += 1;
                     standing.aside.insert(next(), Aside { reason: *reason, arrival, event: None });
                 }
                 Statement::Replayed(replays) => replays.iter().for_each(|replay| standing.replayed(replay)),
                 Statement::Event(event, arrival) => match Heard::by(&standing.definitions, event, arrival) {
                     Ok(heard) => standing.judge(heard),
                     Err(reason) => {
+                        standing.uncounted += 1;
                         standing.aside.insert(next(), Aside { reason, arrival, event: Some(event) });
                     }
                 },
@@ -245,6 +249,7 @@ impl<'a> Standing<'a> {
                 self.stand(identity, heard);
             }
         } else {
+            self.uncounted += 1;
             let known = self.conflicts.entry(identity).or_default();
             if known.iter().any(|known| heard.repeats(known)) {
                 self.put(here, "duplicate");

@@ -3,6 +3,7 @@
 //! The ledger closes for each arrival: what came in together is held together, whatever becomes of
 //! it later. There are as many as ways in and hours, however many events there are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,34 @@ pub struct Origin {
     pub source: String,
     /// Which part of it, such as the partition `calls/3` of a topic; empty where it has no parts.
     pub partition: String,
+}
+
+/// Different ways in, each with its place.
+#[derive(Debug, Default)]
+pub struct OriginPlaces {
+    in_order: Vec<Arc<Origin>>,
+    places: BTreeMap<Arc<Origin>, u32>,
+    /// The one that was asked for last. What comes together shares its way, so it is known by its address.
+    last: u32,
+}
+
+impl OriginPlaces {
+    /// The place of a way.
+    pub fn place(&mut self, origin: &Arc<Origin>) -> u32 {
+        if !self.in_order.get(self.last as usize).is_some_and(|last| Arc::ptr_eq(last, origin)) {
+            let next = self.in_order.len() as u32;
+            self.last = *self.places.entry(origin.clone()).or_insert(next);
+            if self.last == next {
+                self.in_order.push(origin.clone());
+            }
+        }
+        self.last
+    }
+
+    /// All of them, in the order of their places.
+    pub fn in_order(&self) -> &[Arc<Origin>] {
+        &self.in_order
+    }
 }
 
 /// What came in by one way in one hour.

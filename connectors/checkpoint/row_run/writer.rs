@@ -1,10 +1,9 @@
 //! Writes a run, row by row in their order.
 
-use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use trueup_model::arrival::Origin;
+use trueup_model::arrival::{Origin, OriginPlaces};
 use trueup_model::kept_row::{KeptRow, VALUE_BYTES};
 use trueup_model::packed_row::PackedRow;
 
@@ -21,7 +20,7 @@ pub struct RunWriter {
     firsts: Vec<u8>,
     wide: Vec<u8>,
     page: Vec<u8>,
-    origins: Origins,
+    origins: OriginPlaces,
     count: u64,
     last: Option<(u64, u64)>,
 }
@@ -35,7 +34,7 @@ impl RunWriter {
             firsts: Vec::new(),
             wide: Vec::new(),
             page: Vec::with_capacity(PAGE),
-            origins: Origins::default(),
+            origins: OriginPlaces::default(),
             count: 0,
             last: None,
         })
@@ -92,7 +91,7 @@ impl RunWriter {
         let mut resident: Vec<u8> = self.filter.bytes().flatten().collect();
         let blocks = (resident.len() / BLOCK_BYTES) as u64;
         resident.append(&mut self.firsts);
-        let mut origins = serde_json::to_vec(&self.origins.in_order)?;
+        let mut origins = serde_json::to_vec(self.origins.in_order())?;
         let origin_bytes = origins.len() as u64;
         resident.append(&mut origins);
         self.pages.put_all(&resident)?;
@@ -102,24 +101,6 @@ impl RunWriter {
         self.pages.put(&footer)?;
         self.pages.finish()?;
         Ok(self.count)
-    }
-}
-
-/// The different origins of the rows of a run, each with its place.
-#[derive(Default)]
-struct Origins {
-    in_order: Vec<Arc<Origin>>,
-    places: BTreeMap<Arc<Origin>, u32>,
-}
-
-impl Origins {
-    fn place(&mut self, origin: &Arc<Origin>) -> u32 {
-        let next = self.in_order.len() as u32;
-        let place = *self.places.entry(origin.clone()).or_insert(next);
-        if place == next {
-            self.in_order.push(origin.clone());
-        }
-        place
     }
 }
 

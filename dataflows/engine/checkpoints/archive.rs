@@ -1,6 +1,7 @@
 //! Where a worker's rows are put away: the keeper writes them, the worker finds them again.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trueup_connectors::checkpoint::row_run::RowRun;
@@ -38,9 +39,9 @@ impl Shelf {
         self.changes += 1;
     }
 
-    /// The newest runs, so many, became one.
-    pub fn replace(&mut self, count: usize, merged: Arc<RowRun>) {
-        self.runs.splice(..count, [merged]);
+    /// Runs at these places became one.
+    pub fn replace(&mut self, places: Range<usize>, merged: Arc<RowRun>) {
+        self.runs.splice(places, [merged]);
         self.changes += 1;
     }
 }
@@ -58,6 +59,8 @@ pub struct RowArchive {
     published: Arc<Published>,
     /// How many parts were put away.
     put_away: u64,
+    /// How many files for rows were begun: one before the rows of the part before it are put away.
+    scratches: u64,
     /// Which changes of the shelf were told.
     told: Option<u64>,
 }
@@ -72,13 +75,14 @@ impl RowArchive {
         shelf: SharedShelf,
         published: Arc<Published>,
     ) -> RowArchive {
-        RowArchive { worker, rows_max, settings, keeper, shelf, published, put_away: 0, told: None }
+        RowArchive { worker, rows_max, settings, keeper, shelf, published, put_away: 0, scratches: 0, told: None }
     }
 }
 
 impl Archive for RowArchive {
     fn scratch(&mut self) -> Box<dyn Scratch> {
-        Box::new(ScratchFile::new(&self.settings, self.worker, self.put_away, self.published.clone()))
+        self.scratches += 1;
+        Box::new(ScratchFile::new(&self.settings, self.worker, self.scratches, self.published.clone()))
     }
 
     fn rows_max(&self) -> usize {
@@ -140,5 +144,33 @@ impl ColdRun for Cold {
             rows.peek()?;
             Some(together(rows.by_ref().take(SCANNED)))
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trueup_connectors::journal::simulated_disk::SimulatedDisk;
+    use trueup_connectors::journal::{Journal, MemoryJournal};
+
+    use super::super::{Keeper, Kept};
+    use super::*;
+
+    #[test]
+    fn what_comes_while_rows_are_put_away_has_a_file_of_its_own() {
+        let settings = Settings::on(Arc::new(SimulatedDisk::new(1)));
+        let keeper = Keeper::start(&settings, 1, Kept::default()).expect("the disk is good");
+        let mut archive = keeper.archive(0, Arc::new(Published::new(1, 0, MemoryJournal::new().read_back())));
+        let files = [1, 2, 3].map(|number| (number, archive.scratch()));
+        for (number, file) in &files {
+            assert!(file.write(0, &[*number; 64]), "file {number} takes it");
+        }
+        for (number, file) in &files {
+            let mut read = [0; 64];
+            file.read(0, &mut read).expect("it was written");
+            assert_eq!(read, [*number; 64]);
+        }
+        drop(files);
+        assert_eq!(settings.disk.list().expect("the disk is good").len(), 1, "what is left is the outline");
+        keeper.finish();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It does what it is told in order, so when a worker's snapshots of an epoch come, all rows are
 //! written that the worker put away before. If the disk does not take something, it says so in the
-//! log and goes on: rows stay in memory, and the journal has everything.
+//! log and goes on: rows stay where they were, and the journal has everything.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -192,11 +192,14 @@ impl Desk {
     fn write_rows(&mut self, worker: usize) {
         while let Some(rows) = self.unwritten[worker].front().cloned() {
             if self.shelf(worker).runs.len() >= RUNS_MAX {
-                return tracing::warn!(worker, "rows stay in memory: there are too many runs that could not be merged");
+                return tracing::warn!(
+                    worker,
+                    "rows are not put away: there are too many runs that could not be merged"
+                );
             }
             match self.write_run(|disk, name| write_table(disk, name, &rows)) {
                 Ok(run) => self.shelf(worker).add(run),
-                Err(error) => return tracing::warn!(worker, %error, "rows stay in memory: they cannot be written"),
+                Err(error) => return tracing::warn!(worker, %error, "rows are not put away: they cannot be written"),
             }
             self.unwritten[worker].pop_front();
             if let Err(error) = self.merge(worker) {
@@ -225,7 +228,7 @@ impl Desk {
             let rows_about = sizes[..count].iter().sum();
             let merged =
                 self.write_run(|disk, name| row_run::merge(disk, name, rows_about, &runs[..count], |_| true))?;
-            self.shelf(worker).replace(count, merged);
+            self.shelf(worker).replace(0..count, merged);
             self.tidy()?;
         }
     }
@@ -257,11 +260,25 @@ impl Desk {
         if !self.unwritten[worker].is_empty() {
             return Err(io::Error::other("there are rows that could not be written"));
         }
-        let runs = self.shelf(worker).runs.clone();
-        runs.iter().try_for_each(|run| run.keep())?;
+        let runs = self.durable_runs(worker)?;
         let runs = runs.iter().map(|run| Part { file: run.name().to_owned(), records: run.rows() }).collect();
         let arrangements = arrangements::write(&*self.settings.disk, worker, epoch, snapshots)?;
         Ok(Share { arrangements, runs })
+    }
+
+    /// A worker's runs, newest first, made durable. One of which that cannot be known is written again.
+    fn durable_runs(&mut self, worker: usize) -> io::Result<Vec<Arc<RowRun>>> {
+        let mut runs = self.shelf(worker).runs.clone();
+        for place in 0..runs.len() {
+            let Err(error) = runs[place].keep() else { continue };
+            tracing::warn!(worker, run = runs[place].name(), %error, "a run is written again: it is not durable");
+            let (rows, these) = (runs[place].rows(), &runs[place..=place]);
+            let again = self.write_run(|disk, name| row_run::merge(disk, name, rows, these, |_| true))?;
+            self.shelf(worker).replace(place..place + 1, again.clone());
+            again.keep()?;
+            runs[place] = again;
+        }
+        Ok(runs)
     }
 
     /// Makes a checkpoint of its shares; says how many rows are in it.

@@ -2,6 +2,7 @@
 //! reads it any more.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use trueup_connectors::journal::disk::{Disk, DiskFile};
@@ -19,14 +20,17 @@ pub struct ScratchFile {
     name: String,
     chunk_bytes: usize,
     file: Mutex<Option<Box<dyn DiskFile>>>,
+    /// Whether it was told that the disk does not take everything: once, since it is tried for each chunk.
+    is_told: AtomicBool,
     published: Arc<Published>,
 }
 
 impl ScratchFile {
-    /// The file for the rows of one part that a worker puts away.
-    pub fn new(settings: &Settings, worker: usize, part: u64, published: Arc<Published>) -> ScratchFile {
+    /// The file for rows that a worker puts away together. No two of one engine have the same number.
+    pub fn new(settings: &Settings, worker: usize, number: u64, published: Arc<Published>) -> ScratchFile {
         let (disk, chunk_bytes) = (settings.disk.clone(), settings.scratch_bytes);
-        ScratchFile { disk, name: format!("{SCRATCH}{worker}-{part}"), chunk_bytes, file: Mutex::default(), published }
+        let (file, is_told) = (Mutex::default(), AtomicBool::new(false));
+        ScratchFile { disk, name: format!("{SCRATCH}{worker}-{number}"), chunk_bytes, file, is_told, published }
     }
 
     fn file(&self) -> MutexGuard<'_, Option<Box<dyn DiskFile>>> {
@@ -50,7 +54,12 @@ impl Scratch for ScratchFile {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> bool {
         let written = self.put(offset, bytes);
-        written.inspect_err(|error| tracing::warn!(%error, "rows stay in memory: they cannot be written")).is_ok()
+        if let Err(error) = &written
+            && !self.is_told.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(file = self.name, %error, "rows that came lately stay in memory: they cannot be written");
+        }
+        written.is_ok()
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

@@ -53,8 +53,8 @@ pub enum DoorError {
     /// A source contradicted as often as may be.
     #[error(
         "{standing} events that came by {source_name} say something else than what stands, and {max} is the most that \
-         is kept of one source, so it brings nothing more: let it send each change under a greater revision, and \
-         raise `quarantine_inputs` in trueup.toml and start again"
+         is kept of one source, so it brings nothing more: let another source send what is meant under greater \
+         revisions, which settles them, or raise `quarantine_inputs` in trueup.toml and start again"
     )]
     Contradicting {
         /// How many contradictions of it stand.

@@ -11,12 +11,12 @@
 //! greatest (revision, retract) stands. A statement is judged when it arrives, against the one that
 //! stands then: below it, it is superseded; equal to it, a retraction is a duplicate, an assertion
 //! is a duplicate if it says the same and else quarantined, or a duplicate of what was quarantined
-//! before and says that, read for the same; above it, it stands from now on, and the other is superseded,
-//! with all that was quarantined since it contradicts that. What says the same agrees in subject, type, time, and every property
-//! that was read of both; if meters ask for other properties by now, the later reading stands and the
-//! one before it is the duplicate. An event that no meter reads, that breaks the schema of its type,
-//! or that lacks a value a meter needs, is refused; a retraction needs no values and keeps to no
-//! schema.
+//! before and says that, read for the same; above it, it stands from now on, and the other is
+//! superseded, with all that was quarantined since it contradicts that. What says the same agrees in
+//! subject, type, time, and every property that was read of both; if meters ask for other properties
+//! by now, the later reading stands and the one before it is the duplicate. An event that no meter
+//! reads, that breaks the schema of its type, or that lacks a value a meter needs, is refused; a
+//! retraction needs no values and keeps to no schema.
 //!
 //! **Ledger.** Each statement is in exactly one state, in the row of the way and the hour in which it
 //! came itself: a later one may move it to another state, and never to another row. What was set aside

@@ -1,7 +1,8 @@
 //! Events that were set aside because they contradict one that stands, until that is settled.
 //!
 //! Law: whatever is said of an event at the revision that stands, each thing that is not what stands is set
-//! aside once, however often it is said and read like this; as soon as a greater revision stands, or a retraction, none of it is.
+//! aside once, however often it is said and read like this; as soon as a greater revision stands, or a
+//! retraction, none of it is.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -21,7 +21,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use trueup_model::identity::Identity;
-use trueup_model::kept_row::{KeptRow, together};
+use trueup_model::kept_row::{KeptRow, TOGETHER_MAX, together};
 use trueup_model::metering::Metering;
 use trueup_model::usage::{UsageBatch, UsageRow};
 
@@ -51,8 +51,6 @@ pub enum Outcome {
 
 const SHARDS: usize = 256;
 const EMPTY: u64 = u64::MAX;
-/// Rows of a batch when all that stand are gone through.
-const TOGETHER: usize = 8_192;
 /// Slots a shard begins with.
 const SLOTS_MIN: usize = 64;
 
@@ -176,7 +174,7 @@ impl EventIndex {
                 if is_wanted(&packed.row()) && !is_in(newer, &packed.identity()) {
                     wanted.push(row.kept());
                 }
-                if wanted.len() == TOGETHER {
+                if wanted.len() == TOGETHER_MAX {
                     give(&mut wanted);
                 }
                 Ok(())

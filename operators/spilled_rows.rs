@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use trueup_model::arrival::{Origin, OriginPlaces};
 use trueup_model::identity::Identity;
-use trueup_model::kept_row::{KeptRow, VALUE_BYTES, values};
+use trueup_model::kept_row::{KeptRow, VALUE_BYTES};
 use trueup_model::packed_row::PackedRow;
 use trueup_model::usage::UsageBatch;
 use twox_hash::XxHash3_64;
@@ -245,9 +245,7 @@ impl<'a> SpilledRow<'a> {
 
     /// The row with all that belongs to it.
     pub fn kept(&self) -> KeptRow {
-        let packed = self.packed();
-        let (received_at, origin) = (packed.received_at(), self.origin().clone());
-        KeptRow { row: packed.row(), received_at, origin, wide: values(self.wide()) }
+        KeptRow::of(&self.packed(), self.origin().clone(), self.wide())
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use trueup_model::arrival::Origin;
 use trueup_model::identity::Identity;
-use trueup_model::kept_row::{self, KeptRow, VALUE_BYTES};
+use trueup_model::kept_row::{KeptRow, VALUE_BYTES};
 use trueup_model::packed_row::PackedRow;
 
 use self::cursor::Cursor;
@@ -138,9 +138,8 @@ impl RowRun {
     }
 
     fn kept(&self, packed: &PackedRow) -> io::Result<KeptRow> {
-        let wide = kept_row::values(Values::of(self).read(packed.first_value(), packed.wide())?);
-        let origin = self.origin(packed.origin())?;
-        Ok(KeptRow { row: packed.row(), received_at: packed.received_at(), origin, wide })
+        let mut values = Values::of(self);
+        Ok(KeptRow::of(packed, self.origin(packed.origin())?, values.read(packed.first_value(), packed.wide())?))
     }
 
     /// All rows in their order; nothing more behind an error.

@@ -242,7 +242,7 @@ impl<'a> Standing<'a> {
         } else if rank(&heard) > rank(other) {
             self.replace(identity, heard);
         } else if heard.retract || heard.says_the_same(other) {
-            if heard.retract || heard.repeats(other) {
+            if heard.retract || heard.was_read_for() == other.was_read_for() {
                 self.put(here, "duplicate");
             } else {
                 self.put(before, "duplicate");

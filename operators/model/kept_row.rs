@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use crate::arrival::Origin;
 use crate::grain::Micros;
+use crate::packed_row::PackedRow;
 use crate::usage::{UsageBatch, UsageRow};
 
+/// How many rows are brought together at most, when all that stand are gone through.
+pub const TOGETHER_MAX: usize = 8_192;
 /// Bytes of a wide value, the least significant first.
 pub const VALUE_BYTES: usize = 16;
 
@@ -23,6 +26,11 @@ pub struct KeptRow {
 }
 
 impl KeptRow {
+    /// The row of these bytes, and of those of its wide values.
+    pub fn of(packed: &PackedRow, origin: Arc<Origin>, wide: &[u8]) -> KeptRow {
+        KeptRow { row: packed.row(), received_at: packed.received_at(), origin, wide: values(wide) }
+    }
+
     /// It alone in a batch. What was sent as its source and id is not kept.
     pub fn alone(mut self) -> Arc<UsageBatch> {
         if self.row.wide > 0 {
@@ -47,7 +55,7 @@ pub fn together(rows: impl Iterator<Item = KeptRow>) -> Arc<UsageBatch> {
 }
 
 /// The values that lie in these bytes.
-pub fn values(bytes: &[u8]) -> Vec<i128> {
+fn values(bytes: &[u8]) -> Vec<i128> {
     let (values, _) = bytes.as_chunks();
     values.iter().map(|value| i128::from_le_bytes(*value)).collect()
 }

@@ -130,24 +130,6 @@ impl UsageBatch {
         Arrival::at(self.origin.clone(), self.received_at)
     }
 
-    /// The rows at these places with their values, in a batch of their own: without what was sent as their
-    /// sources and ids, and without a number.
-    pub fn only(&self, places: &[u32]) -> UsageBatch {
-        let (received_at, origin) = (self.received_at, self.origin.clone());
-        let mut only = UsageBatch { received_at, origin, ..UsageBatch::default() };
-        only.rows.reserve_exact(places.len());
-        for &place in places {
-            let mut row = self.rows[place as usize];
-            if row.wide > 0 {
-                let first = only.wide.len() as i64;
-                only.wide.extend_from_slice(self.wide_values(&row));
-                row.value = first;
-            }
-            only.rows.push(row);
-        }
-        only
-    }
-
     /// The value of a row in a column of its layout.
     pub fn value(&self, row: &UsageRow, column: usize) -> i128 {
         if row.wide == 0 { i128::from(row.value) } else { self.wide_values(row)[column] }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use trueup_model::arrival::Origin;
-use trueup_model::kept_row::{self, KeptRow};
+use trueup_model::kept_row::KeptRow;
 use trueup_model::packed_row::PackedRow;
 
 use super::super::pages::CONTENTS;
@@ -55,10 +55,8 @@ impl<'a> Cursor<'a> {
 
     /// The row with all that belongs to it.
     pub fn kept(&mut self) -> io::Result<KeptRow> {
-        let packed = self.row();
         let origin = self.origin()?;
-        let wide = kept_row::values(self.wide_values()?);
-        Ok(KeptRow { row: packed.row(), received_at: packed.received_at(), origin, wide })
+        Ok(KeptRow::of(&self.row(), origin, self.wide_values()?))
     }
 
     /// Goes on to the next row, if there is one.

@@ -86,10 +86,7 @@ impl Head<'_> {
 
     fn copy(&mut self, writer: &mut RunWriter) -> io::Result<()> {
         let packed = self.cursor.row();
-        let origin = match self.places.get(packed.origin()) {
-            Some(origin) => origin,
-            None => self.places.put(packed.origin(), writer.origin(&self.cursor.origin()?)),
-        };
+        let origin = self.places.place(packed.origin(), || Ok(writer.origin(&self.cursor.origin()?)))?;
         writer.put(packed, origin, self.cursor.wide_values()?)
     }
 }

@@ -110,18 +110,15 @@ impl RunWriter {
 pub struct Places(Vec<Option<u32>>);
 
 impl Places {
-    /// Where the origin is that has this place among the others.
-    pub fn get(&self, other: u32) -> Option<u32> {
-        self.0.get(other as usize).copied().flatten()
-    }
-
-    /// Remembers that.
-    pub fn put(&mut self, other: u32, here: u32) -> u32 {
-        let place = other as usize;
-        if place >= self.0.len() {
-            self.0.resize(place + 1, None);
+    /// Where the origin is that has this place among the others; `here` finds it the first time.
+    pub fn place(&mut self, other: u32, here: impl FnOnce() -> io::Result<u32>) -> io::Result<u32> {
+        let other = other as usize;
+        if let Some(&Some(known)) = self.0.get(other) {
+            return Ok(known);
         }
-        self.0[place] = Some(here);
-        here
+        let here = here()?;
+        self.0.resize(self.0.len().max(other + 1), None);
+        self.0[other] = Some(here);
+        Ok(here)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use trueup_connectors::checkpoint::row_run::RowRun;
 use trueup_model::identity::Identity;
-use trueup_model::kept_row::{KeptRow, together};
+use trueup_model::kept_row::{KeptRow, TOGETHER_MAX, together};
 use trueup_model::usage::UsageBatch;
 use trueup_operators::cold::{Archive, ColdRun, Written};
 use trueup_operators::event_index::{Masks, Table};
@@ -16,9 +16,6 @@ use super::Settings;
 use super::keeper::{Job, Line};
 use super::scratch::ScratchFile;
 use crate::engine::publication::Published;
-
-/// Rows of a batch when all of a run are read.
-const SCANNED: usize = 8_192;
 
 /// What is written of one worker's rows.
 #[derive(Default)]
@@ -142,7 +139,7 @@ impl ColdRun for Cold {
         let mut rows = self.run.scan().map(|kept| self.read(kept)).peekable();
         Box::new(std::iter::from_fn(move || {
             rows.peek()?;
-            Some(together(rows.by_ref().take(SCANNED)))
+            Some(together(rows.by_ref().take(TOGETHER_MAX)))
         }))
     }
 }

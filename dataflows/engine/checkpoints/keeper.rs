@@ -348,10 +348,7 @@ fn write_table(disk: &dyn Disk, name: &str, table: &Table) -> io::Result<u64> {
     let mut places = Places::default();
     table.each_standing(|row| {
         let packed = row.packed();
-        let origin = match places.get(packed.origin()) {
-            Some(origin) => origin,
-            None => places.put(packed.origin(), writer.origin(row.origin())),
-        };
+        let origin = places.place(packed.origin(), || Ok(writer.origin(row.origin())))?;
         writer.put(packed, origin, row.wide())
     })?;
     writer.finish()

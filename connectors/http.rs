@@ -63,6 +63,8 @@ pub const BODY_BYTES_MAX: usize = 16 << 20;
 const SMALL_BYTES_MAX: usize = 64 << 10;
 /// How long requests under way have when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How much of a path that leads nowhere is told.
+const PATH_SHOWN_MAX: usize = 100;
 /// How often a request is read, as the catalog may change meanwhile.
 const READINGS_MAX: usize = 5;
 
@@ -137,6 +139,14 @@ fn routes() -> Router<Hall> {
         .route("/v1/backfills/{name}/revert", post(backfills::revert))
         .route("/v1/quarantine/replay", post(quarantine::replay))
         .route("/v1/quarantine/{epoch}/{place}", get(quarantine::show))
+        .fallback(|request: Request| async move { Refusal::Nowhere(shown(&request)) })
+        .method_not_allowed_fallback(|request: Request| async move { Refusal::Method(shown(&request)) })
+}
+
+/// Method and path of a request, as far as they are short enough for a sentence.
+fn shown(request: &Request) -> String {
+    let whole = format!("{} {}", request.method(), request.uri().path());
+    whole.chars().take(PATH_SHOWN_MAX).collect()
 }
 
 /// Listens; returns once the address is bound.

@@ -43,6 +43,10 @@ pub(super) enum Refusal {
     Data(String),
     #[error("there is no event in the body: send at least one")]
     Empty,
+    #[error("there is nothing at `{0}`: events go to `POST /v1/events`")]
+    Nowhere(String),
+    #[error("`{0}` is not answered here: see the header `allow` for what is")]
+    Method(String),
     #[error("{0}")]
     Declarations(String),
     #[error("{0}")]
@@ -92,7 +96,10 @@ impl Refusal {
             | Refusal::Selection(_)
             | Refusal::Terms(_)
             | Refusal::Broken => StatusCode::BAD_REQUEST,
-            Refusal::NotSetAside(_) | Refusal::NoQuarantine | Refusal::NoBackfills => StatusCode::NOT_FOUND,
+            Refusal::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::Nowhere(_) | Refusal::NotSetAside(_) | Refusal::NoQuarantine | Refusal::NoBackfills => {
+                StatusCode::NOT_FOUND
+            }
             Refusal::Backfill(_) => StatusCode::CONFLICT,
             Refusal::TooLarge | Refusal::ListTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,

@@ -362,6 +362,20 @@ fn what_producers_sent_is_declared() {
 }
 
 #[test]
+fn who_asks_in_the_wrong_place_is_told_where_to_ask() {
+    let running = Running::new(Fake::default(), Some("s3cret"));
+    let ask = |method: &str, path: &str| ask(method, path, running.address(), &[], b"");
+    let (status, told) = ask("POST", "/v1/event");
+    let sentence = "there is nothing at `POST /v1/event`: events go to `POST /v1/events`";
+    assert_eq!((status, told), (404, serde_json::json!({ "error": sentence })));
+    let (status, told) = ask("GET", "/v1/events");
+    let sentence = "`GET /v1/events` is not answered here: see the header `allow` for what is";
+    assert_eq!((status, told), (405, serde_json::json!({ "error": sentence })));
+    let (_, told) = ask("GET", &format!("/{}", "x".repeat(5_000)));
+    assert!(told["error"].as_str().is_some_and(|error| error.len() < 300));
+}
+
+#[test]
 fn how_sources_stand_is_told_to_whoever_may_know() {
     let running = Running::new(Fake::default(), Some("s3cret"));
     let get = |headers: &[(&str, &str)]| ask("GET", "/v1/sources", running.address(), headers, b"");

@@ -116,7 +116,7 @@ impl From<Error> for Status {
     }
 }
 
-fn view_names() -> String {
+pub(crate) fn view_names() -> String {
     View::ALL.map(View::name).join(", ")
 }
 

@@ -33,7 +33,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::error::Error;
+use crate::error::{Error, view_names};
 use crate::limits::Limits;
 use crate::reading::Reading;
 use crate::view::View;
@@ -210,6 +210,10 @@ fn refused(error: DataFusionError) -> Error {
     let text = root.strip_backtrace();
     match root {
         DataFusionError::ResourcesExhausted(_) => Error::Limit(format!("the statement needs too much memory: {text}")),
+        // The planner names only what it was asked for.
+        DataFusionError::Plan(why) if why.starts_with("table '") && why.ends_with("not found") => {
+            Error::Sql(format!("{text}; there are {}", view_names()))
+        }
         _ => Error::Sql(text),
     }
 }

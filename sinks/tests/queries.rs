@@ -189,6 +189,14 @@ async fn nothing_can_be_changed_and_the_reason_is_told() {
 }
 
 #[tokio::test]
+async fn who_asks_for_an_unknown_table_is_told_which_there_are() {
+    let (_fake, _server, mut client) = some_usage().await;
+    let refused = select(&mut client, "SELECT * FROM quota").await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("quota' not found; there are usage, "), "{}", refused.message());
+}
+
+#[tokio::test]
 async fn a_sum_that_does_not_fit_is_an_error_and_never_wraps() {
     let fake = Fake::new();
     fake.publish([ledger("counted", i64::MAX, 1), ledger("waiting", i64::MAX, 1)]);

@@ -10,6 +10,9 @@ use trueup_model::fact::Epoch;
 
 use crate::run::{FENCED, Run, Update};
 
+/// How many updates of one run are passed at once at most: as many as stay in the cache.
+const STRETCH: usize = 64;
+
 /// The runs of an arrangement as of one frontier, to be read on any thread.
 pub struct Snapshot<K, V, R>(Vec<(Epoch, Run<K, V, R>)>);
 
@@ -50,6 +53,29 @@ impl<K, V, R> Snapshot<K, V, R> {
         Reader::new(self.0.iter().map(|(_, run)| run))
     }
 
+    /// Shows each record that is not nothing through an epoch, in their order, with what it adds up to, until `show`
+    /// fails.
+    pub fn each_through<E>(&self, through: Epoch, mut show: impl FnMut(&K, &V, &R) -> Result<(), E>) -> Result<(), E>
+    where
+        K: Ord,
+        V: Ord,
+        R: Semigroup,
+    {
+        let mut reader = self.reader();
+        loop {
+            let lone = reader.lone();
+            for ((key, value), _, diff) in lone.iter().filter(|(_, epoch, _)| *epoch <= through) {
+                show(key, value, diff)?;
+            }
+            if lone.is_empty() {
+                let Some((key, value)) = reader.next() else { return Ok(()) };
+                if let [Some(sum)] = reader.sums(key, value, [through]) {
+                    show(key, value, &sum)?;
+                }
+            }
+        }
+    }
+
     /// The updates at epochs after `after` up to `through`, in no order.
     pub fn recent(&self, [after, through]: [Epoch; 2]) -> impl Iterator<Item = &Update<K, V, R>> {
         let runs = self.0.iter().filter(move |(last, _)| *last > after);
@@ -80,6 +106,25 @@ impl<'a, K: Ord, V: Ord, R: Semigroup> Reader<'a, K, V, R> {
     /// The next key and value.
     pub fn next(&self) -> Option<(&'a K, &'a V)> {
         self.rest.iter().map(Rest::head).min().map(|(key, value)| (key, value))
+    }
+
+    /// Passes some of the next updates, as far as each is the only one of its record, and gives them: of one run,
+    /// so that most records of a large one are neither sought in the others nor added up.
+    fn lone(&mut self) -> &'a [Update<K, V, R>] {
+        let Some(lead) = (0..self.rest.len()).min_by_key(|&place| self.rest[place].head()) else { return &[] };
+        let others = self.rest.iter().enumerate().filter(|(place, _)| *place != lead);
+        let updates = self.rest[lead].updates;
+        let next = &updates[..updates.len().min(STRETCH)];
+        let before = match others.map(|(_, other)| other.head()).min() {
+            Some(other) => passed(next, |(record, _, _)| record < other),
+            None => next.len(),
+        };
+        // The one behind may be of the same record as the last.
+        let mut pairs = updates[..updates.len().min(before + 1)].windows(2);
+        let lone = pairs.position(|pair| pair[0].0 == pair[1].0).unwrap_or(before);
+        self.rest[lead].updates = &updates[lone..];
+        self.rest.retain(|rest| !rest.updates.is_empty());
+        &updates[..lone]
     }
 
     /// The next value, if it is under `key`, to which the reader was brought.
@@ -174,6 +219,9 @@ fn passed<T>(items: &[T], comes_first: impl Fn(&T) -> bool) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::convert::Infallible;
+
     use super::*;
     use crate::run::Gather;
     use differential_dataflow::batcher::{Batcher, Extract};
@@ -219,6 +267,35 @@ mod tests {
         reader.pass_key(&1);
         assert_eq!(reader.next(), Some((&2, &5)));
         assert_eq!(reader.value(&1), None);
+    }
+
+    #[test]
+    fn each_record_is_shown_with_what_it_adds_up_to() {
+        // Records of one run alone, of several, of several epochs of one run, and such as add up to nothing.
+        let alone = run((0..1_000).map(|key| (3 * key, 0, 1 + u64::from(key % 2), 1)));
+        let epochs = run((0..400).flat_map(|key| [(5 * key, 0, 1, 2), (5 * key, 0, 3, -2), (5 * key, 0, 4, 7)]));
+        let taken_back = run((0..100).map(|key| (15 * key, 0, 2, -3)));
+        // The first of two updates of a record is the last that is passed at once.
+        let first_of_two = (0..640).map(|key| (key, 1)).chain((63..640).step_by(STRETCH).map(|key| (key, 3)));
+        let first_of_two = run(first_of_two.map(|(key, epoch)| (key, 0, epoch, 4)));
+        let several = [vec![&alone, &epochs], vec![&taken_back, &epochs, &alone, &first_of_two], vec![]];
+        let each = [&alone, &epochs, &taken_back, &first_of_two].map(|run| vec![run]);
+        for runs in each.into_iter().chain(several) {
+            let snapshot = Snapshot::new(runs.iter().map(|&run| (4, run.clone())).collect());
+            for through in 0..=5 {
+                let mut shown = Vec::new();
+                let Ok(()) = snapshot.each_through(through, |key, _, sum| -> Result<(), Infallible> {
+                    shown.push((*key, *sum));
+                    Ok(())
+                });
+                let mut sums: BTreeMap<u32, i64> = BTreeMap::new();
+                for ((key, _), epoch, diff) in snapshot.updates() {
+                    *sums.entry(*key).or_default() += if *epoch <= through { *diff } else { 0 };
+                }
+                let expected: Vec<(u32, i64)> = sums.into_iter().filter(|(_, sum)| *sum != 0).collect();
+                assert_eq!(shown, expected, "{} runs through {through}", runs.len());
+            }
+        }
     }
 
     #[test]

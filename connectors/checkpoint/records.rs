@@ -6,6 +6,7 @@
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,24 +18,64 @@ const AT_ONCE: u64 = 64;
 /// What the first page has: how many records there are, and how many bytes of them.
 const HEAD: usize = 16;
 
-/// Writes records, durably but for the name of their file. Returns how many there were.
-pub fn write<T: Serialize>(disk: &dyn Disk, name: &str, records: impl Iterator<Item = T>) -> io::Result<u64> {
-    let mut pages = PageWriter::new(disk.create(name)?, seed(name));
-    let (mut bytes, mut count, mut length) = (Vec::with_capacity(2 * PAGE), 0_u64, 0_u64);
-    for record in records {
-        bytes = postcard::to_extend(&record, bytes).map_err(io::Error::other)?;
-        count += 1;
-        while bytes.len() >= CONTENTS {
-            pages.put(&bytes[..CONTENTS])?;
-            bytes.drain(..CONTENTS);
-            length += CONTENTS as u64;
-        }
+/// Records that are being written; none until that is finished.
+pub struct RecordWriter {
+    pages: PageWriter,
+    /// What is not in a page yet.
+    bytes: Vec<u8>,
+    count: u64,
+    /// How many bytes are in pages.
+    length: u64,
+}
+
+impl RecordWriter {
+    /// Begins in a new file.
+    pub fn create(disk: &dyn Disk, name: &str) -> io::Result<RecordWriter> {
+        let pages = PageWriter::new(disk.create(name)?, seed(name));
+        Ok(RecordWriter { pages, bytes: Vec::with_capacity(2 * PAGE), count: 0, length: 0 })
     }
-    length += bytes.len() as u64;
-    pages.put_all(&bytes)?;
-    pages.put(&[count.to_le_bytes(), length.to_le_bytes()].concat())?;
-    pages.finish()?.sync()?;
-    Ok(count)
+
+    /// Writes a record behind the others.
+    pub fn put(&mut self, record: &impl Serialize) -> io::Result<()> {
+        postcard::serialize_with_flavor(record, Behind(&mut self.bytes)).map_err(io::Error::other)?;
+        self.count += 1;
+        while self.bytes.len() >= CONTENTS {
+            self.pages.put(&self.bytes[..CONTENTS])?;
+            self.bytes.drain(..CONTENTS);
+            self.length += CONTENTS as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes them durable, but for the name of their file. Returns how many there are.
+    pub fn finish(mut self) -> io::Result<u64> {
+        let length = self.length + self.bytes.len() as u64;
+        self.pages.put_all(&self.bytes)?;
+        self.pages.put(&[self.count.to_le_bytes(), length.to_le_bytes()].concat())?;
+        self.pages.finish()?.sync()?;
+        Ok(self.count)
+    }
+}
+
+/// Bytes behind those that are there: the library's own way to extend a vector calls a function for each byte.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Behind<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads the records of a file, some pages at a time; ends after the first error.
@@ -108,6 +149,12 @@ mod tests {
 
     type Record = (u32, String, i128, Option<i64>);
 
+    fn write<T: Serialize>(disk: &SimulatedDisk, name: &str, records: &[T]) -> u64 {
+        let mut writer = RecordWriter::create(disk, name).expect("it is new");
+        records.iter().for_each(|record| writer.put(record).expect("the disk is good"));
+        writer.finish().expect("the disk is good")
+    }
+
     fn records(count: u32) -> Vec<Record> {
         (0..count).map(|number| (number, "x".repeat(number as usize % 90), -(1 << (number % 120)), None)).collect()
     }
@@ -116,13 +163,13 @@ mod tests {
     fn what_is_read_is_what_was_written() {
         for count in [0, 1, 50, 20_000] {
             let (disk, records) = (SimulatedDisk::new(1), records(count));
-            assert_eq!(write(&disk, "records", records.iter()).expect("the disk is good"), u64::from(count));
+            assert_eq!(write(&disk, "records", &records), u64::from(count));
             let found: io::Result<Vec<Record>> = read(&disk, "records").expect("it is there").collect();
             assert!(found.expect("it is whole") == records, "{count} records");
         }
         // One that is longer than a page, and than many.
         let (disk, long) = (SimulatedDisk::new(1), vec!["y".repeat(1_000_000), "z".repeat(5_000)]);
-        write(&disk, "long", long.iter()).expect("the disk is good");
+        write(&disk, "long", &long);
         let found: io::Result<Vec<String>> = read(&disk, "long").expect("it is there").collect();
         assert!(found.expect("it is whole") == long);
     }
@@ -130,7 +177,7 @@ mod tests {
     #[test]
     fn what_is_not_whole_shows() {
         let disk = SimulatedDisk::new(1);
-        write(&disk, "records", records(2_000).iter()).expect("the disk is good");
+        write(&disk, "records", &records(2_000));
         let whole = disk.contents("records").expect("it was written");
         let check = |change: &dyn Fn(&mut Vec<u8>)| {
             disk.tamper("records", |bytes| change(bytes));

@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use trueup_connectors::checkpoint::{Manifest, Part, Share, outline, records, row_run};
+use trueup_connectors::checkpoint::records::RecordWriter;
+use trueup_connectors::checkpoint::{Manifest, Part, Share, outline, row_run};
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_fuzz::samples::{CATALOG, MAPPINGS, SCHEMAS, entry, rows};
 
@@ -208,7 +209,9 @@ fn checkpoint(folder: &Path) {
     }
     for count in [0, 1, 30] {
         let record = |number: u32| (number, "x".repeat(9), -1_i128 << number, Some(3_i64), vec![(true, "text")]);
-        records::write(&disk, "file", (0..count).map(record)).expect("the disk is good");
+        let mut writer = RecordWriter::create(&disk, "file").expect("it is new");
+        (0..count).for_each(|number| writer.put(&record(number)).expect("the disk is good"));
+        writer.finish().expect("the disk is good");
         seeds.put(2, &footer_first(&disk));
     }
     for count in [0, 1, 100] {

@@ -5,7 +5,8 @@ use std::io;
 use differential_dataflow::difference::Semigroup;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use trueup_connectors::checkpoint::{Part, Share, records};
+use trueup_connectors::checkpoint::records::{self, RecordWriter};
+use trueup_connectors::checkpoint::{Part, Share};
 use trueup_connectors::journal::disk::Disk;
 use trueup_model::charge::Posting;
 use trueup_model::fact::Epoch;
@@ -52,19 +53,9 @@ impl Writer<'_> {
         R: Semigroup + Serialize,
     {
         let file = format!("{ARRANGEMENT}{:020}-{:03}-{name}", self.epoch, self.worker);
-        let mut reader = snapshot.reader();
-        let as_of = self.epoch;
-        let kept = std::iter::from_fn(|| {
-            loop {
-                let (key, value) = reader.next()?;
-                let [sum] = reader.sums(key, value, [as_of]);
-                if let Some(sum) = sum {
-                    return Some((key, value, sum));
-                }
-            }
-        });
-        let records = records::write(self.disk, &file, kept)?;
-        self.parts.push(Part { file, records });
+        let mut writer = RecordWriter::create(self.disk, &file)?;
+        snapshot.each_through(self.epoch, |key, value, sum| writer.put(&(key, value, sum)))?;
+        self.parts.push(Part { file, records: writer.finish()? });
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ pub const CONTENTS: usize = PAGE - 4;
 
 /// How much is written at once.
 const BUFFER: usize = 256 * PAGE;
+/// How much is written until it is synced. What a disk has to write all at once, the syncs of the journal wait for.
+const UNSYNCED_MAX: u64 = 16 << 20;
 
 /// Writes pages one behind another.
 pub struct PageWriter {
@@ -20,13 +22,14 @@ pub struct PageWriter {
     /// What the checksums of this file begin with, so that a page of another file is none of it.
     seed: u32,
     written: u64,
+    synced: u64,
     buffer: Vec<u8>,
 }
 
 impl PageWriter {
     /// Writes from the beginning of a file.
     pub fn new(file: Box<dyn DiskFile>, seed: u32) -> PageWriter {
-        PageWriter { file, seed, written: 0, buffer: Vec::with_capacity(BUFFER) }
+        PageWriter { file, seed, written: 0, synced: 0, buffer: Vec::with_capacity(BUFFER) }
     }
 
     /// The number of the next page.
@@ -55,6 +58,10 @@ impl PageWriter {
         self.file.write_at(self.written, &self.buffer)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
+        if self.written - self.synced >= UNSYNCED_MAX {
+            self.file.sync()?;
+            self.synced = self.written;
+        }
         Ok(())
     }
 
@@ -106,4 +113,62 @@ fn checksum(seed: u32, page: u64, contents: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new_with_initial(seed ^ page as u32);
     sum.update(contents);
     sum.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// A file of which only is known how much of it is not synced, and how much that was at most.
+    #[derive(Default)]
+    struct Watched {
+        unsynced: u64,
+        most: Arc<AtomicU64>,
+    }
+
+    impl ReadAt for Watched {
+        fn length(&mut self) -> io::Result<u64> {
+            Err(ErrorKind::Unsupported.into())
+        }
+
+        fn read_at(&mut self, _offset: u64, _bytes: &mut [u8]) -> io::Result<()> {
+            Err(ErrorKind::Unsupported.into())
+        }
+    }
+
+    impl DiskFile for Watched {
+        fn write_at(&mut self, _offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.unsynced += bytes.len() as u64;
+            self.most.fetch_max(self.unsynced, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn truncate(&mut self, _length: u64) -> io::Result<()> {
+            Err(ErrorKind::Unsupported.into())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.unsynced = 0;
+            Ok(())
+        }
+
+        fn has_name(&mut self) -> io::Result<bool> {
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn a_large_file_is_synced_bit_by_bit() {
+        let file = Watched::default();
+        let most = file.most.clone();
+        let mut pages = PageWriter::new(Box::new(file), 7);
+        for page in 0..20_000_u32 {
+            pages.put(&page.to_le_bytes()).expect("the disk is good");
+        }
+        pages.finish().expect("the disk is good");
+        assert_eq!(most.load(Ordering::Relaxed), UNSYNCED_MAX);
+    }
 }

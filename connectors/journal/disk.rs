@@ -7,7 +7,9 @@
 
 use std::any::Any;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind};
+#[cfg(not(unix))]
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -150,6 +152,12 @@ impl ReadAt for File {
         Ok(self.metadata()?.len())
     }
 
+    #[cfg(unix)]
+    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, bytes, offset)
+    }
+
+    #[cfg(not(unix))]
     fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.seek(SeekFrom::Start(offset))?;
         self.read_exact(bytes)
@@ -157,6 +165,12 @@ impl ReadAt for File {
 }
 
 impl DiskFile for File {
+    #[cfg(unix)]
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
+    }
+
+    #[cfg(not(unix))]
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.seek(SeekFrom::Start(offset))?;
         self.write_all(bytes)

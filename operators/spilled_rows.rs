@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   record:  60 bytes of the row | checksum | 16 bytes for each wide value
-//!   lane:    records of a 64th of all identities, in chunks: the last in memory, the others in the file
+//!   lane:    records of a 256th of all identities, in chunks: the last in memory, the others in the file
 //! ```
 //! An address counts sixteens of bytes from the beginning of the file. Records of one lane lie together in
 //! chunks, so that whoever needs all rows in the order of their identities reads lane by lane, and holds
@@ -24,8 +24,9 @@ use twox_hash::XxHash3_64;
 
 use crate::scratch::Scratch;
 
-/// How many lanes there are.
-pub const LANES: usize = 64;
+/// How many lanes there are: so many that of some millions of rows a lane fits into the cache of a processor, where
+/// it is read out of order at little cost.
+pub const LANES: usize = 256;
 /// Bytes that an address counts.
 const UNIT: usize = 16;
 /// Bytes of a record before its wide values.
@@ -77,13 +78,14 @@ impl SpilledRows {
         let origin = self.origins.place(&batch.origin);
         let lane = lane_of(&row.identity);
         let address = self.reserve(lane, HEAD + usize::from(row.wide) * VALUE_BYTES);
+        let packed = PackedRow::of(row, batch.received_at, origin);
+        let wide: Vec<u8> = batch.wide_values(row).iter().flat_map(|value| value.to_le_bytes()).collect();
+        // Before it is stored: to read again what was stored just now waits for memory.
+        let sum = checksum(address, packed.bytes(), &wide);
         let open = &mut self.lanes[lane].open;
-        let start = open.len();
-        open.extend_from_slice(PackedRow::of(row, batch.received_at, origin).bytes());
-        open.extend_from_slice(&[0; HEAD - PackedRow::BYTES]);
-        batch.wide_values(row).iter().for_each(|value| open.extend_from_slice(&value.to_le_bytes()));
-        let sum = checksum(address, &open[start..]).to_le_bytes();
-        open[start + PackedRow::BYTES..][..sum.len()].copy_from_slice(&sum);
+        open.extend_from_slice(packed.bytes());
+        open.extend_from_slice(&sum.to_le_bytes());
+        open.extend_from_slice(&wide);
         if open.len() + HEAD > self.lanes[lane].room {
             self.spill(lane);
         }
@@ -166,8 +168,8 @@ impl SpilledRows {
 
     /// Stops the engine if a record is not what was put at this address.
     fn check(&self, address: u32, record: &[u8]) {
-        let sum = checksum(address, record).to_le_bytes();
-        if record[PackedRow::BYTES..HEAD] != sum {
+        let sum = checksum(address, &record[..PackedRow::BYTES], &record[HEAD..]);
+        if record[PackedRow::BYTES..HEAD] != sum.to_le_bytes() {
             self.scratch.lost(&io::Error::new(ErrorKind::InvalidData, "what is there is not what was written"));
         }
     }
@@ -265,9 +267,8 @@ fn length(from: &[u8]) -> usize {
 
 /// Of all but itself. Records that lie elsewhere have others. XXH3, since a cyclic checksum of so few bytes takes
 /// longer than copying them.
-fn checksum(address: u32, record: &[u8]) -> u32 {
-    let sum = XxHash3_64::oneshot_with_seed(address.into(), &record[..PackedRow::BYTES]);
-    let wide = &record[HEAD..];
+fn checksum(address: u32, packed: &[u8], wide: &[u8]) -> u32 {
+    let sum = XxHash3_64::oneshot_with_seed(address.into(), packed);
     (if wide.is_empty() { sum } else { XxHash3_64::oneshot_with_seed(sum, wide) }) as u32
 }
 
@@ -357,13 +358,15 @@ mod tests {
 
     #[test]
     fn memory_holds_only_the_last_of_each_lane() {
-        let mut rows = SpilledRows::new(Box::new(MemoryScratch::new(512, false)));
+        let mut rows = SpilledRows::new(Box::new(MemoryScratch::new(128, false)));
         let batches = batches();
         places(&batches).for_each(|(batch, place)| {
             rows.put(batch, place);
         });
         assert!(rows.held.is_empty());
-        assert!(rows.lanes.iter().all(|lane| lane.open.len() <= lane.room.max(512) && !lane.full.is_empty()));
+        assert!(rows.lanes.iter().all(|lane| lane.open.len() <= lane.room.max(128)));
+        let in_the_file = rows.lanes.iter().filter(|lane| !lane.full.is_empty()).count();
+        assert!(in_the_file > LANES / 8 * 7, "{in_the_file} lanes have more than one chunk");
     }
 
     #[test]

@@ -56,7 +56,7 @@ struct Arguments {
     #[arg(long, default_value_t = 2)]
     workers: usize,
     /// How many rows come before they are put away.
-    #[arg(long, default_value_t = 8_000_000)]
+    #[arg(long, default_value_t = 16_000_000)]
     hot_rows: usize,
     /// After how many events a checkpoint is made.
     #[arg(long, default_value_t = 20_000_000)]

@@ -49,7 +49,7 @@ pub struct Settings {
 impl Settings {
     /// Checkpoints on a disk, with as many rows in a file as are worth it.
     pub fn on(disk: Arc<dyn Disk>) -> Settings {
-        Settings { disk, hot_rows_max: 8_000_000, scratch_bytes: 1 << 15 }
+        Settings { disk, hot_rows_max: 16_000_000, scratch_bytes: 1 << 12 }
     }
 }
 

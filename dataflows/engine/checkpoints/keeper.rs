@@ -26,8 +26,8 @@ use crate::engine::publication::Published;
 /// How much may wait for the keeper before workers wait.
 const WAITING_MAX: usize = 4;
 /// How many runs of about the same size become one. Fewer: rows are written more often. More: there are
-/// more runs to ask whether they hold an identity. Writing costs more, up to here.
-const TIER: usize = 8;
+/// more runs to ask whether they hold an identity.
+const TIER: usize = 4;
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
 
@@ -324,9 +324,9 @@ impl Desk {
     }
 }
 
-/// How many of the newest runs are to be merged. Runs of about the same size wait until there are eight
-/// of them: so a row is written again about as often as the number of rows becomes eight times as
-/// large, and there are at most seven runs of each size.
+/// How many of the newest runs are to be merged. Runs of about the same size wait until there are four
+/// of them: so a row is written again about as often as the number of rows becomes four times as
+/// large, and there are at most three runs of each size.
 fn alike(sizes: &[u64]) -> usize {
     let mut largest = sizes.first().copied().unwrap_or_default();
     let same = sizes.iter().take_while(|&&size| {

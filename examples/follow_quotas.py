@@ -7,6 +7,7 @@
 import sys
 import time
 
+import pyarrow
 import pyarrow.flight as flight
 
 address = sys.argv[1] if len(sys.argv) > 1 else "grpc://127.0.0.1:8815"
@@ -23,9 +24,11 @@ def follow():
     for chunk in client.do_get(info.endpoints[0].ticket):
         for row in chunk.data.to_pylist():
             if row["_progress"]:
-                # Everything up to and with this epoch has been told: it is where to go on from.
-                epoch = str(row["_time"])
-                print(f"-- epoch {epoch} is whole", flush=True)
+                # Everything up to and with this epoch has been told: it is where to go on from. Told again when
+                # nothing changed, it says that the server is there.
+                if epoch != str(row["_time"]):
+                    epoch = str(row["_time"])
+                    print(f"-- epoch {epoch} is whole", flush=True)
             elif row["_diff"] > 0:
                 print(f"{row['customer']}: {row['feature']} is {row['state']},", f"{row['used']:.0f} of {row['quota_limit']:.0f}")
 
@@ -33,6 +36,13 @@ def follow():
 while True:
     try:
         follow()
+    except pyarrow.ArrowInvalid as error:
+        # A server that was started again does not know what changed before: all states come anew.
+        if epoch is None:
+            raise
+        print(f"-- {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+        epoch = None
+        continue
     except flight.FlightUnavailableError as error:
         print(f"-- the server is away, it is asked again: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
     time.sleep(1)

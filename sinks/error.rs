@@ -41,7 +41,10 @@ pub enum Error {
     #[error(transparent)]
     Changes(#[from] ChangesError),
     /// A moment that is no longer held.
-    #[error("epoch {epoch} can no longer be read, the oldest that can is {oldest}")]
+    #[error(
+        "epoch {epoch} can no longer be read, the oldest that can is {oldest}: ask without an epoch, and all rows come \
+         anew, and then what changes"
+    )]
     Forgotten {
         /// What was asked for.
         epoch: Epoch,

@@ -1,5 +1,7 @@
 //! Asks a running server over Arrow Flight.
 
+use std::path::{Path, PathBuf};
+
 use arrow::datatypes::SchemaRef;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
@@ -12,19 +14,45 @@ use trueup_model::fact::Epoch;
 use trueup_sinks::flight::headers::MIN_EPOCH;
 
 use super::failure::Failure;
+use crate::config::Config;
 
 /// Where a server listens unless told otherwise.
 pub const ADDRESS: &str = "127.0.0.1:8815";
+/// The configuration that is asked where its server listens, if it is there.
+const CONFIG: &str = "trueup.toml";
 
-/// Which server, and as whom.
+/// Which server, and as whom: by default that of `trueup.toml`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Connection {
-    /// Where the server listens
-    #[arg(long, value_name = "HOST:PORT", default_value = ADDRESS)]
-    pub address: String,
-    /// What the server wants callers to know
+    /// Where the server listens; else as `trueup.toml` says, or 127.0.0.1:8815
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+    /// The configuration of the server
+    #[arg(long, value_name = "FILE", conflicts_with = "address")]
+    pub config: Option<PathBuf>,
+    /// What the server wants callers to know; else as its configuration says
     #[arg(long, env = "TRUEUP_TOKEN", hide_env_values = true, value_name = "TEXT")]
     pub token: Option<String>,
+}
+
+impl Connection {
+    /// To the server of a configuration.
+    pub fn to(config: &Config) -> Connection {
+        Connection { address: Some(config.address.to_string()), config: None, token: config.token.clone() }
+    }
+
+    /// The same, with its address.
+    fn addressed(&self) -> Result<(String, Option<String>), Failure> {
+        if let Some(address) = &self.address {
+            return Ok((address.clone(), self.token.clone()));
+        }
+        let near = Path::new(CONFIG);
+        let Some(path) = self.config.as_deref().or_else(|| near.exists().then_some(near)) else {
+            return Ok((ADDRESS.to_owned(), self.token.clone()));
+        };
+        let config = Config::read(path).map_err(Failure::Input)?;
+        Ok((config.address.to_string(), self.token.clone().or(config.token)))
+    }
 }
 
 /// A server that answers.
@@ -44,7 +72,7 @@ pub struct Answer {
 impl Remote {
     /// Connects.
     pub async fn connect(connection: &Connection) -> Result<Remote, Failure> {
-        let address = &connection.address;
+        let (address, token) = connection.addressed()?;
         let wrong = |_| Failure::Input(format!("`{address}` is no address: write it like {ADDRESS}"));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(wrong)?;
         let channel = endpoint.connect().await.map_err(|_| {
@@ -53,11 +81,11 @@ impl Remote {
             ))
         })?;
         let mut client = FlightClient::new(channel);
-        if let Some(token) = &connection.token {
+        if let Some(token) = token {
             let header = client.add_header("authorization", &format!("Bearer {token}"));
             header.map_err(|_| Failure::Input("the token has characters that no header can carry".to_owned()))?;
         }
-        Ok(Remote { client, address: address.clone() })
+        Ok(Remote { client, address })
     }
 
     /// Asks for nothing older than this epoch from now on; the server waits until it has that.

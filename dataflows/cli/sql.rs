@@ -19,8 +19,8 @@ use super::{ledger, shown, words};
 
 /// Ask the views by SQL.
 ///
-/// Without --catalog the running server at --address is asked. With it, a fresh engine reads the
-/// catalog and the events first; nothing is kept.
+/// Without --catalog a running server is asked: that of `trueup.toml`, or at --address. With it, a fresh
+/// engine reads the catalog and the events first; nothing is kept.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The statement, such as "SELECT * FROM invoices"
@@ -31,7 +31,7 @@ pub struct Arguments {
     #[arg(long, value_name = "EPOCH", conflicts_with = "catalog")]
     min_epoch: Option<u64>,
     /// The folder of a catalog: ask over files instead of a server
-    #[arg(long, value_name = "DIR", conflicts_with = "address")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["address", "config"])]
     catalog: Option<PathBuf>,
     #[command(flatten)]
     files: EventFiles,

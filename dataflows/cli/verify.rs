@@ -18,6 +18,7 @@ use super::page;
 use super::proof;
 use super::resume::{aside, checkpoints_aside};
 use super::words;
+use crate::config::Config;
 
 /// Check every view against a plain computation over a journal.
 ///
@@ -28,9 +29,12 @@ use super::words;
 /// verified. The exit code is 1 if they differ.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The folder of the journal
-    #[arg(long, value_name = "DIR")]
-    journal: PathBuf,
+    /// The folder of the journal; else as the configuration says
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    journal: Option<PathBuf>,
+    /// The configuration of the server
+    #[arg(long, value_name = "FILE", default_value = "trueup.toml")]
+    config: PathBuf,
     /// How many threads compute
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=WORKERS_MAX as u64))]
     workers: u64,
@@ -38,7 +42,7 @@ pub struct Arguments {
 
 /// Verifies.
 pub fn run(arguments: &Arguments, json: bool) -> Outcome {
-    let folder = &arguments.journal;
+    let folder = &folder(arguments)?;
     if !folder.is_dir() {
         return Err(Failure::Input(format!("`{}` is no folder: give the journal's", folder.display())));
     }
@@ -95,6 +99,17 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
     Err(Failure::No(
         "the engine and the oracle differ: this is a bug of trueup, please report it with the journal".into(),
     ))
+}
+
+/// The folder of the journal that is meant.
+fn folder(arguments: &Arguments) -> Result<PathBuf, Failure> {
+    if let Some(journal) = &arguments.journal {
+        return Ok(journal.clone());
+    }
+    let config = Config::read(&arguments.config).map_err(Failure::Input)?;
+    config.journal.ok_or_else(|| {
+        Failure::Input(format!("`{}` names no journal: give one with --journal", arguments.config.display()))
+    })
 }
 
 /// What became of a checkpoint.

@@ -161,11 +161,15 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
 fn stage(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Stage, json: bool) -> Outcome {
     let files = EventFiles { events: arguments.files.clone(), mapping: arguments.mapping.clone() };
     let scope = scope(arguments)?;
-    if let Some(scope) = &scope {
-        // Of a catalog that no server has read yet the journal knows nothing.
-        let known = Known::of(journal)?.with_catalog(&config.catalog)?;
-        known.check(scope)?;
-        say_doubt(&known, scope);
+    if arguments.again || scope.is_some() {
+        let known = Known::of(journal)?;
+        known.check_name(&arguments.name)?;
+        if let Some(scope) = &scope {
+            // Of a catalog that no server has read yet the journal knows nothing.
+            let known = known.with_catalog(&config.catalog)?;
+            known.check(scope)?;
+            say_doubt(&known, scope);
+        }
     }
     let staged = shelf.stage(&arguments.name, &files, scope, arguments.again)?;
     let (name, digest) = (staged.name(), staged.digest());

@@ -74,6 +74,16 @@ impl Known {
         }
     }
 
+    /// Refuses the name of a batch that was applied.
+    pub fn check_name(&self, name: &str) -> Result<(), Failure> {
+        let Some(applied) = self.backfills.get(name) else { return Ok(()) };
+        let taken_back = if applied.reverted.is_some() { ", and taken back" } else { "" };
+        Err(Failure::Input(format!(
+            "backfill '{name}' was applied as epoch {}{taken_back}, and each name is applied once: stage under another name",
+            applied.epoch
+        )))
+    }
+
     /// Refuses a scope whose meter or customer nobody knows.
     pub fn check(&self, scope: &Scope) -> Result<(), Failure> {
         let elsewhere = "`trueup check` tells what a catalog defines";

@@ -27,7 +27,7 @@ const COMPARED: [View; 8] = [
 ];
 
 /// Those that people are shown, with the columns that say most.
-const SHOWN: [(View, &[&str]); 4] = [
+const SHOWN: [(View, &[&str]); 5] = [
     (
         View::Invoices,
         &["customer", "subscription", "period_start", "state", "invoice", "currency", "total", "correction"],
@@ -35,6 +35,7 @@ const SHOWN: [(View, &[&str]); 4] = [
     (View::Quotas, &["customer", "feature", "period_start", "used", "quota_limit", "state"]),
     (View::QuotaCrossings, &["customer", "feature", "period_start", "from_state", "to_state", "used"]),
     (View::Quarantine, &["source", "position", "reason", "detail"]),
+    (View::Ledger, &["state", "events"]),
 ];
 
 /// A row before and after; at least one is there.
@@ -116,6 +117,12 @@ impl Moved {
         money
     }
 
+    /// How many more events wait for a customer.
+    fn waiting(&self) -> i128 {
+        let is_waiting = |pair: &&Pair| text(View::Ledger, pair, "state") == "waiting";
+        self.of(View::Ledger).iter().filter(is_waiting).map(|pair| difference(View::Ledger, pair, "events")).sum()
+    }
+
     /// Tells it to people: at most so many rows of each view.
     pub fn print(&self, rows_max: usize) {
         let usage = self.usage();
@@ -143,6 +150,11 @@ impl Moved {
                 table.row([sign(pair).to_owned()].into_iter().chain(cells));
             }
             print(table, view.name(), pairs.len(), rows_max);
+        }
+        let waiting = self.waiting();
+        if waiting > 0 {
+            let events = words::counted(usize::try_from(waiting).unwrap_or(usize::MAX), "event");
+            page::line(format!("Billed to nobody: {events} of subjects that are no customer's. Look at their names."));
         }
         let amounts = self.of(View::Quarantine).iter().filter(|pair| is_of_an_amount(pair)).count();
         if amounts > 0 {

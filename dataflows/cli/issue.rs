@@ -6,7 +6,8 @@ use serde_json::json;
 use trueup_model::fact::Document;
 
 use super::failure::{Failure, Outcome};
-use super::issuing::{Issued, check_period, issue_all};
+use super::issuing::{Issued, check_period, issue_all, why_nothing};
+use super::loading::load_catalog;
 use super::page;
 use super::resume::resume;
 use super::table::Table;
@@ -16,9 +17,9 @@ use crate::config::Config;
 /// Issue the invoices of a period, from what a server's journal holds.
 ///
 /// Every invoice whose period begins in this year, month or day where the customer is, and is over,
-/// is issued; of one that was issued before, what has changed since, as a correction. The server must
-/// have stopped, and shows the documents when it is back. The exit code is 1 if there was nothing,
-/// or an invoice is held since an amount of it is larger than can be kept.
+/// is issued; of one that was issued before, what has changed since, as a correction. The catalog is read
+/// first, as at a start. The server must have stopped, and shows the documents when it is back. The exit
+/// code is 1 if there was nothing, or an invoice is held since an amount of it is larger than can be kept.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The configuration of the server, which names the journal
@@ -39,16 +40,15 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
         )));
     }
     let engine = resume(&config)?;
-    // Time has passed since the last epoch, and with it perhaps the end of the period.
-    let receipt = engine.accept(Vec::new())?;
-    engine.wait(receipt.epoch)?;
+    // What is issued follows the prices of now. Time has passed too, and with it perhaps the end of the period.
+    load_catalog(&engine, &config.catalog, None)?;
     let Issued { documents, held } = issue_all(&engine, &arguments.period)?;
     match json {
         true => documents.iter().for_each(print_json),
         false => print(&documents),
     }
     match (documents.len(), held) {
-        (0, 0) => Err(Failure::No(format!("nothing is due for {}, or nothing has changed since", arguments.period))),
+        (0, 0) => Err(Failure::No(why_nothing(&engine, &arguments.period))),
         (_, 0) => Ok(()),
         (_, held) => Err(Failure::No(format!("not issued: {}, for the reason above", words::counted(held, "invoice")))),
     }

@@ -45,7 +45,7 @@ pub(super) enum Refusal {
     Empty,
     #[error("there is nothing at `{0}`: events go to `POST /v1/events`")]
     Nowhere(String),
-    #[error("`{0}` is not answered here: see the header `allow` for what is")]
+    #[error("`{0}` is not answered here: send events by POST; the header `allow` says what else is answered")]
     Method(String),
     #[error("{0}")]
     Declarations(String),

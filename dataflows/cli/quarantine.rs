@@ -110,18 +110,12 @@ fn list(config: &Path, listed: &Listed, json: bool) -> Outcome {
         rows.iter().for_each(|row| page::line(shown::object(row.batch, row.row)));
         return Ok(());
     }
-    let mut table = Table::new(&["input", "received", "source", "position", "reason", "what to do"]);
+    let mut table = Table::new(&["input", "state", "received", "source", "position", "reason", "why, and what to do"]);
     for row in &rows {
         let source = [row.cell("source"), row.cell("partition")].join(" ");
-        let state = if row.cell("state") == "replayed" { "replayed: " } else { "" };
-        table.row([
-            row.input(),
-            row.cell("received_at"),
-            source.trim_end().to_owned(),
-            row.cell("position"),
-            row.cell("reason"),
-            format!("{state}{}", row.cell("detail")),
-        ]);
+        let [state, received, position, reason, detail] =
+            ["state", "received_at", "position", "reason", "detail"].map(|column| row.cell(column));
+        table.row([row.input(), state, received, source.trim_end().to_owned(), position, reason, detail]);
     }
     if !table.is_empty() {
         table.print();
@@ -131,8 +125,7 @@ fn list(config: &Path, listed: &Listed, json: bool) -> Outcome {
 }
 
 async fn over_server(config: &Config) -> Result<Vec<RecordBatch>, Failure> {
-    let connection = Connection { address: config.address.to_string(), token: config.token.clone() };
-    let mut remote = Remote::connect(&connection).await?;
+    let mut remote = Remote::connect(&Connection::to(config)).await?;
     let answer = remote.path(&[View::Quarantine.name()]).await?;
     answer.rows.try_collect().await.map_err(|error| remote.failure(error))
 }
@@ -206,14 +199,17 @@ fn kept(engine: &Engine, input: InputId) -> Result<Value, Failure> {
 }
 
 fn replay(config: &Path, selected: &Selected, json: bool) -> Outcome {
-    let replayed = match way_in::open(config)? {
-        (WayIn::Server(server), _) => {
+    let (way_in, config) = way_in::open(config)?;
+    // Without a server the catalog is read just now.
+    let is_served = matches!(way_in, WayIn::Server(_));
+    let replayed = match way_in {
+        WayIn::Server(server) => {
             let answer = server.post("/v1/quarantine/replay", selected.written())?;
             let number = |key: &str| answer[key].as_u64().unwrap_or_default();
             let (accepted, still, unreadable) = (number("accepted"), number("still_set_aside"), number("unreadable"));
             Replayed { epoch: answer["epoch"].as_u64(), accepted, still, unreadable }
         }
-        (WayIn::Journal(engine), config) => {
+        WayIn::Journal(engine) => {
             // The fix is in the catalog's files, more often than not.
             load_catalog(&engine, &config.catalog, None)?;
             engine.replay_quarantine(TENANT, &selected.selection())?
@@ -233,10 +229,15 @@ fn replay(config: &Path, selected: &Selected, json: bool) -> Outcome {
         false => {
             page::line(format!("{} accepted.", words::counted(accepted as usize, "input")));
             if still > 0 {
+                let inputs = words::counted(still as usize, "input");
                 page::line(format!(
-                    "{} still set aside, with the reason of now.",
-                    words::counted(still as usize, "input")
+                    "{inputs} still set aside, with the reason of now: `trueup quarantine list` has it."
                 ));
+                if is_served {
+                    page::line(
+                        "A server has the catalog that it started with: if the fix is there, start it again first.",
+                    );
+                }
             }
             if unreadable > 0 {
                 let inputs = words::counted(unreadable as usize, "input");

@@ -64,6 +64,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     // So that the next start is short.
     if_it_can_be(&mut None, || engine.checkpoint().map(|_| ()))?;
     engine.stop();
+    page::line(match config.journal {
+        Some(_) => "Stopped. What came in is in the journal; the next start goes on from there.",
+        None => "Stopped. Without a journal nothing was kept of what was sent.",
+    });
     Ok(())
 }
 

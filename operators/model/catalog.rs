@@ -181,7 +181,11 @@ impl Catalog {
             return Ok(Touched::default());
         }
         if let Some(old) = self.meters.named(&meter.name).filter(|old| old.scale != meter.scale) {
-            let why = format!("its events were read at scale {}: define a meter of another name", old.scale);
+            let why = format!(
+                "its events were read at scale {0}: give it back scale {0}, send the finer numbers in another property, \
+                 and define a meter of another name for that",
+                old.scale
+            );
             return Err(contradiction(format!("meter '{}'", meter.name), why));
         }
         let is_new = self.meters.id(&meter.name).is_none();

@@ -369,7 +369,8 @@ fn who_asks_in_the_wrong_place_is_told_where_to_ask() {
     let sentence = "there is nothing at `POST /v1/event`: events go to `POST /v1/events`";
     assert_eq!((status, told), (404, serde_json::json!({ "error": sentence })));
     let (status, told) = ask("GET", "/v1/events");
-    let sentence = "`GET /v1/events` is not answered here: see the header `allow` for what is";
+    let sentence =
+        "`GET /v1/events` is not answered here: send events by POST; the header `allow` says what else is answered";
     assert_eq!((status, told), (405, serde_json::json!({ "error": sentence })));
     let (_, told) = ask("GET", &format!("/{}", "x".repeat(5_000)));
     assert!(told["error"].as_str().is_some_and(|error| error.len() < 300));

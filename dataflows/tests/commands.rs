@@ -306,7 +306,7 @@ fn what_was_set_aside_is_read_again_after_a_fix() {
     let server = serve(&folder);
     let (code, listed) = answer(&["quarantine", "list", "2/0", "2/1", "--json"]);
     assert_eq!((code, listed.lines().count()), (Some(0), 1), "{listed}");
-    assert!(answer(&["quarantine", "list", "--all"]).1.contains("replayed "));
+    assert!(answer(&["quarantine", "list", "--all"]).1.contains("replayed"));
     assert!(answer(&["quarantine", "show", "2/0"]).1.contains(BAD));
     let (code, replayed) = answer(&["quarantine", "replay", "2/0"]);
     assert_eq!(code, Some(1));

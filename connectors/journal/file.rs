@@ -15,7 +15,7 @@ use super::disk::{Disk, DiskFile, Folder, is_full, is_out_of_descriptors};
 use super::entries::{self, Entries};
 use super::generation::{Generation, Mark};
 use super::header::{Hash, Header, Kind, LENGTH, SegmentId, digest};
-use super::recovery::{Opened, mend, scan, segment_ids};
+use super::recovery::{Cut, Opened, mend, scan, segment_ids};
 use super::sealed::SealedSegment;
 use super::segment::Segment;
 use super::{Journal, JournalError, ReadBack, body, follows};
@@ -75,14 +75,14 @@ impl FileJournal {
         let lock = lock.ok_or_else(|| JournalError::Locked { place: disk.place() })?;
         let ids = segment_ids(&*disk).map_err(told)?;
         let known = known(&*disk, &ids, settings)?;
-        // Whoever had it before is fenced from here on, so what is read now is all it can have
-        // acknowledged.
         let generation = next_generation(&ids, known)?;
         Generation { number: generation, ..known }.write(&*disk).map_err(told)?;
+        // Whoever had it before is fenced from here on, so what is read now is all it can have
+        // acknowledged.
         let marked = if settings.accept_rollback { None } else { Generation::read_mark(&*disk)? };
         let known =
             Generation { mark: marked.filter(|mark| mark.epoch > known.mark.epoch).unwrap_or(known.mark), ..known };
-        let (mut segments, cut) = scan(&*disk, &ids, known.mark, settings.accept_rollback)?;
+        let (mut segments, cut) = scan_all(&*disk, known.mark, settings.accept_rollback)?;
         let (mut mark, mut clock) = (Mark::START, Micros::MIN);
         if let Some(last) = segments.last() {
             (mark, clock) = (Mark { epoch: last.last, seal: last.seal }, last.clock);
@@ -177,17 +177,34 @@ impl FileJournal {
             file.sync().map_err(|source| self.fail("sync", source))?;
             self.check_fence()?;
             self.durable = self.last;
+            self.share();
         }
         // All that takes a descriptor comes before anything is changed.
-        let before = self.reopened().map_err(|source| self.refuse(first, source))?;
+        let mut reopened = self.reopened().map_err(|source| self.refuse(first, source))?;
         let id = SegmentId { first, generation: self.generation };
         let file = self.disk.create(&id.name()).map_err(|source| self.refuse(first, source))?;
         self.disk.sync_folder().map_err(|source| self.fail("sync", source))?;
-        let before = self.active.take().or(before);
-        self.end_segment(before).map_err(|source| self.fail("write", source))?;
+        if let (Some(segment), Some(before)) = (self.segments.last(), self.active.as_mut().or(reopened.as_mut())) {
+            match before.write_at(segment.end, &end_mark(segment)) {
+                Ok(()) => before.sync().map_err(|source| self.fail("sync", source))?,
+                Err(source) if is_full(&source) && before.truncate(segment.end).is_ok() => {
+                    return Err(self.take_back(id, source));
+                }
+                Err(source) => return Err(self.fail("write", source)),
+            }
+        }
         self.active = Some(file);
         self.segments.push(Segment::empty(id, self.clock, self.seal));
         Ok(())
+    }
+
+    /// Removes a segment that was begun, since there is no room to end the one before it, which can go on later.
+    fn take_back(&mut self, id: SegmentId, source: io::Error) -> JournalError {
+        // Durably: behind a segment of that name nobody would look for more entries of the one before.
+        match self.disk.remove(&id.name()).and_then(|()| self.disk.sync_folder()) {
+            Ok(()) => JournalError::Full { epoch: id.first, source },
+            Err(source) => self.fail("sync", source),
+        }
     }
 
     /// The last segment's file, if another process began it.
@@ -205,28 +222,6 @@ impl FileJournal {
             source if is_out_of_descriptors(&source) => JournalError::disk("write", source),
             source => self.fail("write", source),
         }
-    }
-
-    /// Marks the last segment as ended, so that the loss of the next one would show. The mark is
-    /// written only when the next one's name is durable.
-    fn end_segment(&mut self, file: Option<Box<dyn DiskFile>>) -> io::Result<()> {
-        let (Some(segment), Some(mut file)) = (self.segments.last(), file) else { return Ok(()) };
-        let header = Header {
-            kind: Kind::End,
-            epoch: segment.last + 1,
-            clock: segment.clock,
-            durable: segment.last,
-            body: 0,
-            arrow: 0,
-            rows: 0,
-            facts: 0,
-            names: 0,
-            before: segment.seal,
-            digest: digest(&[]),
-        };
-        let (sealed, _) = header.sealed(segment.id, segment.end);
-        file.write_at(segment.end, &sealed)?;
-        file.sync()
     }
 
     /// Whether nobody has taken the journal over.
@@ -326,6 +321,43 @@ impl Journal for FileJournal {
             true => Ok(Some(self.seal)),
             false => entries::seal_of(&*self.disk, &self.segments, epoch),
         }
+    }
+}
+
+/// The mark that a segment has ended, so that the loss of the next one would show. It is written only when the
+/// next one's name is durable.
+fn end_mark(segment: &Segment) -> [u8; LENGTH] {
+    let header = Header {
+        kind: Kind::End,
+        epoch: segment.last + 1,
+        clock: segment.clock,
+        durable: segment.last,
+        body: 0,
+        arrow: 0,
+        rows: 0,
+        facts: 0,
+        names: 0,
+        before: segment.seal,
+        digest: digest(&[]),
+    };
+    header.sealed(segment.id, segment.end).0
+}
+
+/// Goes through all segments that are there now. Whoever was fenced may begin one more before it knows: then
+/// once again.
+fn scan_all(disk: &dyn Disk, mark: Mark, may_be_shorter: bool) -> Result<(Vec<Segment>, Option<Cut>), JournalError> {
+    let list = || segment_ids(disk).map_err(|source| JournalError::disk("open", source));
+    let mut ids = list()?;
+    loop {
+        let error = match scan(disk, &ids, mark, may_be_shorter) {
+            Ok(scanned) => return Ok(scanned),
+            Err(error) => error,
+        };
+        let now = list()?;
+        if now == ids {
+            return Err(error);
+        }
+        ids = now;
     }
 }
 

@@ -38,6 +38,8 @@ struct State {
     seed: u64,
     calls: u64,
     failure: Option<(u64, Failure)>,
+    /// What another process does before a call.
+    meanwhile: Option<(u64, Box<dyn FnOnce() + Send>)>,
     off_at: Option<u64>,
     ignores_locks: bool,
     is_locked: bool,
@@ -105,6 +107,12 @@ impl SimulatedDisk {
     pub fn fail_after(&self, calls: u64, failure: Failure) {
         let mut state = self.state();
         state.failure = Some((state.calls + calls, failure));
+    }
+
+    /// Lets something else happen between the next `calls` calls and the one after them.
+    pub fn meanwhile(&self, calls: u64, act: impl FnOnce() + Send + 'static) {
+        let mut state = self.state();
+        state.meanwhile = Some((state.calls + calls, Box::new(act)));
     }
 
     /// Lets every call after the next `calls` fail: the power is off.
@@ -199,6 +207,12 @@ impl SimulatedDisk {
     /// The state for a call, with the error by which it fails; with the power off nothing happens.
     fn call(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, Option<io::Error>)> {
         let mut state = self.state();
+        let now = state.calls;
+        if let Some((_, act)) = state.meanwhile.take_if(|(at, _)| *at == now) {
+            drop(state);
+            act();
+            state = self.state();
+        }
         let number = state.calls;
         state.calls += 1;
         if state.off_at.is_some_and(|at| number >= at) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{Journal, JournalError};
 
-use crate::samples::small;
+use crate::samples::{larger, small};
 use crate::{entries, journal_of, open};
 
 const SEGMENT_BYTES: u64 = 2_500;
@@ -84,8 +84,9 @@ struct Outcome {
     /// How many went on all the same, and how many after a refusal.
     went_on: u64,
     refused: u64,
-    /// How many ended though the journal had been opened.
+    /// How many ended though the journal had been opened, and how many of those at a sync.
     ended_later: u64,
+    ended_at_sync: u64,
 }
 
 /// Lets each call fail, on an empty disk and on one that has a journal.
@@ -102,6 +103,8 @@ fn fail_each_call(failure: Failure) -> Outcome {
         outcome.refused += u64::from(first.was_refused);
         outcome.went_on += u64::from(first.error.is_none());
         outcome.ended_later += u64::from(first.error.is_some() && !is_opening);
+        let at_sync = matches!(first.error, Some(JournalError::Disk { doing: "sync", .. }));
+        outcome.ended_at_sync += u64::from(at_sync && !is_opening);
         for survivor in [disk.after_kill(), disk.after_power_cut()] {
             let (journal, _) = open(&survivor, SEGMENT_BYTES).unwrap_or_else(|error| panic!("call {call}: {error}"));
             assert!(journal.last() >= first.acknowledged, "call {call}");
@@ -130,6 +133,33 @@ fn a_full_disk_at_any_call_refuses_the_entry_or_ends_the_process() {
     let outcome = fail_each_call(Failure::Full);
     assert!(outcome.refused >= ENTRIES, "{outcome:?}");
     assert!(outcome.went_on > outcome.refused, "reading needs no room: {outcome:?}");
+    // What a sync that failed has lost, nobody knows.
+    assert_eq!(outcome.ended_later, outcome.ended_at_sync, "{outcome:?}");
+}
+
+#[test]
+fn a_segment_that_cannot_be_ended_for_want_of_room_goes_on() {
+    let mut refused = 0;
+    for (seed, calls) in (0..40).flat_map(|seed| (0..4).map(move |calls| (seed, calls))) {
+        let disk = SimulatedDisk::new(seed);
+        let (mut journal, _) = open(&disk, SEGMENT_BYTES).expect("nothing fails");
+        journal.append(small(1, 1)).and_then(|()| journal.sync()).expect("nothing fails");
+        disk.fail_after(calls, Failure::Full);
+        // It would begin a segment; the one after it fits into the first.
+        let Err(JournalError::Full { .. }) = journal.append(larger(2)) else { continue };
+        refused += 1;
+        journal.append(small(2, 1)).and_then(|()| journal.sync()).expect("there is room again");
+        drop(journal);
+        for survivor in [disk.after_kill(), disk.after_power_cut()] {
+            let (journal, _) = open(&survivor, SEGMENT_BYTES).expect("nothing is damaged");
+            assert_eq!(
+                entries(&journal).expect("nothing fails"),
+                [small(1, 1), small(2, 1)],
+                "seed {seed}, call {calls}"
+            );
+        }
+    }
+    assert_eq!(refused, 2 * 40, "a segment is neither begun nor ended");
 }
 
 #[test]

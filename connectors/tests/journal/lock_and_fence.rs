@@ -1,6 +1,8 @@
 //! One process at a time: the lock keeps a second one out, and where locks do not hold, the
 //! generation keeps the first one from acknowledging anything more.
 
+use std::sync::{Arc, Mutex};
+
 use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
 use trueup_connectors::journal::{Journal, JournalError};
 
@@ -87,4 +89,35 @@ fn a_segment_that_a_replaced_process_began_is_not_part_of_the_journal() {
         let expected = [small(1, 1), small(2, 2), small(3, 2), small(4, 2)];
         assert_eq!(entries(&journal).expect("nothing fails"), expected);
     });
+}
+
+#[test]
+fn what_is_acknowledged_while_another_process_opens_is_in_what_it_opens() {
+    for before in 0..3 {
+        for call in 0.. {
+            let disk = SimulatedDisk::new(call);
+            disk.ignore_locks();
+            // Each entry has a segment of its own, so the old process begins one while the new one opens.
+            let (mut old, _) = open(&disk, 1).expect("nothing fails");
+            for epoch in 1..=before {
+                old.append(small(epoch, 1)).expect("nothing fails");
+                old.sync().expect("nobody has replaced it");
+            }
+            let acknowledged = Arc::new(Mutex::new(None));
+            let told = acknowledged.clone();
+            disk.meanwhile(call, move || {
+                let sent = old.append(small(before + 1, 1)).and_then(|()| old.sync());
+                *told.lock().expect("nobody panics") = Some(sent.is_ok());
+            });
+            let (mut new, _) = open(&disk, 1).unwrap_or_else(|error| panic!("call {call}: {error}"));
+            let Some(is_acknowledged) = *acknowledged.lock().expect("nobody panics") else { break };
+            let next = new.last() + 1;
+            new.append(small(next, 2)).expect("nothing fails");
+            new.sync().expect("nobody has replaced it");
+            drop(new);
+            let (journal, _) = open(&disk.after_power_cut(), 1).expect("nothing is damaged");
+            let held = entries(&journal).expect("nothing fails");
+            assert!(!is_acknowledged || held.contains(&small(before + 1, 1)), "{before} before, call {call}");
+        }
+    }
 }

@@ -33,6 +33,12 @@ pub fn small(epoch: Epoch, seed: u64) -> Arc<Entry> {
     Arc::new(Entry { epoch, clock: 1_000 + epoch as i64, offsets, names, facts: fact.into_iter().collect() })
 }
 
+/// An entry of some thousand bytes.
+pub fn larger(epoch: Epoch) -> Arc<Entry> {
+    let fact = Fact::Refused(vec![refused(Reason::Conflict, "x".repeat(4_000))]);
+    Arc::new(Entry { facts: vec![fact], ..(*small(epoch, 1)).clone() })
+}
+
 fn small_usage(number: u64) -> UsageBatch {
     let row = UsageRow {
         identity: Identity([number, !number]),

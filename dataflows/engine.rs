@@ -195,8 +195,8 @@ impl Engine {
         })
     }
 
-    /// Orders a checkpoint of an epoch of its own, if anything came since the last and checkpoints are
-    /// kept. It is made while the engine goes on; `stop` waits for it.
+    /// Orders a checkpoint of an epoch of its own, if anything came since the last, checkpoints are kept, and
+    /// whoever makes them can follow. It is made while the engine goes on; `stop` waits for it.
     pub fn checkpoint(&self) -> Result<Option<Epoch>, DoorError> {
         let mut door = self.door();
         if !door.has_news_to_keep() {

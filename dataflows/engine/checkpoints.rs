@@ -10,12 +10,13 @@
 //!   door ───── outline of the journal ──┘
 //! ```
 //! Workers write the rows that come to stand into a file of their own, chunk by chunk. The keeper is a thread of
-//! its own, for which nothing waits but a worker that has more to put away than it can take. Two checkpoints are
-//! kept.
+//! its own, for which nothing waits but a worker that has more to put away than it can take: what checkpoints are
+//! made of lies ready, and while too many are not made, none is ordered. Two checkpoints are kept.
 
 mod archive;
 mod arrangements;
 mod keeper;
+mod line;
 mod loading;
 mod scratch;
 
@@ -24,7 +25,8 @@ use std::sync::Arc;
 
 use trueup_connectors::journal::disk::Disk;
 
-pub use keeper::{Job, Keeper, Kept, Line, Order};
+pub use keeper::{Keeper, Kept};
+pub use line::{Job, Line, Order};
 pub use loading::{Loaded, load};
 
 /// The form of the files. Whoever changes it, or what is in them, changes this.

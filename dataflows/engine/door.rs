@@ -338,9 +338,9 @@ impl Door {
         self.keeping = None;
     }
 
-    /// Whether a checkpoint now would hold more than the last.
+    /// Whether a checkpoint now would hold more than the last, and those before it are not too many to be made.
     pub fn has_news_to_keep(&self) -> bool {
-        self.keeping.as_ref().is_some_and(|keeping| keeping.last < self.dispatched)
+        self.keeping.as_ref().is_some_and(|keeping| keeping.last < self.dispatched && keeping.keeper.has_room())
     }
 
     /// Accepts submissions as one epoch, all or none.

@@ -114,11 +114,12 @@ fn work(worker: &mut Worker, desk: &Desk, input: &EpochInput, inputs: &mut Input
     }
     let snapshots = traces.snapshots(input.epoch);
     traces.forget(input.oldest, input.epoch);
-    if let Some(keeper) = desk.keeper.as_ref().filter(|_| input.is_kept) {
-        let (worker, epoch, snapshots) = (index, input.epoch, Box::new(snapshots.clone()));
-        keeper.tell(Job::Snapshots { worker, epoch, snapshots });
-    }
+    let keeper = desk.keeper.as_ref().filter(|_| input.is_kept);
+    let kept = keeper.map(|keeper| (keeper, Box::new(snapshots.clone())));
     desk.published.submit(index, input.epoch, input.oldest, &input.turn.books, snapshots);
+    if let Some((keeper, snapshots)) = kept {
+        keeper.tell(Job::Snapshots { worker: index, epoch: input.epoch, snapshots });
+    }
     if let Some(pace) = &desk.pace {
         pace.leave(index);
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -217,6 +217,30 @@ fn what_is_damaged_is_passed_over() {
     let life = disks.revive(1, true);
     assert_eq!(life.replayed.first(), Some(&1));
     assert_eq!(shown(&life.engine), expected);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_holds_nobody_up_but_the_keeper() {
+    let mut disks = Disks::new();
+    let (journal, _) = FileJournal::open_on(Arc::new(disks.journal.clone()), Settings::default()).expect("it is whole");
+    let kept = checkpoints::Settings::on(Arc::new(disks.checkpoints.clone()));
+    let setup = Setup { clock: Clock::Told, workers: 8, journal: Box::new(journal), ..Setup::default() };
+    let engine = Engine::start(Setup { checkpoints: Some(kept), ..setup });
+    begin(&engine);
+    let (answers, answered) = mpsc::channel::<()>();
+    disks.checkpoints.meanwhile(0, move || assert!(answered.recv().is_err()));
+    let ordered = (0..9).filter_map(|part| {
+        send(&engine, 10 * part..10 * part + 15, 0);
+        engine.checkpoint().expect("the journal is good")
+    });
+    let ordered: Vec<Epoch> = ordered.collect();
+    engine.wait(engine.accept(Vec::new()).expect("the journal is good").epoch).expect("it runs");
+    assert_eq!(ordered.len(), 4, "each keeps in memory what it is to hold, so none is ordered after these");
+    drop(answers);
+    engine.stop();
+    let life = disks.revive(2, true);
+    assert_eq!(life.replayed.first(), ordered.last().map(|last| last + 1).as_ref());
+    assert_eq!(shown(&life.engine), shown(&engine));
 }
 
 #[test]

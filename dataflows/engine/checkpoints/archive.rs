@@ -13,7 +13,7 @@ use trueup_operators::event_index::{Masks, Table};
 use trueup_operators::scratch::Scratch;
 
 use super::Settings;
-use super::keeper::{Job, Line};
+use super::line::{Job, Line};
 use super::scratch::ScratchFile;
 use crate::engine::publication::Published;
 

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -19,55 +18,16 @@ use trueup_operators::cold::RUNS_MAX;
 use trueup_operators::event_index::Table;
 
 use super::archive::{RowArchive, SharedShelf, Shelf};
+use super::line::{Job, Line, Order, Told, line};
 use super::{ARRANGEMENT, OUTLINE, ROWS, Settings, arrangements, fingerprint, next_run, run_file, scratch};
 use crate::engine::graph::Snapshots;
 use crate::engine::publication::Published;
 
-/// How much may wait for the keeper before workers wait.
-const WAITING_MAX: usize = 4;
 /// How many runs of about the same size become one. Fewer: rows are written more often. More: there are
 /// more runs to ask whether they hold an identity.
 const TIER: usize = 4;
 /// How many checkpoints are kept.
 const KEPT: usize = 2;
-
-/// What the keeper is told.
-pub enum Job {
-    /// A worker's rows are put away.
-    Rows {
-        /// The worker.
-        worker: usize,
-        /// The rows.
-        rows: Arc<Table>,
-    },
-    /// There is to be a checkpoint; the snapshots of its epoch follow.
-    Order(Order),
-    /// A worker's snapshots of the epoch of a checkpoint.
-    Snapshots {
-        /// The worker.
-        worker: usize,
-        /// The epoch.
-        epoch: Epoch,
-        /// What it had.
-        snapshots: Box<Snapshots>,
-    },
-    /// There is nothing more to do.
-    End,
-}
-
-/// What the door knows of a checkpoint.
-pub struct Order {
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// The seal of that epoch's entry.
-    pub seal: String,
-    /// How many usage rows the journal has up to there.
-    pub rows: u64,
-    /// How many inputs stand in quarantine then.
-    pub quarantined: u64,
-    /// The outline of the entries since the last order.
-    pub outline: Vec<Entry>,
-}
 
 /// What there is already.
 #[derive(Default)]
@@ -76,18 +36,6 @@ pub struct Kept {
     pub manifests: Vec<Manifest>,
     /// Each worker's runs, newest first.
     pub runs: Vec<Vec<Arc<RowRun>>>,
-}
-
-/// Tells the keeper; a keeper that has gone is told nothing, and nothing is wrong but that there
-/// are no more checkpoints.
-#[derive(Clone)]
-pub struct Line(SyncSender<Job>);
-
-impl Line {
-    /// Tells of a job; waits while the keeper has too much to do.
-    pub fn tell(&self, job: Job) {
-        let _ = self.0.send(job);
-    }
 }
 
 /// The keeper, as the engine holds it.
@@ -101,13 +49,13 @@ pub struct Keeper {
 impl Keeper {
     /// Starts a keeper for so many workers.
     pub fn start(settings: &Settings, workers: usize, mut kept: Kept) -> io::Result<Keeper> {
-        let (jobs, told) = sync_channel(WAITING_MAX);
+        let (line, told) = line(settings.hot_rows_max);
         kept.runs.resize_with(workers, Vec::new);
         let shelf = |runs| Arc::new(Mutex::new(Shelf { runs, ..Shelf::default() }));
         let shelves: Vec<SharedShelf> = kept.runs.into_iter().map(shelf).collect();
         let desk = Desk::begin(settings, kept.manifests, shelves.clone())?;
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || desk.work(&told))?;
-        Ok(Keeper { line: Line(jobs), shelves, settings: settings.clone(), thread })
+        Ok(Keeper { line, shelves, settings: settings.clone(), thread })
     }
 
     /// A line to it.
@@ -170,15 +118,19 @@ impl Desk {
         Ok(desk)
     }
 
-    fn work(mut self, told: &Receiver<Job>) {
-        for job in told {
+    fn work(mut self, told: &Told) {
+        while let Some(job) = told.next() {
             match job {
                 Job::Rows { worker, rows } => {
                     self.unwritten[worker].push_back(rows);
                     self.write_rows(worker);
                 }
                 Job::Order(order) => self.orders.push_back(order),
-                Job::Snapshots { worker, epoch, snapshots } => self.take(worker, epoch, &snapshots),
+                Job::Snapshots { worker, epoch, snapshots } => {
+                    let ordered = self.orders.len();
+                    self.take(worker, epoch, &snapshots);
+                    told.done(ordered - self.orders.len());
+                }
                 Job::End => return,
             }
         }

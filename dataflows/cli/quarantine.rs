@@ -176,8 +176,8 @@ fn show(config: &Path, input: InputId, json: bool) -> Outcome {
         tell(key, &text(key));
     }
     if shown["whole"] == Value::Bool(false) {
-        let why = "it was not kept whole, as it is no JSON, larger than an event may be, or contradicts what stands: \
-                   mend it where it comes from and send it again";
+        let why = "it was not kept whole, as it is no JSON or larger than an event may be; or it contradicts what \
+                   stands, or its backfill was taken back: mend it where it comes from and send it again";
         tell("cannot be replayed", why);
     }
     tell("payload", &text("payload"));

@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use trueup_connectors::checkpoint::{Manifest, outline};
-use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, SealedSegment, hexadecimal};
+use trueup_connectors::journal::{Journal, MemoryJournal, SealedSegment, hexadecimal};
 use trueup_connectors::schemas::check_schema;
 use trueup_model::books::{Books, Replayed, Turn};
 use trueup_model::calendar::CENTURY;
@@ -322,11 +322,6 @@ impl Door {
     /// The books of the last accepted epoch.
     pub fn books(&self) -> &Arc<Books> {
         &self.books
-    }
-
-    /// An entry of the journal, if it is there.
-    pub fn journal_entry(&self, epoch: Epoch) -> Result<Option<Arc<Entry>>, JournalError> {
-        self.journal.entries(epoch).next().transpose()
     }
 
     /// Lets the workers finish: no epoch will follow.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use trueup_connectors::journal::{EntryReader, JournalError, ReadBack};
 use trueup_connectors::quarantine::SetAside;
+use trueup_model::backfill::is_taken_back;
 use trueup_model::books::Books;
 use trueup_model::fact::{Entry, Epoch, Fact, InputId};
 use trueup_model::usage::{Reason, Refused};
@@ -39,6 +40,7 @@ impl Kept {
             let detail = self.still(input, at);
             (refused.reason, refused.detail) = (reason, detail);
         }
+        refused.whole &= !is_taken_back(&books.backfills, &record.origin);
         SetAside {
             input,
             received_at: record.received_at,

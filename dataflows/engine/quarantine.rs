@@ -3,23 +3,25 @@
 //! Law: what is accepted then counts as received when and where it was, so that the ledger closes as
 //! before; the input stays in the quarantine as replayed. What fails again stays set aside, with its
 //! reason of now; for the same reason as before, nothing is written. Only what the journal kept whole
-//! can be read again; a contradiction cannot, since it was read, and says what it says.
+//! can be read again; a contradiction cannot, since it was read, and says what it says; and no input of a
+//! backfill that was taken back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trueup_connectors::EventReader;
-use trueup_connectors::journal::JournalError;
+use trueup_connectors::journal::{EntryReader, JournalError};
 use trueup_connectors::quarantine::{self, Selection, SetAside};
 use trueup_model::arrival::Origin;
-use trueup_model::books::Replayed;
+use trueup_model::backfill::is_taken_back;
+use trueup_model::books::{Books, Replayed};
 use trueup_model::fact::{Epoch, InputId};
 use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, Reason, Refused};
 
 use super::Engine;
-use super::door::{Door, DoorError, Submission};
+use super::door::{DoorError, Submission};
 use super::kept::{refused, still};
 use super::quarantine_rows;
 
@@ -75,16 +77,23 @@ impl Engine {
         let moment = self.published.wait(self.door().last())?;
         let (inputs, conflicts) = quarantine_rows::set_aside(&moment.newest_as_of(), selection);
         let mut replayed = quarantine::Replayed { unreadable: conflicts, ..Default::default() };
+        let journal = moment.newest_as_of().journal;
+        let mut lookout = Lookout { inputs: journal.reader(), reasons: journal.reader() };
         let mut rest = &inputs[..];
         while !rest.is_empty() {
-            let mut door = self.door();
-            let Looked { wanted, lost, passed } = door.wanted(rest)?;
-            rest = &rest[passed..];
+            // Nobody waits at the door while they are found and read.
+            let books = self.books();
+            let Looked { wanted, lost, passed } = lookout.look(&books, rest)?;
             let (whole, cut): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.refused.whole);
-            replayed.unreadable += lost + cut.len() as u64;
-            let layouts = door.books().catalog.layouts().clone();
-            let again = read_again(&layouts, tenant, whole);
+            let again = read_again(books.catalog.layouts(), tenant, whole);
             let tried: Vec<InputId> = again.iter().flat_map(|again| &again.inputs).map(|tried| tried.input).collect();
+            let (these, others) = rest.split_at(passed);
+            let mut door = self.door();
+            if has_moved(&books, door.books(), these) {
+                continue;
+            }
+            rest = others;
+            replayed.unreadable += lost + cut.len() as u64;
             let accepted = door.accept_news(again.into_iter().map(Submission::Again).collect());
             let Some(receipt) = self.tell_end(&mut door, accepted)? else {
                 replayed.still += tried.len() as u64;
@@ -111,28 +120,44 @@ impl Engine {
 #[derive(Default)]
 struct Looked {
     wanted: Vec<Wanted>,
-    /// How many the journal has no more.
+    /// How many the journal has no more, or are of a backfill that was taken back.
     lost: u64,
     /// How many were looked at.
     passed: usize,
 }
 
-impl Door {
+/// Whether others have read some of these inputs again since, changed by what they are read, or taken back what
+/// brought them.
+fn has_moved(then: &Books, now: &Books, inputs: &[InputId]) -> bool {
+    then.catalog.layouts().generation != now.catalog.layouts().generation
+        || !then.backfills.ptr_eq(&now.backfills)
+        || inputs.iter().any(|input| then.replayed.get(input) != now.replayed.get(input))
+}
+
+/// Finds inputs in the journal. They ascend, so it goes through it once.
+struct Lookout {
+    inputs: EntryReader,
+    /// The same for the reasons for which they stayed set aside.
+    reasons: EntryReader,
+}
+
+impl Lookout {
     /// Some of these inputs, which ascend, as the journal has them: no more than make an epoch. Those that
-    /// somebody else has accepted meanwhile are left out.
-    fn wanted(&self, inputs: &[InputId]) -> Result<Looked, JournalError> {
+    /// somebody has accepted are left out.
+    fn look(&mut self, books: &Books, inputs: &[InputId]) -> Result<Looked, JournalError> {
         let (mut looked, mut bytes) = (Looked::default(), 0);
         'all: for run in inputs.chunk_by(|a, b| a.epoch == b.epoch) {
-            let entry = self.journal_entry(run[0].epoch)?;
+            let entry = self.inputs.entry(run[0].epoch)?;
             for &input in run {
                 if looked.wanted.len() == INPUTS_MAX || bytes >= BYTES_MAX {
                     break 'all;
                 }
                 looked.passed += 1;
-                if self.books().replayed.get(&input).is_some_and(|replayed| replayed.still.is_none()) {
+                if books.replayed.get(&input).is_some_and(|replayed| replayed.still.is_none()) {
                     continue;
                 }
                 let found = entry.as_ref().and_then(|entry| Some((entry.clock, refused(entry, input.place)?)));
+                let found = found.filter(|(_, refused)| !is_taken_back(&books.backfills, &refused.origin()));
                 let Some((received_at, refused)) = found else {
                     looked.lost += 1;
                     continue;
@@ -142,23 +167,22 @@ impl Door {
                 looked.wanted.push(Wanted { input, received_at, refused: refused.clone(), until_now });
             }
         }
-        self.tell_reasons_of_now(&mut looked.wanted)?;
+        self.tell_reasons_of_now(books, &mut looked.wanted)?;
         Ok(looked)
     }
 
     /// Puts the reason for which inputs were set aside last in place of the one for which they were first; each
     /// epoch that has some is read once.
-    fn tell_reasons_of_now(&self, wanted: &mut [Wanted]) -> Result<(), JournalError> {
-        let replayed = &self.books().replayed;
+    fn tell_reasons_of_now(&mut self, books: &Books, wanted: &mut [Wanted]) -> Result<(), JournalError> {
         let mut by_epoch: BTreeMap<Epoch, Vec<&mut Wanted>> = BTreeMap::new();
         for wanted in wanted {
-            if let Some(&Replayed { at, still: Some(reason) }) = replayed.get(&wanted.input) {
+            if let Some(&Replayed { at, still: Some(reason) }) = books.replayed.get(&wanted.input) {
                 wanted.until_now.0 = reason;
                 by_epoch.entry(at).or_default().push(wanted);
             }
         }
         for (at, wanted) in by_epoch {
-            let mut sentences = self.journal_entry(at)?.map(|entry| still(&entry)).unwrap_or_default();
+            let mut sentences = self.reasons.entry(at)?.map(|entry| still(&entry)).unwrap_or_default();
             wanted.into_iter().for_each(|one| one.until_now.1 = sentences.remove(&one.input).unwrap_or_default());
         }
         Ok(())

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trueup_model::backfill::{Scope, Whose};
+use trueup_model::arrival::Arrival;
+use trueup_model::backfill::{SOURCE, Scope, Whose};
 
 use super::standing::{Heard, Standing};
 use super::{Backfill, Statement};
@@ -13,7 +14,12 @@ type Key<'a> = (&'a str, &'a str);
 /// What the backfills brought that are taken back at some time.
 #[derive(Debug, Default)]
 pub(super) struct Backfills<'a> {
+    /// Those that are, at some time.
     reverted: BTreeSet<&'a str>,
+    /// Those that are by now.
+    taken_back: BTreeSet<&'a str>,
+    /// The one whose epoch this is.
+    applied: Option<&'a str>,
     brought: BTreeMap<&'a str, BTreeMap<Key<'a>, Brought<'a>>>,
 }
 
@@ -22,7 +28,7 @@ pub(super) struct Backfills<'a> {
 pub(super) struct Brought<'a> {
     /// Which of all statements that came to stand it was.
     pub came: usize,
-    /// What had stood before.
+    /// What others had said that stood before.
     pub before: Option<Heard<'a>>,
 }
 
@@ -36,30 +42,35 @@ impl<'a> Backfills<'a> {
         Backfills { reverted: reverted.collect(), ..Backfills::default() }
     }
 
-    /// Whether these apply a backfill that is taken back later.
-    pub fn is_remembered(&self, statements: &'a [Statement]) -> bool {
-        applied(statements).is_some_and(|name| self.reverted.contains(name))
+    /// The statements of the next epoch follow.
+    pub fn next_epoch(&mut self, statements: &'a [Statement]) {
+        self.applied = applied(statements);
     }
 
-    /// Remembers what an epoch brought that applied a backfill.
-    pub fn remember(
-        &mut self,
-        statements: &'a [Statement],
-        before: &BTreeMap<Key<'a>, Heard<'a>>,
-        after: &BTreeMap<Key<'a>, Heard<'a>>,
-    ) {
-        let Some(name) = applied(statements) else { return };
-        let brought = after.iter().filter_map(|(key, heard)| {
-            let before = before.get(key).cloned();
-            let is_news = before.as_ref().is_none_or(|before| before.came != heard.came);
-            is_news.then_some((*key, Brought { came: heard.came, before }))
-        });
-        self.brought.insert(name, brought.collect());
+    /// Remembers what comes to stand, and what stood, if a backfill brought it: in its epoch, or by its way, if it
+    /// had been set aside and was read again.
+    pub fn remember(&mut self, key: Key<'a>, heard: &Heard<'a>, before: Option<&Heard<'a>>) {
+        let way = &heard.arrival.origin;
+        let by_way = (way.source == SOURCE).then_some(way.partition.as_str());
+        let Some(name) = self.applied.or(by_way).filter(|name| self.reverted.contains(name)) else { return };
+        let brought = self.brought.entry(name).or_default();
+        let is_its = |known: &Brought<'_>| before.is_some_and(|before| before.came == known.came);
+        let before = match brought.remove(&key).filter(is_its) {
+            Some(known) => known.before,
+            None => before.cloned(),
+        };
+        brought.insert(key, Brought { came: heard.came, before });
     }
 
-    /// What a backfill brought.
-    pub fn brought_by(&self, name: &str) -> BTreeMap<Key<'a>, Brought<'a>> {
-        self.brought.get(name).cloned().unwrap_or_default()
+    /// What a backfill brought, which is taken back.
+    pub fn take_back(&mut self, name: &'a str) -> BTreeMap<Key<'a>, Brought<'a>> {
+        self.taken_back.insert(name);
+        self.brought.remove(name).unwrap_or_default()
+    }
+
+    /// Whether what came in so does not count any more.
+    pub fn has_taken_back(&self, arrival: &Arrival) -> bool {
+        arrival.origin.source == SOURCE && self.taken_back.contains(arrival.origin.partition.as_str())
     }
 }
 

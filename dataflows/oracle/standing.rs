@@ -74,17 +74,14 @@ impl<'a> Standing<'a> {
         let backfills = Backfills::of(said.clone().flat_map(|(_, statements)| statements));
         let mut standing = Standing { backfills, ..Standing::default() };
         for (epoch, statements) in said {
-            let before = standing.backfills.is_remembered(statements).then(|| standing.events.clone());
             standing.hear(epoch, statements);
-            if let Some(before) = before {
-                standing.backfills.remember(statements, &before, &standing.events);
-            }
         }
         standing
     }
 
     pub(super) fn hear(&mut self, epoch: u64, statements: &'a [Statement]) {
         let standing = self;
+        standing.backfills.next_epoch(statements);
         // Each that is set aside is named by its place among those of its epoch.
         let mut inputs = (0..).map(|place| InputId { epoch, place });
         let mut next = || inputs.next().expect("there is always another");
@@ -151,7 +148,7 @@ impl<'a> Standing<'a> {
         aside.sort_by_key(|(input, aside)| (input.epoch, &aside.arrival.origin, input.place));
         let mut said = Vec::new();
         for (input, Aside { arrival, event, reason }) in aside {
-            let Some(event) = event else { continue };
+            let Some(event) = event.filter(|_| !self.backfills.has_taken_back(arrival)) else { continue };
             let read = Heard::by(&self.definitions, event, arrival);
             if read.as_ref().is_err_and(|still| still == reason) {
                 continue;
@@ -194,8 +191,8 @@ impl<'a> Standing<'a> {
     }
 
     /// Takes back what a backfill brought.
-    fn revert(&mut self, name: &str, arrival: &'a Arrival) {
-        for (key, brought) in self.backfills.brought_by(name) {
+    fn revert(&mut self, name: &'a str, arrival: &'a Arrival) {
+        for (key, brought) in self.backfills.take_back(name) {
             let standing = &self.events[&key];
             if standing.came != brought.came {
                 continue;
@@ -222,7 +219,9 @@ impl<'a> Standing<'a> {
 
     fn stand(&mut self, key: (&'a str, &'a str), heard: Heard<'a>) {
         self.came += 1;
-        self.events.insert(key, Heard { came: self.came, ..heard });
+        let heard = Heard { came: self.came, ..heard };
+        self.backfills.remember(key, &heard, self.events.get(&key));
+        self.events.insert(key, heard);
     }
 
     fn put(&mut self, arrival: &'a Arrival, state: &'static str) {

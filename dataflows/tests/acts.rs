@@ -4,7 +4,7 @@ use std::fmt;
 
 use trueup::oracle::Cell;
 use trueup_model::arrival::Origin;
-use trueup_model::backfill::Scope;
+use trueup_model::backfill::{self, Scope};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::Declaration;
@@ -40,13 +40,16 @@ pub type History = Vec<Act>;
 /// nothing happens.
 pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnMut(&mut dyn Subject)) {
     let mut is_pending = false;
-    let (mut applied, mut backfills) = (Vec::new(), 0);
+    let (mut applied, mut backfills, mut way) = (Vec::new(), 0, Origin::default());
     for act in history {
         match act {
             Act::Catalog(change) => is_pending |= subject.catalog(change.clone()).is_ok(),
             Act::Event(event) => subject.event(event.clone()),
             Act::Refused(reason) => subject.refused(*reason),
-            Act::Way(origin) => subject.way(origin.clone()),
+            Act::Way(origin) => {
+                way = origin.clone();
+                subject.way(way.clone());
+            }
             Act::Declare(declaration) => subject.declare(declaration.clone()),
             Act::Clock(micros) => subject.clock(*micros),
             Act::Issue(_) | Act::Replay | Act::Backfill(..) | Act::Revert(_) | Act::Commit => {
@@ -61,10 +64,12 @@ pub fn run(history: &[Act], subject: &mut dyn Subject, mut after_epoch: impl FnM
             Act::Issue(pick) => issue(subject, *pick),
             Act::Replay => subject.replay(),
             Act::Backfill(events, scope, sets_aside) => {
-                events.iter().for_each(|event| subject.event(event.clone()));
                 backfills += 1;
                 let name = format!("b{backfills}");
+                subject.way((*backfill::origin(&name)).clone());
+                events.iter().for_each(|event| subject.event(event.clone()));
                 let is_applied = subject.backfill(&name, scope.clone(), *sets_aside).is_some();
+                subject.way(way.clone());
                 applied.extend(is_applied.then_some(name));
                 is_applied
             }

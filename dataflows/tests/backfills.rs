@@ -10,8 +10,10 @@ use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
 use trueup_connectors::journal::{FileJournal, Settings};
+use trueup_connectors::quarantine::Selection;
 use trueup_model::backfill::{SOURCE, Scope, Undone, Whose};
 use trueup_model::catalog::CatalogChange;
+use trueup_model::meter::{Aggregation, Filter, Meter};
 use trueup_model::usage::EventBatch;
 use trueup_sinks::view::View;
 use trueup_workload::catalog::{MONTH_END, MONTH_START, Outputs, changes, customer_name};
@@ -108,6 +110,84 @@ fn what_was_taken_back_leaves_no_trace() {
         assert_eq!(undone, Undone { retracted: 2, restored: 3, left: 0 });
         assert_eq!(settled(&engine), before, "{workers} workers");
     }
+}
+
+/// Events of a type that no meter reads yet, by the way of a backfill.
+fn unheard_of(engine: &Engine, name: &str, ids: &[u32], revision: u32) -> EventBatch {
+    let mut reader = EventReader::new(engine.layouts(), "default", SOURCE).of_partition(name);
+    let mut batch = reader.batch();
+    for id in ids {
+        let event = serde_json::json!({
+            "id": id.to_string(), "source": "/late", "type": "late", "subject": customer_name(0),
+            "time": "2026-06-03T00:00:00Z", "revision": revision,
+        });
+        reader.read_line(event.to_string().as_bytes(), "here", &mut batch);
+    }
+    batch.finish()
+}
+
+/// One of them taken back, under a greater revision.
+fn retraction(engine: &Engine, id: u32) -> EventBatch {
+    let mut reader = EventReader::new(engine.layouts(), "default", "http");
+    let mut batch = reader.batch();
+    let event = serde_json::json!({
+        "id": id.to_string(), "source": "/late", "type": "late", "subject": customer_name(0),
+        "time": "2026-06-03T00:00:00Z", "revision": 2, "retract": true,
+    });
+    reader.read_line(event.to_string().as_bytes(), "here", &mut batch);
+    batch.finish()
+}
+
+/// From now on a meter reads them.
+fn hear_of(engine: &Engine) {
+    let meter = Meter {
+        name: "late".to_owned(),
+        event_type: "late".to_owned(),
+        aggregation: Aggregation::Count,
+        property: None,
+        scale: 0,
+        dimensions: Vec::new(),
+        filter: Filter::new(),
+    };
+    engine.accept(vec![Submission::Catalog(vec![CatalogChange::Meter(meter)])]).expect("it makes sense");
+}
+
+fn apply_unheard_of(engine: &Engine, name: &str, ids: &[u32]) {
+    let apply = Apply { name: name.to_owned(), digest: "d".to_owned(), scope: None, sets_aside: true };
+    let batch = unheard_of(engine, name, ids, 0);
+    let receipt = engine.accept(vec![Submission::Events(batch), Submission::Backfill(apply)]).expect("it is applied");
+    assert_eq!(receipt.uncounted(), ids.len() as u64);
+}
+
+#[test]
+fn what_was_read_again_is_taken_back_too() {
+    let engine = told(2);
+    send(&engine, &STANDING);
+    apply_unheard_of(&engine, "june", &[1, 2, 3]);
+    hear_of(&engine);
+    let before = settled(&engine);
+    let replay = || engine.replay_quarantine("default", &Selection::default()).expect("it can be read again");
+    assert_eq!(replay().accepted, 3);
+    assert_ne!(settled(&engine), before);
+    // Somebody else corrects one of them.
+    let correction = unheard_of(&engine, "july", &[2], 1);
+    engine.accept(vec![Submission::Events(EventBatch { source: "http".into(), ..correction })]).expect("it is taken");
+    let undone = revert(&engine, "june").expect("it is taken back");
+    assert_eq!(undone, Undone { retracted: 2, restored: 0, left: 1 });
+    engine.accept(vec![Submission::Events(retraction(&engine, 2))]).expect("it is taken");
+    assert_eq!(settled(&engine), before);
+}
+
+#[test]
+fn what_is_set_aside_of_a_batch_that_was_taken_back_is_not_read_again() {
+    let engine = told(2);
+    apply_unheard_of(&engine, "june", &[1, 2]);
+    revert(&engine, "june").expect("it is taken back");
+    hear_of(&engine);
+    let before = settled(&engine);
+    let replayed = engine.replay_quarantine("default", &Selection::default()).expect("it can be asked for");
+    assert_eq!((replayed.accepted, replayed.unreadable, replayed.epoch), (0, 2, None));
+    assert_eq!(settled(&engine), before);
 }
 
 #[test]

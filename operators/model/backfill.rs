@@ -115,6 +115,13 @@ pub fn enter(backfills: &mut OrdMap<Arc<str>, Applied>, epoch: Epoch, said: &Bac
     }
 }
 
+/// Whether inputs of this way are those of a batch that was taken back: then they do not count any more, also
+/// if they can be read by now.
+pub fn is_taken_back(backfills: &OrdMap<Arc<str>, Applied>, way: &Origin) -> bool {
+    let batch = if way.source == SOURCE { backfills.get(way.partition.as_str()) } else { None };
+    batch.is_some_and(|batch| batch.reverted.is_some())
+}
+
 /// A batch in the books.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {

@@ -1,16 +1,17 @@
 //! Backfills at the door: what follows from one is worked out here, and enters in the same epoch.
 //!
-//! Law: after a batch was applied and taken back, with nothing between, every view but those that
-//! tell of the way (ledgers, quarantine, crossings) is what it was. What somebody else has said since
-//! of an event that the batch named is not touched. So a batch that could not be taken back is refused.
+//! Law: after a batch was applied and taken back, with nothing between but that inputs of it were read again,
+//! every view but those that tell of the way (ledgers, quarantine, crossings) is what it was. What somebody else
+//! has said since of an event that the batch named is not touched. So a batch that could not be taken back is
+//! refused.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use trueup_model::backfill::{self, Applied, Backfill, Batch, Scope, Undone, Whose, enter, origin};
 use trueup_model::catalog::{Catalog, MeterId};
 use trueup_model::dictionary::{Dictionary, SubjectId};
-use trueup_model::fact::{Epoch, Fact};
+use trueup_model::fact::{Entry, Epoch, Fact};
 use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
 use trueup_model::metering::Metering;
@@ -87,7 +88,7 @@ impl Door {
         let metering = self.metering.knowing(self.dictionary.names());
         let mut history = self.stood(&wanted, Epoch::MAX, &metering)?;
         let (before, brought_from) = (history.standing(), history.rows());
-        let contradicting = proposal.batches.iter().map(|batch| history.take(batch) as u64).sum();
+        let contradicting = proposal.batches.iter().map(|batch| history.take(batch, |_, _| {}) as u64).sum();
         let brought = history.standing().into_values().filter(|row| number(row) >= brought_from);
         let counted = |row: &RowRef| before.get(&row_of(row).identity).is_some_and(|before| !row_of(before).retract);
         let in_place = brought.filter(counted);
@@ -139,6 +140,43 @@ impl Door {
         Ok(history)
     }
 
+    /// What a backfill that was applied at an epoch brought of each event: then, and when inputs of it that had been
+    /// set aside were read again. None if the journal does not have it there.
+    fn brought_by(&self, name: &str, applied: Epoch) -> Result<Option<Vec<Brought>>, DoorError> {
+        let its_way = origin(name);
+        let is_its = |entry: &Entry, batch: &UsageBatch| {
+            entry.epoch == applied || (entry.epoch > applied && *batch.origin == *its_way)
+        };
+        let were_read_again =
+            self.books.replayed.values().any(|replayed| replayed.at > applied && replayed.still.is_none());
+        let (mut named, mut is_there) = (HashSet::new(), false);
+        for entry in self.journal.entries(applied).take(if were_read_again { usize::MAX } else { 1 }) {
+            let entry = entry?;
+            is_there |= entry.epoch == applied;
+            let batches = usage(&entry).filter(|batch| is_its(&entry, batch));
+            named.extend(batches.flat_map(|batch| &batch.rows).map(|row| row.identity));
+        }
+        if !is_there {
+            return Ok(None);
+        }
+        let mut brought: BTreeMap<Identity, Brought> = BTreeMap::new();
+        let mut history = History::of(&named, &self.metering);
+        for entry in self.journal.entries(1) {
+            let entry = entry?;
+            for batch in usage(&entry) {
+                let is_its = is_its(&entry, batch);
+                history.take(batch, |row, before| {
+                    if is_its {
+                        Brought::enter(&mut brought, row, before);
+                    } else if let Some(brought) = brought.get_mut(&row_of(row).identity) {
+                        brought.stands = false;
+                    }
+                });
+            }
+        }
+        Ok(Some(brought.into_values().collect()))
+    }
+
     /// Takes back what a backfill brought and what still stands.
     pub(super) fn revert(&mut self, proposal: &mut Proposal, name: &str) -> Result<(), DoorError> {
         let refuse = |why: &str| DoorError::Backfill { name: name.to_owned(), why: why.to_owned() };
@@ -150,40 +188,25 @@ impl Door {
         if !proposal.batches.is_empty() {
             return Err(refuse("is taken back in an epoch of its own: send events before or after"));
         }
-        let applied = applied.epoch;
-        let entry = self.journal.entries(applied).next().transpose()?;
-        let entry = entry.ok_or_else(|| refuse("is not in the journal where its books say: restore the journal"))?;
-        let rows = usage(&entry).flat_map(|batch| &batch.rows);
-        let mut seen = HashSet::new();
-        let order: Vec<Identity> = rows.map(|row| row.identity).filter(|identity| seen.insert(*identity)).collect();
-
-        let mut history = self.stood(&seen, applied - 1, &self.metering)?;
-        let (before, brought_from) = (history.standing(), history.rows());
-        history.follow(&entry);
-        let after = history.standing();
-        for entry in self.journal.entries(applied + 1) {
-            history.follow(&*entry?);
-        }
-        let now = history.standing();
+        let Some(brought) = self.brought_by(name, applied.epoch)? else {
+            return Err(refuse("is not in the journal where its books say: restore the journal"));
+        };
 
         let (mut made, mut undone) = (Made::by(proposal, name), Undone::default());
-        for identity in order {
-            let Some(brought) = after.get(&identity).filter(|row| number(row) >= brought_from) else { continue };
-            let row = row_of(brought);
-            let is_untouched = now.get(&identity).is_some_and(|row| number(row) == number(brought));
-            let before = before.get(&identity);
+        for Brought { row: brought, before, stands } in brought {
+            let row = row_of(&brought);
             let counted = before.filter(|row| !row_of(row).retract);
             match counted {
                 // Neither counts, so there is nothing to take back.
                 None if row.retract => {}
-                _ if !is_untouched => undone.left += 1,
+                _ if !stands => undone.left += 1,
                 None => {
-                    made.retract(brought);
+                    made.retract(&brought);
                     undone.retracted += 1;
                 }
                 Some(before) => match row.revision.checked_add(1) {
                     Some(revision) => {
-                        made.restate(before, revision);
+                        made.restate(&before, revision);
                         undone.restored += 1;
                     }
                     // Only where it was applied before such events were refused.
@@ -213,6 +236,25 @@ impl Proposal {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What a batch brought of an event.
+struct Brought {
+    /// The last of its rows that came to stand.
+    row: RowRef,
+    /// What others had said that stood before.
+    before: Option<RowRef>,
+    /// Whether it stands still.
+    stands: bool,
+}
+
+impl Brought {
+    /// Enters a row of the batch that comes to stand, and what stood until then.
+    fn enter(brought: &mut BTreeMap<Identity, Brought>, row: &RowRef, before: Option<&RowRef>) {
+        let known = brought.remove(&row_of(row).identity).filter(|known| known.stands);
+        let before = known.map_or_else(|| before.cloned(), |known| known.before);
+        brought.insert(row_of(row).identity, Brought { row: row.clone(), before, stands: true });
     }
 }
 

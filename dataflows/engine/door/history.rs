@@ -32,27 +32,32 @@ impl<'a> History<'a> {
     /// The next entry.
     pub fn follow(&mut self, entry: &Entry) {
         usage(entry).for_each(|batch| {
-            self.take(batch);
+            self.take(batch, |_, _| {});
         });
     }
 
-    /// The next batch; tells how many of its rows contradict what stands.
-    pub fn take(&mut self, batch: &UsageBatch) -> usize {
+    /// The next batch; tells how many of its rows contradict what stands. `stands` hears of each row that comes to
+    /// stand, and of the one that stood.
+    pub fn take(&mut self, batch: &UsageBatch, mut stands: impl FnMut(&RowRef, Option<&RowRef>)) -> usize {
         let mut kept = Rows::new(self.rows, batch.received_at, batch.origin.clone());
         let wanted = batch.rows.iter().enumerate().filter(|(_, row)| self.wanted.contains(&row.identity));
         wanted.for_each(|(place, row)| kept.push(batch, place, *row));
         let kept = kept.finish();
         self.rows += kept.rows.len() as u64;
-        let outcomes = (0..kept.rows.len() as u32).map(|place| self.observe((kept.clone(), place)));
+        let outcomes = (0..kept.rows.len() as u32).map(|place| self.observe((kept.clone(), place), &mut stands));
         outcomes.filter(|outcome| matches!(outcome, Outcome::Conflict(_))).count()
     }
 
-    fn observe(&mut self, (batch, place): RowRef) -> Outcome {
+    fn observe(&mut self, (batch, place): RowRef, stands: &mut impl FnMut(&RowRef, Option<&RowRef>)) -> Outcome {
         let row = &batch.rows[place as usize];
-        let standing = self.standing.get(&row.identity).cloned();
-        let outcome = standing.map_or(Outcome::First, |standing| compare((&batch, row), standing, self.metering));
+        let before = self.standing.get(&row.identity).cloned();
+        let compared = |before| compare((&batch, row), before, self.metering);
+        let outcome = before.clone().map_or(Outcome::First, compared);
         if let Outcome::First | Outcome::Replaced(_) | Outcome::Reread(_) = outcome {
-            self.standing.insert(row.identity, (batch, place));
+            let identity = row.identity;
+            let row = (batch, place);
+            stands(&row, before.as_ref());
+            self.standing.insert(identity, row);
         }
         outcome
     }

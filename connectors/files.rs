@@ -21,6 +21,7 @@ mod format;
 pub mod ndjson;
 mod ordered;
 pub mod parquet;
+pub mod progress;
 
 pub use format::{Format, read_file};
 pub use ordered::EventBatches;

@@ -23,9 +23,7 @@ use tokio::runtime::Handle;
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, Reason, Refused};
 
-mod progress;
-
-use progress::{Mark, Progress};
+use crate::files::progress::{self, Mark, Progress};
 
 use crate::board::{Board, Phase, Standing};
 use crate::files::csv_mapping::CsvMapping;

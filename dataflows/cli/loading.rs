@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 use trueup::engine::Engine;
 use trueup::engine::door::{DoorError, Submission};
+use trueup_connectors::files::progress::{self, Mark, Progress};
 use trueup_connectors::files::{Format, Reading, read_file};
 use trueup_connectors::{CsvMapping, EventBatches, Place, ReadError, read_catalog};
 use trueup_model::catalog::{Catalog, CatalogChange, Plan};
@@ -161,24 +162,18 @@ pub fn load_events_that_can_be(
         return Ok(loaded);
     }
     let mappings = Mappings::read(&files.mapping, &paths)?;
-    let progress = spinner();
+    let spinner = spinner();
     for path in &paths {
-        load_file(engine, path, &mappings, &progress, &mut loaded).or_else(|failure| ask(path, failure))?;
+        load_file(engine, path, &mappings, &spinner, &mut loaded).or_else(|failure| ask(path, failure))?;
     }
     engine.wait(loaded.epoch)?;
-    progress.finish_and_clear();
+    spinner.finish_and_clear();
     Ok(loaded)
 }
 
-fn load_file(
-    engine: &Engine,
-    path: &Path,
-    mappings: &Mappings,
-    progress: &ProgressBar,
-    loaded: &mut Loaded,
-) -> Outcome {
-    let (source, position) = (path.display().to_string(), position(path, &engine.layouts())?);
-    if engine.read_to(&source).is_some_and(|read| read == position) {
+fn load_file(engine: &Engine, path: &Path, mappings: &Mappings, spinner: &ProgressBar, loaded: &mut Loaded) -> Outcome {
+    let (source, end) = (path.display().to_string(), at_end(path, &engine.layouts(), mappings)?);
+    if engine.read_to(&source).and_then(|read| read.parse().ok()) == Some(end) {
         tracing::info!(file = source, "read before");
         return Ok(());
     }
@@ -186,20 +181,20 @@ fn load_file(
     for batch in open(engine, path, mappings)? {
         let batch = batch.map_err(|error| Failure::input(&error))?;
         accept(engine, batch, loaded)?;
-        progress.set_message(format!("{} events, {}", words::count(loaded.taken), path.display()));
-        progress.tick();
+        spinner.set_message(format!("{} events, {}", words::count(loaded.taken), path.display()));
+        spinner.tick();
     }
     let (taken, refused) = (loaded.taken - before.taken, loaded.refused - before.refused);
     tracing::info!(file = source, taken, refused, "read");
-    loaded.epoch = engine.accept(vec![Submission::ReadTo { source, position }])?.epoch;
+    loaded.epoch = engine.accept(vec![Submission::ReadTo { source, position: end.to_string() }])?.epoch;
     Ok(())
 }
 
-/// How long a file is, when it was written, and by which layouts it is read: as the position at
-/// which it has been read.
-fn position(path: &Path, layouts: &Layouts) -> Result<String, Failure> {
+/// How far a file is read when nothing is left of it as it is now.
+fn at_end(path: &Path, layouts: &Layouts, mappings: &Mappings) -> Result<Progress, Failure> {
     let file = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
-    Ok(format!("{} bytes, written {:?}, layouts {}", file.len(), file.modified().ok(), layouts.generation))
+    let mapped_by = if format(path) == Format::Csv { Some(mappings.digest_of(path)?) } else { None };
+    Ok(Progress { mark: Mark::of(&file), generation: layouts.generation, mapped_by, read_to: None })
 }
 
 fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {
@@ -249,8 +244,8 @@ pub fn spread(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// The mapping of each CSV file.
-pub struct Mappings(Vec<(PathBuf, CsvMapping)>);
+/// The mapping of each CSV file, with the digest of its text.
+pub struct Mappings(Vec<(PathBuf, (CsvMapping, u64))>);
 
 impl Mappings {
     /// Reads mappings: one for each CSV file in order, or one for all.
@@ -274,6 +269,15 @@ impl Mappings {
 
     /// How to read a CSV file.
     pub fn of(&self, file: &Path) -> Result<&CsvMapping, Failure> {
+        Ok(&self.find(file)?.0)
+    }
+
+    /// The digest of the text of its mapping.
+    fn digest_of(&self, file: &Path) -> Result<u64, Failure> {
+        Ok(self.find(file)?.1)
+    }
+
+    fn find(&self, file: &Path) -> Result<&(CsvMapping, u64), Failure> {
         let found = self.0.iter().find(|(path, _)| path == file);
         found.map(|(_, mapping)| mapping).ok_or_else(|| {
             let file = file.display();
@@ -284,12 +288,13 @@ impl Mappings {
     }
 }
 
-fn read_mapping(path: &Path) -> Result<CsvMapping, Failure> {
+fn read_mapping(path: &Path) -> Result<(CsvMapping, u64), Failure> {
     let text = fs::read_to_string(path).map_err(|error| cannot_read(path, &error))?;
-    toml::from_str(&text).map_err(|error| {
+    let mapping = toml::from_str(&text).map_err(|error| {
         let (path, error) = (path.display(), error.to_string());
         Failure::Input(format!("`{path}` is no mapping: {}", error.trim_end()))
-    })
+    })?;
+    Ok((mapping, progress::digest(&text)))
 }
 
 /// That a file or folder cannot be read, and why.

@@ -131,14 +131,42 @@ fn a_journal_can_be_issued_from_and_verified() {
     assert_eq!(code, Some(0));
     assert!(invoice.contains(r#""amount":"0.25","corrects":null"#), "{invoice}");
     assert_eq!(answer(&["issue", "2026-06"]).0, Some(1), "nothing has changed since");
+    // No server has read this yet.
     write("catalog/sold.toml", &SOLD.replace("0.25", "0.20"));
-    serve_once(&folder);
     let (code, correction) = answer(&["issue", "2026-06", "--json"]);
     assert_eq!(code, Some(0));
     assert!(correction.contains(r#""amount":"-0.05","corrects":"INV-000001""#), "{correction}");
     let (code, verified) = answer(&["verify", "--journal", "kept", "--json"]);
     assert_eq!(code, Some(0), "{verified}");
     assert!(verified.contains(r#""holds":true"#), "{verified}");
+}
+
+#[test]
+fn a_file_is_read_again_by_a_mapping_that_was_mended() {
+    let folder = folder("mended", &[]);
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");
+    let mapping = "event_type = { constant = 'call' }\nid = { column = 'call' }\nsource = '/s'\n\
+                   subject = { column = 'who' }\ntime = { column = 'when', format = 'utc' }";
+    let config = format!(
+        "catalog = 'catalog'\nevents = ['events.csv']\nmappings = ['columns.toml']\njournal = 'kept'\naddress = '{}'",
+        free_address()
+    );
+    write("events.csv", "call,who,when\n1,acme,2026-06-02T09:00:00Z\n");
+    write("columns.toml", mapping);
+    write("trueup.toml", &config);
+    let ledger = || {
+        let _server = serve(&folder);
+        let select = "SELECT state, events FROM ledger WHERE state <> 'received' ORDER BY state";
+        let asked = trueup(&folder, &["sql", select, "--json"], Stdio::piped());
+        String::from_utf8_lossy(&asked.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refused = r#"{"state":"quarantined","events":1}"#;
+    assert_eq!(ledger(), [refused]);
+    assert_eq!(ledger(), [refused], "it was read before");
+    write("columns.toml", &mapping.replace("utc", "iso"));
+    let waiting = r#"{"state":"waiting","events":1}"#;
+    assert_eq!(ledger(), [refused, waiting]);
+    assert_eq!(ledger(), [refused, waiting], "it was read before");
 }
 
 /// The JSON objects of an answer, one a line.

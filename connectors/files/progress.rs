@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 /// How a file is: if it is otherwise, it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub struct Mark {
     bytes: u64,
     /// Stands for the time at which it was written, which is only ever compared.
     written: u64,
@@ -26,7 +26,7 @@ impl Mark {
 /// As text it is `read to 4711, 90210 bytes, written a3f0c2d4e5968778, layouts 3, mapping 0`; in
 /// place of the number of the last record it says `end` where nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub struct Progress {
     /// How the file was.
     pub mark: Mark,
     /// By the layouts of which generation.
@@ -77,7 +77,7 @@ impl FromStr for Progress {
 }
 
 /// A number that another text does not have, and that is not 0.
-pub(super) fn digest(text: &str) -> u64 {
+pub fn digest(text: &str) -> u64 {
     let digest: [u8; 32] = Sha256::digest(text).into();
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)).max(1)
 }

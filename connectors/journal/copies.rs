@@ -1,15 +1,18 @@
 //! Copies of sealed segments: in another folder, or in a bucket.
 //!
-//! Law: a copy is made once and never changed, and is whole to its last bit, or an error says so. What
-//! is brought back is a chain from the first entry on; where a link is missing it ends with an error
+//! Law: a copy is made once and never changed, and is whole to its last bit and durable when it has its name, or an
+//! error says so. What is brought back is a chain from the first entry on; where a link is missing it ends with an error
 //! and leaves an empty folder.
 
-use std::path::Path as FilePath;
+use std::io::{self, ErrorKind};
+use std::panic::resume_unwind;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 use trueup_model::fact::Epoch;
 use url::Url;
 
@@ -44,7 +47,8 @@ pub enum CopyError {
     Journal(#[from] JournalError),
     /// There is a copy of that name with other contents.
     #[error(
-        "the copy of {name} in `{place}` has {found} bytes, and should have {expected}: it is of another journal, so give each journal a place of its own"
+        "the copy of {name} in `{place}` has {found} bytes, and should have {expected}: if it is of another journal, \
+         give each a place of its own; if it was cut short, remove it, and it is made again"
     )]
     Other {
         /// The segment.
@@ -94,6 +98,8 @@ pub struct Copies {
     store: Arc<dyn ObjectStore>,
     below: Path,
     place: String,
+    /// The folder, if it is one: there we write ourselves, since the store syncs nothing.
+    folder: Option<PathBuf>,
 }
 
 /// What was brought back.
@@ -121,7 +127,8 @@ impl Copies {
         let settings = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
         let settings = settings.map(|(name, value)| (name.to_ascii_lowercase(), value));
         let (store, below) = object_store::parse_url_opts(&url, settings).map_err(|error| wrong(error.to_string()))?;
-        Ok(Copies { store: store.into(), below, place: place.to_owned() })
+        let folder = if url.scheme() == "file" { url.to_file_path().ok() } else { None };
+        Ok(Copies { store: store.into(), below, place: place.to_owned(), folder })
     }
 
     /// Copies the segments of a journal's folder of which there is no copy; tells how many.
@@ -158,11 +165,13 @@ impl Copies {
     }
 
     async fn copy(&self, folder: &FilePath, segment: &SealedSegment) -> Result<(), CopyError> {
-        let contents = read(folder, segment, segment.bytes as usize)?;
-        let found = verify_segment(&segment.name, &contents)?;
-        if found != *segment {
-            let (file, why) = (segment.name.clone(), "it is not what it was when it was sealed".to_owned());
-            return Err(JournalError::Damaged { file, offset: 0, why }.into());
+        let (folder, wanted) = (folder.to_owned(), segment.clone());
+        let contents = beside(move || read_sound(&folder, &wanted)).await?;
+        if let Some(folder) = self.folder.clone() {
+            let name = segment.name.clone();
+            return beside(move || put(&Folder::new(folder)?, &name, &contents)).await.map_err(|error| {
+                self.failed(object_store::Error::Generic { store: "folder", source: Box::new(error) })
+            });
         }
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let to = self.below.clone().join(segment.name.as_str());
@@ -234,6 +243,35 @@ impl Copies {
     }
 }
 
+/// Does what takes its time beside the threads that answer.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+}
+
+/// The contents of a segment, if they are what was sealed.
+fn read_sound(folder: &FilePath, segment: &SealedSegment) -> Result<Vec<u8>, JournalError> {
+    let contents = read(folder, segment, segment.bytes as usize)?;
+    if verify_segment(&segment.name, &contents)? == *segment {
+        return Ok(contents);
+    }
+    let (file, why) = (segment.name.clone(), "it is not what it was when it was sealed".to_owned());
+    Err(JournalError::Damaged { file, offset: 0, why })
+}
+
+/// Puts a copy on a disk, which has its name when it is whole and durable.
+fn put(disk: &dyn Disk, name: &str, contents: &[u8]) -> io::Result<()> {
+    let unfinished = format!("{name}.new");
+    match disk.remove(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = disk.create(&unfinished)?;
+    file.write_at(0, contents)?;
+    file.sync()?;
+    disk.rename(&unfinished, name)?;
+    disk.sync_folder()
+}
+
 /// The first bytes of the entries of a segment, as they lie in the journal's folder.
 fn read(folder: &FilePath, segment: &SealedSegment, bytes: usize) -> Result<Vec<u8>, JournalError> {
     let told = |source| JournalError::disk("read", source);
@@ -241,4 +279,27 @@ fn read(folder: &FilePath, segment: &SealedSegment, bytes: usize) -> Result<Vec<
     let mut contents = vec![0; bytes];
     disk.open(&segment.name).and_then(|mut file| file.read_at(0, &mut contents)).map_err(told)?;
     Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::simulated_disk::SimulatedDisk;
+
+    #[test]
+    fn a_copy_has_its_name_when_it_is_whole_and_durable() {
+        let contents: Vec<u8> = (0..5_000_u32).map(|byte| byte as u8).collect();
+        for (seed, calls) in (0..40).flat_map(|seed| (0..7).map(move |calls| (seed, calls))) {
+            let disk = SimulatedDisk::new(seed);
+            disk.power_off_after(calls);
+            let is_done = put(&disk, "copy", &contents).is_ok();
+            assert_eq!(is_done, calls > 5, "it takes six calls");
+            let cut = disk.after_power_cut();
+            let found = cut.contents("copy");
+            assert!(found.as_ref().map_or(!is_done, |found| *found == contents), "seed {seed}, call {calls}");
+            // What was left of it is in nobody's way.
+            put(&cut, "copy", &contents).expect("nothing fails");
+            assert_eq!(cut.after_power_cut().contents("copy").as_ref(), Some(&contents));
+        }
+    }
 }

@@ -275,7 +275,12 @@ impl Engine {
     }
 
     fn door(&self) -> MutexGuard<'_, Door> {
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+        self.door.lock().unwrap_or_else(|poisoned| {
+            self.published.stop("a fault of ours at the door: start it again, and what was acknowledged is there");
+            let mut door = poisoned.into_inner();
+            door.abandon();
+            door
+        })
     }
 }
 

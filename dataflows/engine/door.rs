@@ -329,6 +329,11 @@ impl Door {
         if !self.workers.is_empty() {
             remember_end(&mut *self.journal);
         }
+        self.abandon();
+    }
+
+    /// Lets nothing enter any more, as what it knows may be half done.
+    pub fn abandon(&mut self) {
         self.workers.clear();
         self.keeping = None;
     }

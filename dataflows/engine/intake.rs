@@ -5,6 +5,7 @@
 //! and synced, what comes waits and makes the next one, so that a thousand senders of one event
 //! each cost a few syncs, not a thousand.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -48,7 +49,15 @@ impl Gatherer {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
         let gathering = engine.clone();
         let thread = thread::Builder::new().name("intake".to_owned());
-        thread.spawn(move || gather(&gathering, waiting)).expect("a thread can be started");
+        let work = move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| gather(&gathering, waiting)));
+            if ended.is_err() {
+                // Else nobody would know why all senders are refused.
+                let why = "a fault of ours where events come in: start it again, and what was acknowledged is there";
+                gathering.published().stop(why);
+            }
+        };
+        thread.spawn(work).expect("a thread can be started");
         Gatherer { engine, tenant: "default".to_owned(), queue, replaying: Arc::new(Semaphore::new(1)) }
     }
 

@@ -2,11 +2,19 @@
 //! that was acknowledged is lost.
 
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 use tokio::task::block_in_place;
 use tonic::Code;
-use trueup::engine::Engine;
+use trueup::engine::door::DoorError;
+use trueup::engine::intake::Gatherer;
+use trueup::engine::{Engine, Setup};
+use trueup_connectors::intake::Intake;
 use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
+use trueup_connectors::journal::{Journal, JournalError, MemoryJournal, ReadBack};
+use trueup_model::fact::{Entry, Epoch};
+use trueup_model::usage::EventBatch;
 
 use crate::at_once::{columns, engine, resumed};
 use crate::kills::{event, shown, used};
@@ -84,4 +92,50 @@ async fn when_the_disk_fails_reading_goes_on_and_a_restart_has_all_that_was_ackn
         assert_eq!((status, counted(&engine, &answer["epoch"])), (200, 30), "call {call}");
         ways.stop().await;
     }
+}
+
+/// A journal with a fault of ours in it, met at the third entry.
+struct Faulty(MemoryJournal);
+
+impl Journal for Faulty {
+    fn append(&mut self, entry: Arc<Entry>) -> Result<(), JournalError> {
+        assert!(entry.epoch < 3, "a fault of ours");
+        self.0.append(entry)
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.0.sync()
+    }
+
+    fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>> + '_> {
+        self.0.entries(from)
+    }
+
+    fn read_back(&self) -> ReadBack {
+        self.0.read_back()
+    }
+
+    fn last(&self) -> Epoch {
+        self.0.last()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_fault_of_ours_nothing_enters_any_more_and_everybody_hears_why() {
+    let journal = Box::new(Faulty(MemoryJournal::new()));
+    let engine = Arc::new(Engine::start(Setup { journal, ..Setup::default() }));
+    let intake = Gatherer::start(engine.clone());
+    let hand_in = || intake.hand_in(EventBatch::default(), Vec::new());
+    for _ in 0..2 {
+        engine.accept(Vec::new()).expect("nothing is wrong yet");
+    }
+    assert!(hand_in().await.is_err(), "the fault is met");
+    while engine.published().stopped().is_none() {
+        block_in_place(|| sleep(Duration::from_millis(1)));
+    }
+    let why = engine.published().stopped().expect("it has stopped").to_string();
+    assert!(why.contains("a fault of ours"), "{why}");
+    assert!(matches!(block_in_place(|| engine.accept(Vec::new())), Err(DoorError::Stopped(_))));
+    assert!(hand_in().await.is_err());
+    assert_eq!(engine.newest().epoch(), 2, "what is there can be read");
 }

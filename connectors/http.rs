@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!   request ── token ── form ── body, as room allows ── decompress ── read ── hand in ── answer
-//!              401      415     408 413 429             400 413       batch   503        200, 422
+//!              401      415     408 413 429             400 413       batch  429 503     200, 422
 //! ```
 
 use std::io;

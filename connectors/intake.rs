@@ -93,7 +93,8 @@ pub enum HandInError {
     /// The catalog changed since it was read.
     #[error("the catalog changed while these events were read: read them again")]
     Stale,
-    /// There is no room for it.
+    /// Not now: the disk has no room, the clock is not plausible, or something else is under way that it would wait
+    /// for.
     #[error("{0}")]
     Unable(String),
     /// There is no room for what would be set aside of it; a batch that can be read is taken, unless its

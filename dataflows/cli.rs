@@ -103,6 +103,8 @@ enum Command {
 /// Does what the arguments of this process ask for.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    // A long journal has many files.
+    let _ = descriptors::raise();
     let outcome = log_to_stderr(&cli.log).and_then(|()| answer(cli));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

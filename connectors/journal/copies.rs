@@ -1,7 +1,7 @@
 //! Copies of sealed segments: in another folder, or in a bucket.
 //!
-//! Law: a copy is made once and never changed, and is whole to its last bit and durable when it has its name, or an
-//! error says so. What is brought back is a chain from the first entry on; where a link is missing it ends with an error
+//! Law: a copy is made once and never changed, and is whole to its last bit and durable when it has its name, or
+//! an error says so. What is brought back is a chain from the first entry on; where a link is missing it ends with an error
 //! and leaves an empty folder.
 
 use std::io::{self, ErrorKind};

@@ -2,10 +2,17 @@
 //!
 //! Law: whoever connects leaves enough for the journal, checkpoints and sources.
 
-/// Raises the limit as far as the system lets a process, and gives how many connections a way in may
-/// hold: no more than `connections_max`, and no more than a third of the limit for each of the two.
+use std::io;
+
+/// Raises the limit as far as the system lets a process, and gives it.
+pub fn raise() -> io::Result<u64> {
+    rlimit::increase_nofile_limit(u64::MAX)
+}
+
+/// How many connections a way in may hold: no more than `connections_max`, and no more than a third of the limit
+/// for each of the two.
 pub fn for_connections(connections_max: usize) -> usize {
-    let limit = match rlimit::increase_nofile_limit(u64::MAX) {
+    let limit = match raise() {
         Ok(limit) => limit,
         Err(error) => {
             tracing::warn!(%error, "how many files may be open at once is not known");

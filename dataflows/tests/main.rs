@@ -6,6 +6,7 @@ mod at_once;
 mod backfills;
 mod checkpoints;
 mod commands;
+mod evidence;
 mod examples;
 mod follower;
 mod histories;

@@ -11,6 +11,8 @@ use trueup_model::identity::Identity;
 
 /// Bits for each identity.
 const BITS: u64 = 14;
+/// How many blocks are read before one is looked into.
+const AHEAD: usize = 32;
 /// Bytes of a block.
 pub const BLOCK_BYTES: usize = 32;
 
@@ -21,6 +23,14 @@ const SALTS: [u32; 8] =
 #[derive(Clone, Copy, Default)]
 #[repr(align(32))]
 struct Block([u32; 8]);
+
+impl Block {
+    fn may_hold(&self, identity: &Identity) -> bool {
+        let word = |place: usize| self.0[place] >> shift(identity, SALTS[place]);
+        // Four at once: of what is not there so few pass that the processor guesses right.
+        (word(0) & word(1) & word(2) & word(3)) & 1 != 0 && (word(4) & word(5) & word(6) & word(7)) & 1 != 0
+    }
+}
 
 /// A filter.
 pub struct Filter {
@@ -37,25 +47,23 @@ impl Filter {
     /// Puts an identity in.
     pub fn put(&mut self, identity: &Identity) {
         let block = self.block(identity);
-        self.blocks[block].0.iter_mut().zip(SALTS).for_each(|(word, salt)| *word |= bit(identity, salt));
+        self.blocks[block].0.iter_mut().zip(SALTS).for_each(|(word, salt)| *word |= 1 << shift(identity, salt));
     }
 
     /// Whether it may have been put in.
     pub fn may_hold(&self, identity: &Identity) -> bool {
-        let words = &self.blocks[self.block(identity)].0;
-        let has = |place: usize| words[place] & bit(identity, SALTS[place]) != 0;
-        // Both at once: of what is not there a fifth passes, so the processor mostly guesses right.
-        has(0) & has(1) && (2..SALTS.len()).all(has)
+        self.blocks[self.block(identity)].may_hold(identity)
     }
 
-    /// Sets `bit` in the mask of each identity that may have been put in. All blocks are read before one
+    /// Sets `bit` in the mask of each identity that may have been put in. Some blocks are read before one
     /// is looked into: reads that wait for the outcome of the look before them cost many times as much.
     pub fn mark(&self, identities: &[Identity], bit: u32, masks: &mut [u32]) {
-        let seen = identities.iter().fold(0, |seen, identity| seen ^ self.blocks[self.block(identity)].0[0]);
-        // Lest the reads be optimized away.
-        std::hint::black_box(seen);
-        for (identity, mask) in identities.iter().zip(masks) {
-            *mask |= bit * u32::from(self.may_hold(identity));
+        let mut blocks = [Block::default(); AHEAD];
+        for (identities, masks) in identities.chunks(AHEAD).zip(masks.chunks_mut(AHEAD)) {
+            identities.iter().zip(&mut blocks).for_each(|(identity, block)| *block = self.blocks[self.block(identity)]);
+            for ((identity, block), mask) in identities.iter().zip(&blocks).zip(masks) {
+                *mask |= bit * u32::from(block.may_hold(identity));
+            }
         }
     }
 
@@ -84,10 +92,10 @@ impl Filter {
     }
 }
 
-/// The bit of the word that has this salt. The low half of the first number is taken, as its high half
+/// Which bit of the word that has this salt. The low half of the first number is taken, as its high half
 /// says which worker an identity lives with.
-fn bit(identity: &Identity, salt: u32) -> u32 {
-    1 << ((identity.0[0] as u32).wrapping_mul(salt) >> 27)
+fn shift(identity: &Identity, salt: u32) -> u32 {
+    (identity.0[0] as u32).wrapping_mul(salt) >> 27
 }
 
 #[cfg(test)]

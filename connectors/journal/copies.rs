@@ -1,8 +1,8 @@
 //! Copies of sealed segments: in another folder, or in a bucket.
 //!
 //! Law: a copy is made once and never changed, and is whole to its last bit and durable when it has its name, or
-//! an error says so. What is brought back is a chain from the first entry on; where a link is missing it ends with an error
-//! and leaves an empty folder.
+//! an error says so. What is brought back is a chain from the first entry on; where a link is missing it ends with
+//! an error and leaves an empty folder.
 
 use std::io::{self, ErrorKind};
 use std::panic::resume_unwind;

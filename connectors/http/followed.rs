@@ -1,4 +1,5 @@
-//! Tells a connection how far its request is: that its body has come, and that its answer has gone.
+//! Tells a connection how far its request is: that its body has come, and that its answer has gone. And who is on
+//! a spare place is asked to come again, unless it asks whether the server lives.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,13 +8,19 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
 use http_body::{Frame, SizeHint};
 
+use super::answer::Refusal;
 use super::listener::Bounded;
 use super::places::Line;
+
+/// What is asked by whoever looks after the process.
+const LOOKED_AFTER: [&str; 2] = ["/livez", "/readyz"];
 
 /// The line that a request came over.
 #[derive(Clone)]
@@ -30,7 +37,13 @@ pub(super) async fn followed(ConnectInfo(Over(line)): ConnectInfo<Over>, request
     line.asks();
     let body = line.clone();
     let request = request.map(|whole| Body::new(Followed { body: whole, line: body, at_end: Line::asked }));
-    let response = next.run(request).await;
+    let mut response = match line.is_spare() && !LOOKED_AFTER.contains(&request.uri().path()) {
+        true => Refusal::Busy.into_response(),
+        false => next.run(request).await,
+    };
+    if line.is_spare() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response.map(|body| Body::new(Followed { body, line, at_end: Line::answered }))
 }
 

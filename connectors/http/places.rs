@@ -2,7 +2,8 @@
 //!
 //! Law: whoever has sent a whole request keeps its place until it is answered. Of all others the one
 //! that has let us wait the longest gives way, those between two requests before those in the middle of
-//! one, and none in its first moments. So a fast sender always gets in, however many are slow.
+//! one, and none in its first moments. So a fast sender always gets in, however many are slow. Where all wait for
+//! their answers, a few spare places are left, for whoever asks whether the server lives.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,10 +17,13 @@ use tokio::time::{Instant, timeout};
 
 /// How often to look who makes room, while somebody waits for it.
 const LOOK: Duration = Duration::from_millis(50);
+/// How many spare places there are.
+const SPARE: usize = 4;
 
 /// All places.
 pub(super) struct Places {
     free: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
     /// How long a connection that lets us wait is left alone.
     peace: Duration,
     next: AtomicU64,
@@ -45,30 +49,38 @@ pub(super) struct Line {
     stand: Mutex<(Stand, Instant)>,
     gives_way: AtomicBool,
     waker: AtomicWaker,
+    is_spare: bool,
 }
 
 impl Places {
     pub fn new(places_max: usize, peace: Duration) -> Arc<Places> {
-        let free = Arc::new(Semaphore::new(places_max));
-        Arc::new(Places { free, peace, next: AtomicU64::new(0), lines: Mutex::default() })
+        let [free, spare] = [places_max, SPARE].map(|places| Arc::new(Semaphore::new(places)));
+        Arc::new(Places { free, spare, peace, next: AtomicU64::new(0), lines: Mutex::default() })
     }
 
-    /// Takes a place, once there is one.
+    /// Takes a place, once there is one; a spare one if all others wait for their answers.
     pub async fn take(self: &Arc<Places>) -> Place {
         let mut free = self.free.clone().try_acquire_owned().ok();
-        let free = loop {
+        let (free, is_spare) = loop {
             if let Some(free) = free {
-                break free;
+                break (free, false);
             }
             self.make_room();
             let waited = timeout(LOOK, self.free.clone().acquire_owned()).await;
             free = waited.ok().map(|free| free.expect("the places are never closed"));
+            if free.is_none()
+                && self.all_wait_for_answers()
+                && let Ok(spare) = self.spare.clone().try_acquire_owned()
+            {
+                break (spare, true);
+            }
         };
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let line = Arc::new(Line {
             stand: Mutex::new((Stand::Between, Instant::now())),
             gives_way: AtomicBool::new(false),
             waker: AtomicWaker::new(),
+            is_spare,
         });
         self.lines().insert(number, line.clone());
         Place { places: self.clone(), number, line, _free: free }
@@ -92,6 +104,10 @@ impl Places {
             line.gives_way.store(true, Ordering::Relaxed);
             line.waker.wake();
         }
+    }
+
+    fn all_wait_for_answers(&self) -> bool {
+        self.lines().values().all(|line| line.is_spare || line.stands().0 == Stand::Whole)
     }
 
     fn lines(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Line>>> {
@@ -123,6 +139,11 @@ impl Drop for Place {
 impl Line {
     fn stand(&self) -> MutexGuard<'_, (Stand, Instant)> {
         self.stand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its place is a spare one.
+    pub fn is_spare(&self) -> bool {
+        self.is_spare
     }
 
     /// What it is about, and since when.

@@ -12,6 +12,7 @@ use flate2::write::GzEncoder;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use trueup_connectors::backfills::{BackfillError, Backfills, Terms};
 use trueup_connectors::http::{BODY_BYTES_MAX, HttpServer, Options, Patience, listen, start};
 use trueup_connectors::intake::{HandInError, Intake, Position, Taken};
@@ -29,6 +30,8 @@ struct Fake {
     stale: AtomicU64,
     has_stopped: bool,
     is_full: bool,
+    /// Answers only as often as there is leave to.
+    leave: Option<Arc<Semaphore>>,
 }
 
 impl Intake for Fake {
@@ -53,6 +56,9 @@ impl Intake for Fake {
     ) -> BoxFuture<'_, Result<Taken, HandInError>> {
         let [batch] = <[EventBatch; 1]>::try_from(parts).expect("this way in has no parts");
         async move {
+            if let Some(leave) = &self.leave {
+                leave.acquire().await.expect("it is never closed").forget();
+            }
             if self.is_full && !batch.refused.is_empty() {
                 return Err(HandInError::Full("9 inputs stand in quarantine".to_owned()));
             }

@@ -4,8 +4,10 @@
 use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use trueup_connectors::http::{BODY_BYTES_MAX, Least, Options, Patience};
 
 use crate::{Fake, ONE, Running, event};
@@ -137,4 +139,33 @@ fn slow_requests_keep_nobody_out() {
     assert_eq!(running.post(&[ONE], event("2", "1").as_bytes()).0, 200);
     assert!(rest(&mut slow).contains("the body broke off: send it again"));
     assert!(ask_over(&mut other, "{}").starts_with("HTTP/1.1 422 "), "it had begun later");
+}
+
+#[test]
+fn whoever_asks_whether_it_lives_is_answered_though_all_others_wait() {
+    let leave = Arc::new(Semaphore::new(0));
+    let fake = Fake { leave: Some(leave.clone()), ..Fake::default() };
+    let patience = Patience { peace: FOREVER, ..PATIENT };
+    let running = Running::with(fake, Options { patience, connections_max: 2, ..Options::default() });
+    let event = event("1", "1");
+    let post = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n{event}",
+        ONE.1,
+        event.len()
+    );
+    let mut waiting = [running.connect(), running.connect()];
+    waiting.iter_mut().for_each(|stream| stream.write_all(post.as_bytes()).unwrap());
+    for _ in 0..10 {
+        let mut probe = running.connect();
+        probe.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+        assert!(rest(&mut probe).starts_with("HTTP/1.1 200 "), "and its place is free again");
+    }
+    let mut other = running.connect();
+    other.write_all(post.as_bytes()).unwrap();
+    let answer = rest(&mut other);
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after: 1"), "{answer}");
+    leave.add_permits(2);
+    for stream in &mut waiting {
+        assert!(ask_over(stream, "").starts_with("HTTP/1.1 200 "));
+    }
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
 use trueup_model::layout::Layouts;
 use trueup_model::usage::{EventBatch, Reason, Refused};
 
@@ -32,6 +33,10 @@ use crate::intake::{HandInError, Intake, Position};
 
 /// How to read CSV files of a folder stands in its file of this name.
 pub const MAPPING_FILE: &str = "mapping.toml";
+
+/// How long a piece of a file is waited for when watching is to stop, and how often is looked whether it has come.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What to watch, and how.
 #[derive(Clone, Debug)]
@@ -79,11 +84,18 @@ pub fn start(intake: Arc<dyn Intake>, options: Options) -> Watch {
 }
 
 impl Watch {
-    /// Stops after the piece of a file that is being read; the next start goes on behind it.
+    /// Stops after the piece of a file that is being read; the next start goes on behind it. A piece that does not
+    /// come is not waited for.
     pub async fn stop(self) {
         drop(self.stop);
-        // Its thread only ends; a panic in it was told.
-        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        let ended = async {
+            while !self.thread.is_finished() {
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(STOP_PATIENCE, ended).await.is_err() {
+            tracing::warn!("a watched file is still being read, and is not waited for: the next start goes on with it");
+        }
     }
 }
 
@@ -141,6 +153,13 @@ impl Watcher {
         self.options.board.stands(&folder.display().to_string(), Standing { why, ..phase.into() });
     }
 
+    /// Writes onto the board which file of its folder is being read.
+    fn stand_reading(&self, path: &Path) {
+        let Some(folder) = path.parent() else { return };
+        let why = Some(format!("{} is being read", path.display()));
+        self.options.board.stands(&folder.display().to_string(), Standing { why, ..Phase::Reading.into() });
+    }
+
     /// Reads what is whole and new in a folder, in the order of the names.
     fn look(&mut self, folder: &Path) -> Result<(), Halt> {
         let files = match event_files(folder) {
@@ -184,6 +203,7 @@ impl Watcher {
         let before = self.intake.read_to(&name).and_then(|text| text.parse::<Progress>().ok());
         let before = before.filter(|before| before.is_of(&begun)).unwrap_or(begun);
         if let Some(after) = before.read_to {
+            self.stand_reading(path);
             let reading =
                 Reading { layouts: &layouts, tenant: &self.options.tenant, file: &name, threads: self.options.threads };
             let batches = read_file(path, format, mapping.as_ref(), after, &reading);
@@ -294,10 +314,11 @@ fn mapping_beside(path: &Path) -> Result<(CsvMapping, u64), Halt> {
             "it is CSV and needs `{shown}`, which says which column is what, and which is not read: {error}"
         ))
     })?;
-    let mapping = toml::from_str(&text).map_err(|error| {
+    let mapping: CsvMapping = toml::from_str(&text).map_err(|error| {
         let error = error.to_string();
         Halt::Later(format!("`{shown}` is no mapping: {}", error.trim_end()))
     })?;
+    mapping.for_several().map_err(|why| Halt::Later(format!("`{shown}` is for all files of its folder: {why}")))?;
     Ok((mapping, progress::digest(&text)))
 }
 

@@ -174,6 +174,10 @@ impl RowPlan {
         file: &str,
     ) -> Result<RowPlan, ReadError> {
         let cell = |column: &String| {
+            if names.iter().filter(|name| *name == column).count() > 1 {
+                let detail = format!("it names column '{column}' twice, and which is meant nobody knows: name it once");
+                return Err(ReadError::NoHeader { file: file.to_owned(), detail });
+            }
             names.iter().position(|name| name == column).ok_or_else(|| ReadError::NoColumn {
                 file: file.to_owned(),
                 column: column.clone(),

@@ -62,6 +62,19 @@ pub enum Delimiter {
     Tab,
 }
 
+impl CsvMapping {
+    /// Refuses a mapping for several files whose rows would have the same ids.
+    pub fn for_several(&self) -> Result<(), String> {
+        match &self.id {
+            IdField::Column(_) => Ok(()),
+            IdField::Numbered(prefix) => Err(format!(
+                "it numbers the rows of each file, so those of two files would both be {prefix}-000001 and so on: name a \
+                 column that has the id"
+            )),
+        }
+    }
+}
+
 impl Delimiter {
     /// Its byte.
     pub fn byte(self) -> u8 {

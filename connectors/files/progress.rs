@@ -10,15 +10,29 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     bytes: u64,
-    /// Stands for the time at which it was written, which is only ever compared.
+    /// Stands for the times at which it was written and came there, which are only ever compared.
     written: u64,
 }
 
 impl Mark {
     /// How a file is now.
     pub fn of(metadata: &Metadata) -> Mark {
-        Mark { bytes: metadata.len(), written: digest(&format!("{:?}", metadata.modified().ok())) }
+        Mark { bytes: metadata.len(), written: digest(&format!("{:?} {}", metadata.modified().ok(), came(metadata))) }
     }
+}
+
+/// When a file came where it is, or was changed there. The time of writing alone is kept by whoever copies a file
+/// with its times.
+#[cfg(unix)]
+fn came(metadata: &Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("{}.{}", metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// Elsewhere the system does not tell.
+#[cfg(not(unix))]
+fn came(_: &Metadata) -> String {
+    String::new()
 }
 
 /// How far a file was read.

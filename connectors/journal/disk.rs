@@ -118,7 +118,14 @@ impl Disk for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(File::options().read(true).write(true).open(self.path.join(name))?))
+        let path = self.path.join(name);
+        match File::options().read(true).write(true).open(&path) {
+            // Whoever only reads may: a snapshot can be verified.
+            Err(error) if matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+                Ok(Box::new(File::open(&path)?))
+            }
+            opened => Ok(Box::new(opened?)),
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -154,3 +154,12 @@ proptest! {
         prop_assert_eq!(batch.rows.len() + batch.refused.len(), not_blank);
     }
 }
+
+#[test]
+fn a_column_that_is_there_twice_is_not_guessed_at() {
+    let mapping: CsvMapping = toml::from_str(MAPPING).expect("the mapping is good");
+    let header = "call,customer,time,revision,gone,model,in,out,in\n";
+    let read = read_csv(Cursor::new(header), &mapping, &layouts(), "default", "x.csv", 1);
+    let Err(ReadError::NoHeader { detail, .. }) = read else { panic!("it is read") };
+    assert!(detail.contains("twice"), "{detail}");
+}

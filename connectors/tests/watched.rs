@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -299,4 +299,53 @@ async fn two_files_whose_names_are_shown_alike_are_not_taken_for_one() {
     assert!(is_told(), "both wait, and the board says why: {}", board.told());
     watch.stop().await;
     assert_eq!(intake.0.lock().unwrap().ids, ["3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_file_of_the_same_length_and_time_is_read_too() {
+    let (folder, intake) = (Folder::new("same-time"), Arc::new(Fake::default()));
+    let put = |id: usize| {
+        let unfinished = folder.0.join(".part");
+        fs::write(&unfinished, event(id)).expect("a file can be written");
+        let file = fs::File::options().write(true).open(&unfinished).expect("it is there");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).expect("it can be set");
+        fs::rename(&unfinished, folder.0.join("x.ndjson")).expect("a file can be renamed");
+    };
+    let watch = watch(&intake, &folder.0);
+    put(1);
+    until(&intake, |journal| journal.ids.len() == 1).await;
+    put(2);
+    until(&intake, |journal| journal.ids.len() == 2).await;
+    watch.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_would_be_numbered_alike_in_each_file_are_not_read() {
+    let (folder, intake, board) = (Folder::new("numbered"), Arc::new(Fake::default()), Board::default());
+    let options = Options { folders: vec![folder.0.clone()], pause: PAUSE, board: board.clone(), ..Options::default() };
+    folder.put(
+        MAPPING_FILE,
+        "event_type = { constant = 'call' }\nid = { numbered = 'june' }\nsource = '/s'\n\
+         subject = { column = 'who' }\ntime = { column = 'at', format = 'iso' }\n[data]\ntokens = 'tokens'",
+    );
+    folder.put("a.csv", "who,at,tokens\nacme,2026-06-01T00:00:00Z,1\n");
+    let watch = start(intake.clone(), options);
+    while !board.told().to_string().contains("june-000001") {
+        tokio::time::sleep(PAUSE).await;
+    }
+    watch.stop().await;
+    assert!(intake.0.lock().unwrap().ids.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_without_end_holds_up_nobody_who_stops() {
+    let (folder, intake, board) = (Folder::new("endless"), Arc::new(Fake::default()), Board::default());
+    let options = Options { folders: vec![folder.0.clone()], pause: PAUSE, board: board.clone(), ..Options::default() };
+    let file = fs::File::create(folder.0.join("a.ndjson")).expect("a file can be made");
+    file.set_len(1 << 40).expect("it takes no room");
+    let watch = start(intake.clone(), options);
+    while !board.told().to_string().contains("a.ndjson is being read") {
+        tokio::time::sleep(PAUSE).await;
+    }
+    tokio::time::timeout(Duration::from_secs(30), watch.stop()).await.expect("it is not waited for");
 }

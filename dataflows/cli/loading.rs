@@ -254,7 +254,17 @@ impl Mappings {
         let read = mappings.iter().map(|path| read_mapping(path)).collect::<Result<Vec<_>, _>>()?;
         let pairs = match &read[..] {
             [] => Vec::new(),
-            [one] => tables.into_iter().map(|file| (file.clone(), one.clone())).collect(),
+            [one] => {
+                let several = if tables.len() > 1 { one.0.for_several() } else { Ok(()) };
+                several.map_err(|why| {
+                    let mapping = mappings[0].display();
+                    Failure::Input(format!(
+                        "`{mapping}` is for {} CSV files: {why}, or give one for each",
+                        tables.len()
+                    ))
+                })?;
+                tables.into_iter().map(|file| (file.clone(), one.clone())).collect()
+            }
             many if many.len() == tables.len() => tables.into_iter().cloned().zip(read).collect(),
             many => {
                 return Err(Failure::Input(format!(

@@ -46,6 +46,12 @@ const REPLAY: [&str; 9] =
 fn a_trial_says_no_if_anything_was_set_aside() {
     assert_eq!(ended("trial_good", &[GOOD], &INGEST), (Some(0), String::new()));
     assert_eq!(ended("trial_bad", &[GOOD, BAD], &INGEST), (Some(1), "trueup: 1 input was set aside\n".to_owned()));
+    let tried = trueup(&folder("trial_told", &[GOOD, BAD]), &[&INGEST[..], &["--json"]].concat(), Stdio::piped());
+    let told = String::from_utf8_lossy(&tried.stdout).into_owned();
+    let [_, refused] = &objects(&told)[..] else { panic!("{told}") };
+    let told = ["source", "position", "reason"].map(|key| refused[key].as_str().unwrap_or_default());
+    assert_eq!(told, ["events.ndjson", "line 2", "out_of_range"]);
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("yesterday")), "{refused}");
 }
 
 #[test]

@@ -153,6 +153,11 @@ impl View {
         self.definition().columns
     }
 
+    /// Where its column of this name is.
+    pub fn place(self, column: &str) -> Option<usize> {
+        self.columns().iter().position(|other| other.name == column)
+    }
+
     /// The leading columns that identify a row.
     pub fn key(self) -> &'static [Column] {
         &self.columns()[..self.definition().key]

@@ -102,8 +102,10 @@ fn print_json(moment: &Moment) {
 
 /// Source, position, reason and detail of a row of the quarantine.
 fn refusal(row: &Row) -> [String; 4] {
-    [3, 4, 7, 8].map(|column| match &row[column] {
-        Cell::Text(text) => text.to_string(),
-        _ => String::new(),
+    ["source", "position", "reason", "detail"].map(|column| {
+        match View::Quarantine.place(column).map(|place| &row[place]) {
+            Some(Cell::Text(text)) => text.to_string(),
+            _ => String::new(),
+        }
     })
 }

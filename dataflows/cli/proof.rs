@@ -20,6 +20,7 @@ type Rows = BTreeSet<Vec<Cell>>;
 pub struct Proof {
     facts: usize,
     views: Vec<Compared>,
+    follows_crossings: bool,
 }
 
 #[derive(Debug)]
@@ -31,7 +32,7 @@ struct Compared {
 
 /// From how many epochs times facts on the oracle does not follow crossings: it works every quota
 /// out anew at each epoch.
-const EFFORT_MAX: usize = 200_000_000;
+const EFFORT_MAX: usize = 20_000_000;
 
 /// Tells the oracle everything the engine was told, and compares every view as of the last epoch.
 pub fn check(moment: &Moment, told: &[Told], narrator: Narrator) -> Proof {
@@ -53,7 +54,7 @@ pub fn check(moment: &Moment, told: &[Told], narrator: Narrator) -> Proof {
     };
     let views = names.map(compare).collect();
     bar.finish_and_clear();
-    Proof { facts, views }
+    Proof { facts, views, follows_crossings }
 }
 
 /// The epochs, those that do nothing but issue taken together: they move no quota, and so the
@@ -108,6 +109,9 @@ impl Proof {
             }));
         }
         table.print();
+        if !self.follows_crossings {
+            page::line("Crossings of quotas were not compared: of so many epochs and facts that takes too long.");
+        }
         let (facts, rows) = (words::count(self.facts as i128), words::count(self.rows() as i128));
         if self.holds() {
             let sentence =

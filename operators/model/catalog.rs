@@ -355,7 +355,10 @@ impl Catalog {
                 let name = dictionary.names().subject(subject).to_owned();
                 return Err(contradiction(
                     what,
-                    format!("subject '{name}' is already customer '{other}''s: take it from there first"),
+                    format!(
+                        "subject '{name}' is already customer '{other}''s: take it from there first; if both give up what \
+                         the other takes, or '{other}' is taken out, with `subjects = []` for '{other}' and one start between"
+                    ),
                 ));
             }
         }

@@ -225,7 +225,7 @@ fn print(table: Table, name: &str, rows: usize, rows_max: usize) {
 
 /// Where a column of this name is.
 fn place(view: View, column: &str) -> usize {
-    view.columns().iter().position(|other| other.name == column).expect("views have the columns that are named here")
+    view.place(column).expect("views have the columns that are named here")
 }
 
 /// The cell of a column after, or if there is no row any more, before.

@@ -13,6 +13,7 @@ use trueup_connectors::journal::{FileJournal, Settings};
 use trueup_connectors::quarantine::Selection;
 use trueup_model::backfill::{SOURCE, Scope, Undone, Whose};
 use trueup_model::catalog::CatalogChange;
+use trueup_model::fact::InputId;
 use trueup_model::meter::{Aggregation, Filter, Meter};
 use trueup_model::usage::EventBatch;
 use trueup_sinks::view::View;
@@ -175,6 +176,28 @@ fn what_was_read_again_is_taken_back_too() {
     let undone = revert(&engine, "june").expect("it is taken back");
     assert_eq!(undone, Undone { retracted: 2, restored: 0, left: 1 });
     engine.accept(vec![Submission::Events(retraction(&engine, 2))]).expect("it is taken");
+    assert_eq!(settled(&engine), before);
+}
+
+#[test]
+fn what_others_said_between_stands_again() {
+    let engine = told(1);
+    let apply = Apply { name: "june".to_owned(), digest: "d".to_owned(), scope: None, sets_aside: true };
+    let batches = [0, 2].map(|revision| Submission::Events(unheard_of(&engine, "june", &[1], revision)));
+    let submissions = batches.into_iter().chain([Submission::Backfill(apply)]).collect();
+    let epoch = engine.accept(submissions).expect("it is applied").epoch;
+    hear_of(&engine);
+    let replay = |place| {
+        let selection = Selection { inputs: [InputId { epoch, place }].into(), ..Selection::default() };
+        engine.replay_quarantine("default", &selection).expect("it can be read again").accepted
+    };
+    assert_eq!(replay(0), 1);
+    let between = EventBatch { source: "http".into(), ..unheard_of(&engine, "", &[1], 1) };
+    engine.accept(vec![Submission::Events(between)]).expect("it is taken");
+    let before = settled(&engine);
+    assert_eq!(replay(1), 1);
+    let undone = revert(&engine, "june").expect("it is taken back");
+    assert_eq!(undone, Undone { retracted: 0, restored: 1, left: 0 });
     assert_eq!(settled(&engine), before);
 }
 

@@ -130,8 +130,8 @@ pub fn router(intake: Arc<dyn Intake>, options: &Options) -> Router {
 
 fn routes() -> Router<Hall> {
     Router::new()
-        .route("/livez", get(hall::lives))
-        .route("/readyz", get(hall::is_ready))
+        .route(hall::LIVEZ, get(hall::lives))
+        .route(hall::READYZ, get(hall::is_ready))
         .route("/v1/events", post(take))
         .route("/v1/declarations", post(declare))
         .route("/v1/sources", get(sources))

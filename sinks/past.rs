@@ -92,7 +92,7 @@ fn net(view: View, more: Vec<Change>, less: Vec<Change>) -> Result<Option<(Recor
 }
 
 fn of_customer(rows: RecordBatch, view: View, customer: Option<&str>) -> Result<RecordBatch, ArrowError> {
-    let column = view.columns().iter().position(|column| column.name == "customer");
+    let column = view.place("customer");
     let (Some(customer), Some(column)) = (customer, column) else { return Ok(rows) };
     let wanted = Scalar::new(StringArray::from(vec![customer]));
     filter_record_batch(&rows, &eq(rows.column(column), &wanted)?)

@@ -174,15 +174,17 @@ impl RowPlan {
         file: &str,
     ) -> Result<RowPlan, ReadError> {
         let cell = |column: &String| {
-            if names.iter().filter(|name| *name == column).count() > 1 {
-                let detail = format!("it names column '{column}' twice, and which is meant nobody knows: name it once");
-                return Err(ReadError::NoHeader { file: file.to_owned(), detail });
+            let mut places = (0..names.len()).filter(|place| names[*place] == column.as_str());
+            match (places.next(), places.next()) {
+                (Some(place), None) => Ok(place),
+                (None, _) => {
+                    Err(ReadError::NoColumn { file: file.to_owned(), column: column.clone(), found: names.join(", ") })
+                }
+                (Some(_), Some(_)) => Err(ReadError::NoHeader {
+                    file: file.to_owned(),
+                    detail: format!("it names column '{column}' twice, and which is meant nobody knows: name it once"),
+                }),
             }
-            names.iter().position(|name| name == column).ok_or_else(|| ReadError::NoColumn {
-                file: file.to_owned(),
-                column: column.clone(),
-                found: names.join(", "),
-            })
         };
         let origin = |field: &Field| match field {
             Field::Column(column) => cell(column).map(Origin::Cell),

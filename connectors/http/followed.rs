@@ -16,11 +16,9 @@ use axum::serve::IncomingStream;
 use http_body::{Frame, SizeHint};
 
 use super::answer::Refusal;
+use super::hall::{LIVEZ, READYZ};
 use super::listener::Bounded;
 use super::places::Line;
-
-/// What is asked by whoever looks after the process.
-const LOOKED_AFTER: [&str; 2] = ["/livez", "/readyz"];
 
 /// The line that a request came over.
 #[derive(Clone)]
@@ -37,7 +35,7 @@ pub(super) async fn followed(ConnectInfo(Over(line)): ConnectInfo<Over>, request
     line.asks();
     let body = line.clone();
     let request = request.map(|whole| Body::new(Followed { body: whole, line: body, at_end: Line::asked }));
-    let mut response = match line.is_spare() && !LOOKED_AFTER.contains(&request.uri().path()) {
+    let mut response = match line.is_spare() && ![LIVEZ, READYZ].contains(&request.uri().path()) {
         true => Refusal::Busy.into_response(),
         false => next.run(request).await,
     };

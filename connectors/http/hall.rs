@@ -14,6 +14,10 @@ use tokio::sync::watch;
 use super::Desk;
 use super::answer::{Refusal, asked};
 
+/// Where whoever looks after the process asks.
+pub(super) const LIVEZ: &str = "/livez";
+pub(super) const READYZ: &str = "/readyz";
+
 /// The way to the desk. Clones are the same hall.
 #[derive(Clone)]
 pub(super) struct Hall {

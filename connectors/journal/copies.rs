@@ -4,7 +4,7 @@
 //! an error says so. What is brought back is a chain from the first entry on; where a link is missing it ends with
 //! an error and leaves an empty folder.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use trueup_model::fact::Epoch;
 use url::Url;
 
 use super::JournalError;
-use super::disk::{Disk, Folder};
+use super::disk::{Disk, Folder, put};
 use super::header::{LENGTH, NOTHING};
 use super::sealed::{SealedSegment, verify_segment};
 
@@ -169,7 +169,7 @@ impl Copies {
         let contents = beside(move || read_sound(&folder, &wanted)).await?;
         if let Some(folder) = self.folder.clone() {
             let name = segment.name.clone();
-            return beside(move || put(&Folder::new(folder)?, &name, &contents)).await.map_err(|error| {
+            return beside(move || put_copy(&Folder::new(folder)?, &name, &contents)).await.map_err(|error| {
                 self.failed(object_store::Error::Generic { store: "folder", source: Box::new(error) })
             });
         }
@@ -259,17 +259,8 @@ fn read_sound(folder: &FilePath, segment: &SealedSegment) -> Result<Vec<u8>, Jou
 }
 
 /// Puts a copy on a disk, which has its name when it is whole and durable.
-fn put(disk: &dyn Disk, name: &str, contents: &[u8]) -> io::Result<()> {
-    let unfinished = format!("{name}.new");
-    match disk.remove(&unfinished) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = disk.create(&unfinished)?;
-    file.write_at(0, contents)?;
-    file.sync()?;
-    disk.rename(&unfinished, name)?;
-    disk.sync_folder()
+fn put_copy(disk: &dyn Disk, name: &str, contents: &[u8]) -> io::Result<()> {
+    put(disk, &format!("{name}.new"), name, contents).map(drop)
 }
 
 /// The first bytes of the entries of a segment, as they lie in the journal's folder.
@@ -292,13 +283,13 @@ mod tests {
         for (seed, calls) in (0..40).flat_map(|seed| (0..7).map(move |calls| (seed, calls))) {
             let disk = SimulatedDisk::new(seed);
             disk.power_off_after(calls);
-            let is_done = put(&disk, "copy", &contents).is_ok();
+            let is_done = put_copy(&disk, "copy", &contents).is_ok();
             assert_eq!(is_done, calls > 5, "it takes six calls");
             let cut = disk.after_power_cut();
             let found = cut.contents("copy");
             assert!(found.as_ref().map_or(!is_done, |found| *found == contents), "seed {seed}, call {calls}");
             // What was left of it is in nobody's way.
-            put(&cut, "copy", &contents).expect("nothing fails");
+            put_copy(&cut, "copy", &contents).expect("nothing fails");
             assert_eq!(cut.after_power_cut().contents("copy").as_ref(), Some(&contents));
         }
     }

@@ -66,6 +66,21 @@ pub trait DiskFile: ReadAt {
     fn has_name(&mut self) -> io::Result<bool>;
 }
 
+/// Puts a file on a disk, durably, in the place of what has its name. Until it is whole it is called `unfinished`; what
+/// was left of that name goes.
+pub(crate) fn put(disk: &dyn Disk, unfinished: &str, name: &str, contents: &[u8]) -> io::Result<Box<dyn DiskFile>> {
+    match disk.remove(unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = disk.create(unfinished)?;
+    file.write_at(0, contents)?;
+    file.sync()?;
+    disk.rename(unfinished, name)?;
+    disk.sync_folder()?;
+    Ok(file)
+}
+
 /// Whether an error says that there is no room left, which can change while the process runs.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)

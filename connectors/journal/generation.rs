@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use trueup_model::fact::Epoch;
 
 use super::JournalError;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, put};
 use super::header::{Hash, NOTHING};
 
 /// The file, and what it is called until it is whole.
@@ -79,16 +79,7 @@ impl Generation {
     }
 
     fn put(&self, disk: &dyn Disk, new: &str, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        match disk.remove(new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = disk.create(new)?;
-        file.write_at(0, self.text().as_bytes())?;
-        file.sync()?;
-        disk.rename(new, name)?;
-        disk.sync_folder()?;
-        Ok(file)
+        put(disk, new, name, self.text().as_bytes())
     }
 
     fn text(&self) -> String {

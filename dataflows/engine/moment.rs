@@ -106,7 +106,7 @@ impl Reading for Moment {
 
     fn scan(self: Arc<Self>, view: View, scan: &Scan) -> Batches {
         let wanted = scan.customer.clone();
-        let customer = view.columns().iter().position(|column| column.name == "customer");
+        let customer = view.place("customer");
         let is_wanted = move |row: &Row| match (&wanted, customer) {
             (Some(wanted), Some(column)) => matches!(&row[column], Cell::Text(text) if **text == **wanted),
             _ => true,

@@ -30,7 +30,7 @@ fn cell(cell: &Shown) -> Cell {
 /// What stands set aside: the reason, the source and partition, and which: the input, the event that
 /// contradicts, or the subscription. And how many there are of it.
 fn quarantine(rows: &[Row]) -> BTreeSet<Vec<Cell>> {
-    let place = |name: &str| View::Quarantine.columns().iter().position(|column| column.name == name);
+    let place = |name: &str| View::Quarantine.place(name);
     let place = |name: &str| place(name).expect("the quarantine has this column");
     let [reason, source, partition] = ["reason", "source", "partition"].map(place);
     let [epoch, input, position, state] = ["epoch", "place", "position", "state"].map(place);

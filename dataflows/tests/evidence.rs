@@ -1,13 +1,8 @@
 //! The page of evidence says of each trial what its report says: how often, and of which commit.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("dataflows/tests/evidence.rs");
-    let here = here.canonicalize().expect("this file is where it was built from");
-    here.ancestors().nth(3).expect("three folders up").to_path_buf()
-}
+use crate::tidy::root;
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

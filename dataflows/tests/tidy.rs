@@ -157,7 +157,7 @@ fn page(path: &str) -> &'static Source {
     pages().find(|page| page.path == path).unwrap_or_else(|| panic!("{path} is missing: write it"))
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("dataflows/tests/tidy.rs");
     let here = here.canonicalize().expect("this file is where it was built from");
     here.ancestors().nth(3).expect("three folders up").to_path_buf()

@@ -86,7 +86,7 @@ impl Door {
         wanted.extend(&named);
         // Rows of the batch may have property sets that nobody had before.
         let metering = self.metering.knowing(self.dictionary.names());
-        let mut history = self.stood(&wanted, Epoch::MAX, &metering)?;
+        let mut history = self.stood(&wanted, &metering)?;
         let (before, brought_from) = (history.standing(), history.rows());
         let contradicting = proposal.batches.iter().map(|batch| history.take(batch, |_, _| {}) as u64).sum();
         let brought = history.standing().into_values().filter(|row| number(row) >= brought_from);
@@ -122,18 +122,11 @@ impl Door {
             && self.metering.routes(row.properties).iter().any(|route| names.series(route.series).meter == region.meter)
     }
 
-    /// What stood for some identities, through an epoch.
-    fn stood<'a>(
-        &self,
-        wanted: &'a HashSet<Identity>,
-        through: Epoch,
-        metering: &'a Metering,
-    ) -> Result<History<'a>, DoorError> {
+    /// What stands for some identities.
+    fn stood<'a>(&self, wanted: &'a HashSet<Identity>, metering: &'a Metering) -> Result<History<'a>, DoorError> {
         let mut history = History::of(wanted, metering);
         if !wanted.is_empty() {
-            let entries =
-                self.journal.entries(1).take_while(|entry| entry.as_ref().map_or(true, |entry| entry.epoch <= through));
-            for entry in entries {
+            for entry in self.journal.entries(1) {
                 history.follow(&*entry?);
             }
         }

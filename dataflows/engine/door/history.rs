@@ -50,15 +50,16 @@ impl<'a> History<'a> {
 
     fn observe(&mut self, (batch, place): RowRef, stands: &mut impl FnMut(&RowRef, Option<&RowRef>)) -> Outcome {
         let row = &batch.rows[place as usize];
-        let before = self.standing.get(&row.identity).cloned();
-        let compared = |before| compare((&batch, row), before, self.metering);
-        let outcome = before.clone().map_or(Outcome::First, compared);
-        if let Outcome::First | Outcome::Replaced(_) | Outcome::Reread(_) = outcome {
-            let identity = row.identity;
-            let row = (batch, place);
-            stands(&row, before.as_ref());
-            self.standing.insert(identity, row);
-        }
+        let standing = self.standing.get(&row.identity).cloned();
+        let outcome = standing.map_or(Outcome::First, |standing| compare((&batch, row), standing, self.metering));
+        let before = match &outcome {
+            Outcome::First => None,
+            Outcome::Replaced(before) | Outcome::Reread(before) => Some(before),
+            Outcome::Duplicate | Outcome::Superseded | Outcome::Conflict(_) => return outcome,
+        };
+        let (identity, row) = (row.identity, (batch, place));
+        stands(&row, before);
+        self.standing.insert(identity, row);
         outcome
     }
 

@@ -127,7 +127,8 @@ async fn after_a_fault_of_ours_nothing_enters_any_more_and_everybody_hears_why()
     let intake = Gatherer::start(engine.clone());
     let hand_in = || intake.hand_in(EventBatch::default(), Vec::new());
     for _ in 0..2 {
-        engine.accept(Vec::new()).expect("nothing is wrong yet");
+        let epoch = engine.accept(Vec::new()).expect("nothing is wrong yet").epoch;
+        block_in_place(|| engine.wait(epoch)).expect("nothing is wrong yet");
     }
     assert!(hand_in().await.is_err(), "the fault is met");
     while engine.published().stopped().is_none() {

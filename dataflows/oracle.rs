@@ -40,10 +40,8 @@
 //!
 //! **Backfills.** In a scope stands what somebody's events say, as far as a meter reads them, within a
 //! time; a batch that is applied in its place retracts, each at its revision, those that it does not
-//! name. A batch that brings what cannot be counted is refused, unless that may be set aside; so is one
-//! that leaves no revision under which what it replaces could come back. Taken back, of each event of
-//! which the batch's statement still stands, is that: where nothing counted before it is retracted, else
-//! what stood before stands again, one revision later.
+//! name. A batch that brings what cannot be counted is refused, unless that may be set aside. Once it is
+//! taken back, of each event stands what all statements but its own say.
 //!
 //! **Quotas.** A quota is measured over the whole billing period. It stands somewhere where there is
 //! usage, and where the clock is inside the period and the term. Each change of its state between
@@ -117,7 +115,7 @@ pub enum Backfill {
         /// In place of what it stands.
         scope: Option<Scope>,
     },
-    /// What the batch brought, and nobody has changed since, is taken back.
+    /// What the batch said is taken back.
     Revert {
         /// Its name.
         name: String,

@@ -98,8 +98,8 @@ impl Retelling {
             subject: names.subject(row.subject).to_owned(),
             occurred_at: row.occurred_at,
             revision: row.revision,
-            retract: row.retract,
-            data: if row.retract { BTreeMap::new() } else { self.data(batch, row, properties) },
+            retract: !row.asserts(),
+            data: if row.asserts() { self.data(batch, row, properties) } else { BTreeMap::new() },
         }
     }
 

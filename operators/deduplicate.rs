@@ -40,6 +40,9 @@ pub enum Intake {
     },
     /// Events that passed the door.
     Usage(Arc<UsageBatch>),
+    /// What is to stand where a backfill was taken back, whatever stands: of each event a row; behind it such as
+    /// contradict that.
+    Restored(Arc<UsageBatch>),
     /// All rows that are not put away are, if there is somewhere to put them.
     PutAway,
 }
@@ -191,7 +194,7 @@ struct Found {
 impl Found {
     fn stand(&mut self, row: &UsageRow, place: u32) {
         self.states.put(state(row), row);
-        if !row.retract {
+        if row.asserts() {
             self.came.push(place);
         }
     }
@@ -200,7 +203,7 @@ impl Found {
     fn step_down(&mut self, (batch, place): RowRef, to: State) {
         let row = &batch.rows[place as usize];
         self.states.step_down((&batch, row), to);
-        if !row.retract {
+        if row.asserts() {
             self.went.push((batch, place));
         }
     }
@@ -275,7 +278,8 @@ impl Standing {
     fn take(&mut self, epoch: Epoch, message: Intake) -> Found {
         match message {
             Intake::Metering { metering, changes } => self.remeter(metering, &changes),
-            Intake::Usage(batch) => self.observe(epoch, batch),
+            Intake::Usage(batch) => self.observe(epoch, batch, |_, _| false),
+            Intake::Restored(batch) => self.observe(epoch, batch, begins_event),
             Intake::PutAway => {
                 self.index.put_away();
                 Found::default()
@@ -283,7 +287,13 @@ impl Standing {
         }
     }
 
-    fn observe(&mut self, epoch: Epoch, batch: Arc<UsageBatch>) -> Found {
+    /// Takes notice of the rows of a batch. Those for which `is_restored` says so stand whatever stood.
+    fn observe(
+        &mut self,
+        epoch: Epoch,
+        batch: Arc<UsageBatch>,
+        is_restored: impl Fn(&UsageBatch, u32) -> bool,
+    ) -> Found {
         let states = States { arrival: Some(batch.arrival()), ..States::default() };
         let mut found = Found { states, ..Found::default() };
         let mine: Vec<u32> = self.mine(&batch);
@@ -295,7 +305,11 @@ impl Standing {
             identities.extend(block.iter().map(|&place| batch.rows[place as usize].identity));
             self.index.warm(&identities, &mut masks[..block.len()]);
             for (&place, &mask) in block.iter().zip(&masks) {
-                let outcome = self.index.observe(&batch, place, mask, &self.metering);
+                let outcome = if is_restored(&batch, place) {
+                    self.index.restore(&batch, place, mask)
+                } else {
+                    self.index.observe(&batch, place, mask, &self.metering)
+                };
                 self.take_notice(epoch, outcome, (&batch, place), &mut found);
             }
         }
@@ -350,7 +364,7 @@ impl Standing {
             return Found::default();
         }
         let differs = |row: &UsageRow| {
-            !row.retract && (changes.properties.contains(&row.properties) || changes.subjects.contains(&row.subject))
+            row.asserts() && (changes.properties.contains(&row.properties) || changes.subjects.contains(&row.subject))
         };
         let rows = self.index.standing(differs);
         let change = (!rows.is_empty()).then_some(Change::Remetered { old, new: metering, rows });
@@ -358,9 +372,15 @@ impl Standing {
     }
 }
 
+/// Whether the row at a place is the first of those of its event, which lie beside each other.
+fn begins_event(batch: &UsageBatch, place: u32) -> bool {
+    let (before, rest) = batch.rows.split_at(place as usize);
+    before.last().is_none_or(|before| before.identity != rest[0].identity)
+}
+
 /// The state of a row that stands.
 fn state(row: &UsageRow) -> State {
-    if row.retract { State::Retracted } else { State::Standing }
+    if row.asserts() { State::Standing } else { State::Retracted }
 }
 
 #[cfg(test)]
@@ -372,6 +392,7 @@ mod tests {
 
     use trueup_model::arrival::Origin;
     use trueup_model::identity::Identity;
+    use trueup_model::usage::Says;
 
     /// A statement of one of a few events, by three digits of a number.
     fn row(number: u64) -> UsageRow {
@@ -380,7 +401,8 @@ mod tests {
         let (revision, value) = (digit(1) as u32 / 2, (digit(2) / 3) as i64);
         let retract = digit(2) == 0 && (digit(0) + digit(1) / 2).is_multiple_of(2);
         let (subject, properties) = (digit(0) as u32, digit(0) as u32 % 2);
-        UsageRow { identity, occurred_at: 0, value, subject, properties, revision, retract, wide: 0 }
+        let says = Says::of(retract);
+        UsageRow { identity, occurred_at: 0, value, subject, properties, revision, says, wide: 0 }
     }
 
     /// Batches of statements in an order that looks random.
@@ -403,7 +425,7 @@ mod tests {
 
     fn key(batch: &UsageBatch, place: u32) -> Key {
         let row = &batch.rows[place as usize];
-        (row.identity, row.revision, row.retract, row.value)
+        (row.identity, row.revision, !row.asserts(), row.value)
     }
 
     /// The rows that changes put and take away.
@@ -469,7 +491,7 @@ mod tests {
                 *rows.entry(batch.arrival()).or_default() += batch.rows.len() as i64;
                 for (number, row) in (batch.first_row..).zip(&batch.rows) {
                     // The greatest revision, a retraction above all else of it, and of equal ones the first.
-                    let new = (row.revision, row.retract, number, row.value);
+                    let new = (row.revision, !row.asserts(), number, row.value);
                     let stands = best.entry(row.identity).or_insert(new);
                     match (new.0, new.1).cmp(&(stands.0, stands.1)) {
                         Ordering::Greater => {
@@ -521,5 +543,50 @@ mod tests {
             let rows: BTreeSet<Key> = rows.iter().map(|(batch, place)| key(batch, *place)).collect();
             assert_eq!(rows, expected);
         }
+    }
+
+    #[test]
+    fn what_is_restored_stands_whatever_stood_and_yields_as_its_own_revision_does() {
+        let event = |id: u32, revision, says, value| UsageRow {
+            identity: Identity::of("t", "s", &id.to_string()),
+            occurred_at: 0,
+            value,
+            subject: 0,
+            properties: 0,
+            revision,
+            says,
+            wide: 0,
+        };
+        let assertion = |id, revision, value| event(id, revision, Says::Assertion, value);
+        let retraction = |id, revision| event(id, revision, Says::Retraction, 0);
+        let nothing = |id| event(id, 0, Says::Nothing, 0);
+        let said = [
+            // All of this is taken back below; of the third something else is said, which is set aside.
+            vec![assertion(1, 3, 30), retraction(2, 9), assertion(3, 2, 20), assertion(3, 2, 21), assertion(4, 7, 70)],
+            vec![nothing(1), assertion(2, 1, 10), assertion(3, 2, 21), assertion(3, 2, 22), retraction(4, 0)],
+            // What is said behind it is held against what stands now.
+            vec![assertion(1, 0, 5), retraction(2, 0), retraction(2, 1), assertion(3, 2, 22), assertion(4, 0, 40)],
+            vec![assertion(1, 0, 5), assertion(1, 0, 6), assertion(4, 1, 41)],
+        ];
+        let after = |batches: usize| {
+            let mut shares: Vec<Standing> = (0..3).map(|worker| Standing::new(Start::default(), worker, 3)).collect();
+            let mut seen = Seen::default();
+            for (rows, number) in said[..batches].iter().zip(0..) {
+                let batch =
+                    Arc::new(UsageBatch { first_row: number * 10, rows: rows.clone(), ..UsageBatch::default() });
+                let intake = if number == 1 { Intake::Restored } else { Intake::Usage };
+                shares.iter_mut().for_each(|share| seen.add(share.take(number, intake(batch.clone()))));
+            }
+            let inputs: i64 = seen.by_arrival().values().sum();
+            let sent: i64 = said[..batches].iter().map(|rows| rows.len() as i64).sum();
+            assert_eq!(inputs, sent, "each is counted once");
+            let mut standing: Vec<i64> = seen.standing.keys().map(|(.., value)| *value).collect();
+            standing.sort_unstable();
+            (standing, seen.conflicts, seen.of(State::Quarantined))
+        };
+        assert_eq!(after(1), (vec![20, 30, 70], 1, 1));
+        assert_eq!(after(2), (vec![10, 21], 1, 1), "what contradicted is settled, and what contradicts is told");
+        assert_eq!(after(3), (vec![5, 21], 1, 1));
+        assert_eq!(after(4), (vec![5, 21, 41], 2, 2));
     }
 }

@@ -1,10 +1,11 @@
 //! Which statement stands for each event.
 //!
-//! Law: among all statements of one identity, the one with the greatest (revision, retract)
-//! stands, whatever the order in which they came; one that says the same again changes nothing;
-//! of two that contradict each other at the same revision, the first in the journal stands. One
-//! that says the same again, but is read for other properties by now, stands in place of what
-//! was read before: so a new meter counts an event that is sent again.
+//! Law: among all statements of one identity, the one with the greatest rank (its revision, then
+//! whether it retracts) stands, whatever the order in which they came; one that says the same again
+//! changes nothing; of two that contradict each other at the same revision, the first in the journal
+//! stands. One that says the same again, but is read for other properties by now, stands in place of
+//! what was read before: so a new meter counts an event that is sent again. One that is restored
+//! stands whatever stood, and what follows is held against it.
 //!
 //! ```text
 //!   hot        a table of 8-byte slots over rows in a file             since the last putting away
@@ -137,10 +138,21 @@ impl EventIndex {
     /// knows by which layouts rows were read.
     pub fn observe(&mut self, batch: &UsageBatch, place: u32, mask: u32, metering: &Metering) -> Outcome {
         let row = &batch.rows[place as usize];
+        self.judge(batch, place, mask, |standing| compare((batch, row), standing, metering))
+    }
+
+    /// Lets the row at `place` of a batch stand, whatever stands.
+    pub fn restore(&mut self, batch: &UsageBatch, place: u32, mask: u32) -> Outcome {
+        self.judge(batch, place, mask, Outcome::Replaced)
+    }
+
+    /// Takes notice of a row, of which `judge` says what it does to the one that stands.
+    fn judge(&mut self, batch: &UsageBatch, place: u32, mask: u32, judge: impl FnOnce(RowRef) -> Outcome) -> Outcome {
+        let row = &batch.rows[place as usize];
         let (slot, hot) = self.hot.seek(&row.identity);
         let is_hot = hot.is_some();
         let standing = hot.or_else(|| self.find_put_away(&row.identity, mask));
-        let outcome = standing.map_or(Outcome::First, |standing| compare((batch, row), standing, metering));
+        let outcome = standing.map_or(Outcome::First, judge);
         match outcome {
             Outcome::First | Outcome::Replaced(_) | Outcome::Reread(_) => {
                 let address = self.hot.rows.put(batch, place);
@@ -301,11 +313,11 @@ impl Shard {
 pub fn compare((batch, row): (&UsageBatch, &UsageRow), found: RowRef, metering: &Metering) -> Outcome {
     let other = &*found.0;
     let standing = &other.rows[found.1 as usize];
-    match (row.revision, row.retract).cmp(&(standing.revision, standing.retract)) {
+    match row.rank().cmp(&standing.rank()) {
         std::cmp::Ordering::Greater => Outcome::Replaced(found),
         std::cmp::Ordering::Less => Outcome::Superseded,
         // A retraction says nothing but that it is one.
-        std::cmp::Ordering::Equal if row.retract => Outcome::Duplicate,
+        std::cmp::Ordering::Equal if !row.asserts() => Outcome::Duplicate,
         std::cmp::Ordering::Equal if batch.same_content(row, other, standing) => Outcome::Duplicate,
         std::cmp::Ordering::Equal if metering.is_reread((batch, row), (other, standing)) => Outcome::Reread(found),
         std::cmp::Ordering::Equal => Outcome::Conflict(found),
@@ -342,11 +354,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use trueup_model::usage::Says;
+
     use crate::cold::memory::MemoryArchive;
 
     fn row(id: u64, revision: u32, retract: bool, value: i64) -> UsageRow {
         let identity = Identity::of("t", "s", &id.to_string());
-        UsageRow { identity, occurred_at: 0, value, subject: 0, properties: 0, revision, retract, wide: 0 }
+        let says = Says::of(retract);
+        UsageRow { identity, occurred_at: 0, value, subject: 0, properties: 0, revision, says, wide: 0 }
     }
 
     /// An index that is told one row at a time.
@@ -387,7 +402,7 @@ mod tests {
         fn standing(&self) -> BTreeSet<(Identity, u32, bool, i64)> {
             let found = self.index.standing(|row| row.value != 3);
             let rows: Vec<UsageRow> = found.iter().map(|(batch, place)| batch.rows[*place as usize]).collect();
-            let shown = rows.iter().map(|row| (row.identity, row.revision, row.retract, row.value)).collect();
+            let shown = rows.iter().map(|row| (row.identity, row.revision, !row.asserts(), row.value)).collect();
             assert_eq!(BTreeSet::len(&shown), rows.len(), "each stands once");
             shown
         }

@@ -276,7 +276,7 @@ fn checksum(address: u32, packed: &[u8], wide: &[u8]) -> u32 {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use trueup_model::usage::UsageRow;
+    use trueup_model::usage::{Says, UsageRow};
 
     use super::*;
     use crate::scratch::NoScratch;
@@ -297,7 +297,11 @@ mod tests {
                     subject: number as u32,
                     properties: 3,
                     revision: 1,
-                    retract: number.is_multiple_of(13),
+                    says: match number % 13 {
+                        0 => Says::Nothing,
+                        1 => Says::Retraction,
+                        _ => Says::Assertion,
+                    },
                     wide: wide as u16,
                 });
                 batch.wide.extend((0..wide).map(|place| i128::from(number) << (2 * place)));

@@ -2,7 +2,7 @@
 
 use trueup_model::identity::Identity;
 use trueup_model::layout::Layouts;
-use trueup_model::usage::{EventBatch, PropertySet, UsageRow};
+use trueup_model::usage::{EventBatch, PropertySet, Says, UsageRow};
 
 use crate::catalog::{MONTH_START, customer_name};
 use crate::events::{CELLS, CUSTOMERS, Event, MODELS, PLANS, REGIONS, TYPES, USERS};
@@ -57,7 +57,7 @@ impl Batches {
             subject: self.subjects.place(event.customer as usize),
             properties: self.properties.place(meter * CELLS + event.cell()),
             revision: u32::from(event.revision),
-            retract: event.retract,
+            says: Says::of(event.retract),
             wide,
         });
     }

@@ -190,7 +190,7 @@ fn lower_bound(ascending: &[u64], sought: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use trueup_model::usage::UsageRow;
+    use trueup_model::usage::{Says, UsageRow};
 
     use super::super::pages::PageWriter;
     use super::*;
@@ -209,7 +209,11 @@ mod tests {
                 subject: number as u32,
                 properties: 3,
                 revision,
-                retract: number.is_multiple_of(13),
+                says: match number % 13 {
+                    0 => Says::Nothing,
+                    1 => Says::Retraction,
+                    _ => Says::Assertion,
+                },
                 wide: wide.len() as u16,
             };
             let origin = Origin { source: format!("way {}", number % 3), partition: String::new() };

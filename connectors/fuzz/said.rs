@@ -38,10 +38,10 @@ fn event(batch: &EventBatch, place: usize, layouts: &Layouts) -> Said {
     let row = &batch.rows[place];
     let properties = &batch.properties[row.properties as usize];
     let layout = layouts.of(&properties.event_type).expect("a row is of a type with a layout");
-    let values = if row.retract { Vec::new() } else { values(batch, row, layout.columns()) };
+    let values = if !row.asserts() { Vec::new() } else { values(batch, row, layout.columns()) };
     let (numbers, texts) = values.split_at(layout.numbers.len().min(values.len()));
     Said {
-        head: (row.identity, row.occurred_at, row.revision, row.retract),
+        head: (row.identity, row.occurred_at, row.revision, !row.asserts()),
         sent: batch.ids.get(place).map(|(source, id)| (source.to_owned(), id.to_owned())),
         subject: batch.subjects[row.subject as usize].to_string(),
         event_type: properties.event_type.to_string(),

@@ -12,7 +12,7 @@ use trueup_model::dictionary::{NewNames, Properties};
 use trueup_model::fact::{Declaration, Document, DocumentLine, Entry, Epoch, Fact, InputId, Replay};
 use trueup_model::identity::Identity;
 use trueup_model::kept_row::KeptRow;
-use trueup_model::usage::{Reason, Refused, SentIds, UsageBatch, UsageRow};
+use trueup_model::usage::{Reason, Refused, Says, SentIds, UsageBatch, UsageRow};
 
 use crate::layouts;
 
@@ -172,7 +172,7 @@ fn usage(number: u64) -> UsageBatch {
         subject: 1,
         properties: 2,
         revision: 3,
-        retract: place == 1,
+        says: Says::of(place == 1),
         wide: 2,
     };
     let mut ids = SentIds::default();
@@ -275,7 +275,11 @@ pub fn rows(count: u64) -> Vec<KeptRow> {
             subject: number as u32,
             properties: 3,
             revision: 1,
-            retract: number.is_multiple_of(13),
+            says: match number % 13 {
+                0 => Says::Nothing,
+                1 => Says::Retraction,
+                _ => Says::Assertion,
+            },
             wide: wide.len() as u16,
         };
         KeptRow { row, received_at: -1, origin: Arc::new(origin(["calls", "http"][number as usize % 2])), wide }

@@ -19,9 +19,9 @@ use arrow_array::{
 };
 use arrow_buffer::Buffer;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use trueup_model::identity::Identity;
-use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
+use trueup_model::usage::{Says, SentIds, UsageBatch, UsageRow};
 
 use crate::arrow_events::ipc::messages::Messages;
 use crate::arrow_events::ipc::{Decoder, Limits};
@@ -43,6 +43,9 @@ static SENT_ROWS: LazyLock<SchemaRef> = LazyLock::new(|| {
 static VALUES: LazyLock<SchemaRef> =
     LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("value", DataType::Decimal128(38, 0), false)])));
 
+/// Whether a row takes its event back; null where it says nothing.
+const RETRACT: &str = "retract";
+
 fn row_fields() -> Vec<Field> {
     let columns = [
         ("identity", DataType::FixedSizeBinary(16)),
@@ -51,10 +54,10 @@ fn row_fields() -> Vec<Field> {
         ("subject", DataType::UInt32),
         ("properties", DataType::UInt32),
         ("revision", DataType::UInt32),
-        ("retract", DataType::Boolean),
+        (RETRACT, DataType::Boolean),
         ("wide", DataType::UInt16),
     ];
-    columns.into_iter().map(|(name, kind)| Field::new(name, kind, false)).collect()
+    columns.into_iter().map(|(name, kind)| Field::new(name, kind, name == RETRACT)).collect()
 }
 
 /// Writes the rows of a batch as one stream.
@@ -62,7 +65,7 @@ pub(crate) fn write_rows(batch: &UsageBatch, out: &mut Vec<u8>) -> Result<(), Ar
     let rows = &batch.rows;
     let identities: Vec<u8> = rows.iter().flat_map(|row| row.identity.0).flat_map(u64::to_le_bytes).collect();
     let occurred_at: TimestampMicrosecondArray = rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>().into();
-    let retract: BooleanArray = rows.iter().map(|row| row.retract).collect::<Vec<_>>().into();
+    let retract: BooleanArray = rows.iter().map(|row| retracts(row.says)).collect();
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(identities), None)?),
         Arc::new(occurred_at.with_timezone("UTC")),
@@ -95,6 +98,14 @@ pub(crate) fn write_values(values: &[i128], out: &mut Vec<u8>) -> Result<(), Arr
     write_stream(&VALUES, vec![Arc::new(column)], out)
 }
 
+fn retracts(says: Says) -> Option<bool> {
+    match says {
+        Says::Nothing => None,
+        Says::Assertion => Some(false),
+        Says::Retraction => Some(true),
+    }
+}
+
 fn numbers<T: ArrowPrimitiveType>(rows: &[UsageRow], number: impl Fn(&UsageRow) -> T::Native) -> ArrayRef {
     Arc::new(PrimitiveArray::<T>::from_iter_values(rows.iter().map(number)))
 }
@@ -125,7 +136,7 @@ pub(crate) fn read_rows(stream: &[u8]) -> Result<(Vec<UsageRow>, SentIds), Arrow
         subject: subjects[row],
         properties: properties[row],
         revision: revisions[row],
-        retract: retract.value(row),
+        says: if retract.is_null(row) { Says::Nothing } else { Says::of(retract.value(row)) },
         wide: wide[row],
     };
     let rows = (0..batch.num_rows()).map(row).collect();
@@ -168,8 +179,9 @@ fn read_stream(stream: &[u8], schemas: &[&SchemaRef]) -> Result<RecordBatch, Arr
         Content::Foreign(kind) => Err(stranger(&format!("its column `{}` holds {kind}", column.name))),
     });
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let batch = RecordBatch::try_new_with_options(schema, arrays.collect::<Result<_, _>>()?, &options)?;
-    match batch.columns().iter().any(|column| column.logical_null_count() > 0) {
+    let batch = RecordBatch::try_new_with_options(schema.clone(), arrays.collect::<Result<_, _>>()?, &options)?;
+    let has_nulls = |(field, column): (&FieldRef, &ArrayRef)| !field.is_nullable() && column.logical_null_count() > 0;
+    match schema.fields().iter().zip(batch.columns()).any(has_nulls) {
         true => Err(stranger("it has nulls")),
         false => Ok(batch),
     }
@@ -206,7 +218,7 @@ mod tests {
             subject: 1,
             properties: 2,
             revision: 3,
-            retract: number == 1,
+            says: [Says::Assertion, Says::Retraction, Says::Nothing][number as usize],
             wide: 0,
         };
         let mut batch = UsageBatch { rows: (0..3).map(row).collect(), ..UsageBatch::default() };

@@ -93,7 +93,7 @@ fn a_bad_row_is_refused_and_the_next_one_read() {
     let batch = read(&format!("{HEADER}\r\n{}\r\n", rows.join("\r\n")));
     let ids: Vec<_> = (0..batch.rows.len()).filter_map(|row| Some(batch.ids.get(row)?.1)).collect();
     assert_eq!(ids, ["c1", "c12", "c13"]);
-    let revisions: Vec<_> = batch.rows.iter().map(|row| (row.revision, row.retract)).collect();
+    let revisions: Vec<_> = batch.rows.iter().map(|row| (row.revision, !row.asserts())).collect();
     assert_eq!(revisions, [(0, false), (3, true), (2, false)]);
     assert_eq!(batch.properties[0].dimensions[0].as_deref(), Some("m, large"));
     assert_eq!(batch.properties[1].dimensions[0], None);

@@ -38,12 +38,14 @@ mod documents;
 mod error;
 mod events;
 mod history;
+mod receipt;
 mod room;
 
 pub use backfills::Apply;
 use backfills::take_backfill;
 use documents::{keeps_currencies, take_document};
 pub use error::DoorError;
+pub use receipt::{Part, Receipt};
 
 /// What somebody wants accepted.
 #[derive(Clone, Debug)]
@@ -71,45 +73,6 @@ pub enum Submission {
         /// How far.
         position: String,
     },
-}
-
-/// What became of an epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its number.
-    pub epoch: Epoch,
-    /// What became of each submission, in their order.
-    pub parts: Vec<Part>,
-}
-
-/// What became of a submission.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// How many events passed.
-    pub taken: u64,
-    /// What was set aside, as it was read or at the door.
-    pub refused: Vec<Arc<Refused>>,
-    /// How many of the events before it say something else than what stands: told of backfills alone, since
-    /// others are not held against what stands before they are accepted.
-    pub contradicting: u64,
-}
-
-impl Receipt {
-    /// How many events passed.
-    pub fn taken(&self) -> u64 {
-        self.parts.iter().map(|part| part.taken).sum()
-    }
-
-    /// How many inputs were set aside.
-    pub fn refused(&self) -> u64 {
-        self.parts.iter().map(|part| part.refused.len() as u64).sum()
-    }
-
-    /// How many inputs of a backfill cannot be counted: those that were set aside, and those that
-    /// contradict what stands.
-    pub fn uncounted(&self) -> u64 {
-        self.refused() + self.parts.iter().map(|part| part.contradicting).sum::<u64>()
-    }
 }
 
 /// Which events are taken.
@@ -191,6 +154,8 @@ struct Proposal {
     catalog_changed: bool,
     /// How many events of a backfill contradict what stands.
     contradicting: u64,
+    /// Whether its usage is what is to stand where a backfill was taken back.
+    restores: bool,
     parts: Vec<Part>,
 }
 
@@ -463,6 +428,7 @@ impl Door {
             rows: self.rows,
             catalog_changed: false,
             contradicting: 0,
+            restores: false,
             parts: Vec::new(),
         }
     }
@@ -564,7 +530,8 @@ impl Door {
             proposal.books.catalog = Arc::new(proposal.catalog);
         }
         intake.extend(self.meter(&proposal.books.catalog, proposal.catalog_changed));
-        intake.extend(proposal.batches.into_iter().map(Intake::Usage));
+        let usage = if proposal.restores { Intake::Restored } else { Intake::Usage };
+        intake.extend(proposal.batches.into_iter().map(usage));
         for Replay { input, still, .. } in &proposal.replays {
             let still = still.as_ref().map(|(reason, _)| *reason);
             let before = proposal.books.replayed.insert(*input, Replayed { at: epoch, still });

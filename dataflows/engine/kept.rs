@@ -135,7 +135,7 @@ mod tests {
     use trueup_connectors::journal::{Journal, MemoryJournal};
     use trueup_model::arrival::Origin;
     use trueup_model::identity::Identity;
-    use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
+    use trueup_model::usage::{Says, SentIds, UsageBatch, UsageRow};
     use trueup_operators::unsettled::Contradiction;
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             subject: 0,
             properties: 0,
             revision: 3,
-            retract: false,
+            says: Says::Assertion,
             wide: 0,
         };
         let mut ids = SentIds::default();

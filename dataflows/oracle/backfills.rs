@@ -1,45 +1,33 @@
-//! What each backfill brought that is taken back later: remembered from the epoch at which it came. And
-//! which are refused.
+//! What would stand without a backfill: all that was said of its events is remembered, and judged again without it.
+//! And which backfills are refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_model::arrival::Arrival;
 use trueup_model::backfill::{SOURCE, Scope, Whose};
 
-use super::standing::{Heard, Standing};
+use super::standing::{Heard, Standing, Verdict};
 use super::{Backfill, Statement};
 
 type Key<'a> = (&'a str, &'a str);
 
-/// What the backfills brought that are taken back at some time.
+/// What was said, and by which backfill, if some are taken back at some time.
 #[derive(Debug, Default)]
 pub(super) struct Backfills<'a> {
-    /// Those that are, at some time.
-    reverted: BTreeSet<&'a str>,
-    /// Those that are by now.
+    is_asked: bool,
+    /// Those that are taken back by now.
     taken_back: BTreeSet<&'a str>,
     /// The one whose epoch this is.
     applied: Option<&'a str>,
-    brought: BTreeMap<&'a str, BTreeMap<Key<'a>, Brought<'a>>>,
-}
-
-/// What a backfill brought for an event.
-#[derive(Clone, Debug)]
-pub(super) struct Brought<'a> {
-    /// Which of all statements that came to stand it was.
-    pub came: usize,
-    /// What others had said that stood before.
-    pub before: Option<Heard<'a>>,
+    /// What was said of each event and is not taken back, in order.
+    said: BTreeMap<Key<'a>, Vec<Heard<'a>>>,
 }
 
 impl<'a> Backfills<'a> {
-    /// None yet, of a journal with these statements.
-    pub fn of(statements: impl Iterator<Item = &'a Statement>) -> Backfills<'a> {
-        let reverted = statements.filter_map(|statement| match statement {
-            Statement::Backfill(Backfill::Revert { name }, _) => Some(name.as_str()),
-            _ => None,
-        });
-        Backfills { reverted: reverted.collect(), ..Backfills::default() }
+    /// Nothing yet, of a journal with these statements.
+    pub fn of(mut statements: impl Iterator<Item = &'a Statement>) -> Backfills<'a> {
+        let is_asked = statements.any(|statement| matches!(statement, Statement::Backfill(Backfill::Revert { .. }, _)));
+        Backfills { is_asked, ..Backfills::default() }
     }
 
     /// The statements of the next epoch follow.
@@ -47,25 +35,46 @@ impl<'a> Backfills<'a> {
         self.applied = applied(statements);
     }
 
-    /// Remembers what comes to stand, and what stood, if a backfill brought it: in its epoch, or by its way, if it
-    /// had been set aside and was read again.
-    pub fn remember(&mut self, key: Key<'a>, heard: &Heard<'a>, before: Option<&Heard<'a>>) {
-        let way = &heard.arrival.origin;
-        let by_way = (way.source == SOURCE).then_some(way.partition.as_str());
-        let Some(name) = self.applied.or(by_way).filter(|name| self.reverted.contains(name)) else { return };
-        let brought = self.brought.entry(name).or_default();
-        let is_its = |known: &Brought<'_>| before.is_some_and(|before| before.came == known.came);
-        let before = match brought.remove(&key).filter(is_its) {
-            Some(known) => known.before,
-            None => before.cloned(),
-        };
-        brought.insert(key, Brought { came: heard.came, before });
+    /// The backfill that said what came in so: all of its epoch, and by its way what had been set aside and was read
+    /// again.
+    pub fn who_said(&self, arrival: &'a Arrival) -> Option<&'a str> {
+        let way = &arrival.origin;
+        self.applied.or((way.source == SOURCE).then_some(way.partition.as_str()))
     }
 
-    /// What a backfill brought, which is taken back.
-    pub fn take_back(&mut self, name: &'a str) -> BTreeMap<Key<'a>, Brought<'a>> {
+    /// Remembers what is said.
+    pub fn remember(&mut self, heard: &Heard<'a>) {
+        if self.is_asked {
+            self.said.entry(heard.key()).or_default().push(heard.clone());
+        }
+    }
+
+    /// Forgets what a backfill said; tells of which events it had said something.
+    pub fn take_back(&mut self, name: &'a str) -> Vec<Key<'a>> {
         self.taken_back.insert(name);
-        self.brought.remove(name).unwrap_or_default()
+        let mut its = Vec::new();
+        for (key, said) in &mut self.said {
+            let before = said.len();
+            said.retain(|heard| heard.by != Some(name));
+            its.extend((said.len() < before).then_some(*key));
+        }
+        its
+    }
+
+    /// What stands of an event, and what contradicts that, by all that was said and is not taken back.
+    pub fn judged(&self, key: &Key<'a>) -> (Option<Heard<'a>>, Vec<Heard<'a>>) {
+        let (mut stands, mut contradict): (Option<Heard<'_>>, Vec<Heard<'_>>) = (None, Vec::new());
+        for heard in &self.said[key] {
+            match stands.as_ref().map_or(Verdict::Stands, |other| heard.against(other)) {
+                Verdict::Stands => (stands, contradict) = (Some(heard.clone()), Vec::new()),
+                Verdict::Rereads => stands = Some(heard.clone()),
+                Verdict::Contradicts if !contradict.iter().any(|known| heard.repeats(known)) => {
+                    contradict.push(heard.clone());
+                }
+                Verdict::Superseded | Verdict::Duplicate | Verdict::Contradicts => {}
+            }
+        }
+        (stands, contradict)
     }
 
     /// Whether what came in so does not count any more.
@@ -80,13 +89,9 @@ impl<'a> Standing<'a> {
         if !statements.iter().all(|statement| self.names_what_is_there(statement)) {
             return true;
         }
-        let (before, uncounted) = (self.events.clone(), self.uncounted);
+        let uncounted = self.uncounted;
         self.hear(u64::MAX, statements);
-        let is_for_ever = |(key, heard): (&Key<'_>, &Heard<'_>)| {
-            let counted = before.get(key).filter(|before| !before.retract);
-            heard.revision == u32::MAX && counted.is_some_and(|before| before.came != heard.came)
-        };
-        self.events.iter().any(is_for_ever) || (!sets_aside && self.uncounted > uncounted)
+        !sets_aside && self.uncounted > uncounted
     }
 
     /// Whether there are the meter and the customer of a scope. A subject may be new.

@@ -1,9 +1,10 @@
 //! Which statement of each event stands, and what became of the others.
 //!
-//! Law: every statement is in exactly one state; among those of one identity the greatest
-//! (revision, retract) stands, the first in the journal where two are equal, unless the other was
-//! read for other properties.
+//! Law: every statement is in exactly one state; among those of one identity that no backfill said
+//! which was taken back the greatest (revision, retract) stands, the first in the journal where two are
+//! equal, unless the other was read for other properties.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_model::arrival::Arrival;
@@ -37,8 +38,6 @@ pub(super) struct Standing<'a> {
     pub declared: BTreeMap<&'a Arrival, u64>,
     /// How many statements so far were set aside, or say what contradicts and was.
     pub uncounted: u64,
-    /// How many statements came to stand so far.
-    came: usize,
     backfills: Backfills<'a>,
 }
 
@@ -58,8 +57,10 @@ pub(super) struct Heard<'a> {
     pub arrival: &'a Arrival,
     pub revision: u32,
     pub retract: bool,
-    /// Which of those that came to stand it is.
-    pub came: usize,
+    /// Whether it stands for nothing, as all that was said was taken back: then it yields to whatever is said.
+    pub silent: bool,
+    /// The backfill that said it.
+    pub by: Option<&'a str>,
     /// The properties that some meter read as numbers: with so many places, in units of 10^-12.
     pub numbers: BTreeMap<String, (u32, i128)>,
     /// The properties that some meter read as texts.
@@ -102,7 +103,7 @@ impl<'a> Standing<'a> {
                 }
                 Statement::Replayed(replays) => replays.iter().for_each(|replay| standing.replayed(replay)),
                 Statement::Event(event, arrival) => match Heard::by(&standing.definitions, event, arrival) {
-                    Ok(heard) => standing.judge(heard),
+                    Ok(heard) => standing.judge(Heard { by: standing.backfills.who_said(arrival), ..heard }),
                     Err(reason) => {
                         standing.uncounted += 1;
                         standing.aside.insert(next(), Aside { reason, arrival, event: Some(event) });
@@ -177,8 +178,9 @@ impl<'a> Standing<'a> {
                 && !named.contains(key)
         };
         let displaced = self.events.iter().filter(|(key, heard)| is_displaced(key, heard));
-        let retracted: Vec<_> = displaced.map(|(key, heard)| (*key, heard.retracted())).collect();
-        retracted.into_iter().for_each(|(key, heard)| self.replace(key, Heard { arrival, ..heard }));
+        let retracted: Vec<_> = displaced.map(|(_, heard)| heard.retracted()).collect();
+        let by = self.backfills.who_said(arrival);
+        retracted.into_iter().for_each(|heard| self.judge(Heard { arrival, by, ..heard }));
     }
 
     /// The events that statements are about which can be read.
@@ -190,37 +192,28 @@ impl<'a> Standing<'a> {
         read.map(|heard| (heard.event.source.as_str(), heard.event.id.as_str())).collect()
     }
 
-    /// Takes back what a backfill brought.
+    /// Takes back what a backfill said: where that stands or contradicts, all is as it would be without it.
     fn revert(&mut self, name: &'a str, arrival: &'a Arrival) {
-        for (key, brought) in self.backfills.take_back(name) {
+        for key in self.backfills.take_back(name) {
             let standing = &self.events[&key];
-            if standing.came != brought.came {
+            let contradict = self.conflicts.get(&key).into_iter().flatten();
+            if ![standing].into_iter().chain(contradict).any(|heard| heard.by == Some(name)) {
                 continue;
             }
-            match brought.before.filter(|before| !before.retract) {
-                Some(before) => {
-                    let Some(revision) = standing.revision.checked_add(1) else { continue };
-                    self.replace(key, Heard { arrival, revision, ..before });
-                }
-                None if standing.retract => {}
-                None => self.replace(key, Heard { arrival, ..standing.retracted() }),
-            }
+            let silent = Heard { silent: true, ..standing.retracted() };
+            let (stands, contradict) = self.backfills.judged(&key);
+            self.replace(Heard { arrival, ..stands.unwrap_or(silent) });
+            self.conflicts.insert(key, contradict.into_iter().map(|heard| Heard { arrival, ..heard }).collect());
         }
     }
 
-    /// Lets a greater statement stand for an event. Whatever contradicted the one before is settled by it.
-    fn replace(&mut self, key: (&'a str, &'a str), heard: Heard<'a>) {
+    /// Lets a statement stand in place of another. Whatever contradicted that is settled.
+    fn replace(&mut self, heard: Heard<'a>) {
+        let key = heard.key();
         self.put(self.events[&key].arrival, "superseded");
         for settled in self.conflicts.remove(&key).unwrap_or_default() {
             self.put(settled.arrival, "superseded");
         }
-        self.stand(key, heard);
-    }
-
-    fn stand(&mut self, key: (&'a str, &'a str), heard: Heard<'a>) {
-        self.came += 1;
-        let heard = Heard { came: self.came, ..heard };
-        self.backfills.remember(key, &heard, self.events.get(&key));
         self.events.insert(key, heard);
     }
 
@@ -229,34 +222,43 @@ impl<'a> Standing<'a> {
     }
 
     fn judge(&mut self, heard: Heard<'a>) {
-        let identity = (heard.event.source.as_str(), heard.event.id.as_str());
-        let rank = |heard: &Heard<'_>| (heard.revision, heard.retract);
-        let Some(other) = self.events.get(&identity) else {
-            self.stand(identity, heard);
+        self.backfills.remember(&heard);
+        let Some(other) = self.events.get(&heard.key()) else {
+            self.events.insert(heard.key(), heard);
             return;
         };
         let (here, before) = (heard.arrival, other.arrival);
-        if rank(&heard) < rank(other) {
-            self.put(here, "superseded");
-        } else if rank(&heard) > rank(other) {
-            self.replace(identity, heard);
-        } else if heard.retract || heard.says_the_same(other) {
-            if heard.retract || heard.was_read_for() == other.was_read_for() {
-                self.put(here, "duplicate");
-            } else {
+        match heard.against(other) {
+            Verdict::Stands => self.replace(heard),
+            Verdict::Rereads => {
                 self.put(before, "duplicate");
-                self.stand(identity, heard);
+                self.events.insert(heard.key(), heard);
             }
-        } else {
-            self.uncounted += 1;
-            let known = self.conflicts.entry(identity).or_default();
-            if known.iter().any(|known| heard.repeats(known)) {
-                self.put(here, "duplicate");
-            } else {
-                known.push(heard);
+            Verdict::Superseded => self.put(here, "superseded"),
+            Verdict::Duplicate => self.put(here, "duplicate"),
+            Verdict::Contradicts => {
+                self.uncounted += 1;
+                let known = self.conflicts.entry(heard.key()).or_default();
+                if known.iter().any(|known| heard.repeats(known)) {
+                    self.put(here, "duplicate");
+                } else {
+                    known.push(heard);
+                }
             }
         }
     }
+}
+
+/// What a statement does to the one that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It stands in its place.
+    Stands,
+    /// It says the same, read for other properties, and stands in its place.
+    Rereads,
+    Superseded,
+    Duplicate,
+    Contradicts,
 }
 
 impl<'a> Heard<'a> {
@@ -269,7 +271,8 @@ impl<'a> Heard<'a> {
         }
         let (numbers, texts, dimensions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (revision, retract) = (event.revision, event.retract);
-        let mut heard = Heard { event, arrival, revision, retract, came: 0, numbers, texts, dimensions };
+        let (silent, by) = (false, None);
+        let mut heard = Heard { event, arrival, revision, retract, silent, by, numbers, texts, dimensions };
         if event.retract {
             return Ok(heard);
         }
@@ -280,6 +283,24 @@ impl<'a> Heard<'a> {
             heard.read(meter)?;
         }
         Ok(heard)
+    }
+
+    /// What it is about, by source and id.
+    pub fn key(&self) -> (&'a str, &'a str) {
+        (&self.event.source, &self.event.id)
+    }
+
+    /// What it does to the statement that stands.
+    pub fn against(&self, other: &Heard<'_>) -> Verdict {
+        let rank = |heard: &Heard<'_>| (!heard.silent, heard.revision, heard.retract);
+        match rank(self).cmp(&rank(other)) {
+            Ordering::Less => Verdict::Superseded,
+            Ordering::Greater => Verdict::Stands,
+            Ordering::Equal if self.retract => Verdict::Duplicate,
+            Ordering::Equal if !self.says_the_same(other) => Verdict::Contradicts,
+            Ordering::Equal if self.was_read_for() == other.was_read_for() => Verdict::Duplicate,
+            Ordering::Equal => Verdict::Rereads,
+        }
     }
 
     /// The statement that takes it back.
@@ -312,7 +333,7 @@ impl<'a> Heard<'a> {
     }
 
     /// Whether it says what another assertion says, and nothing else was read of it.
-    fn repeats(&self, other: &Heard<'_>) -> bool {
+    pub fn repeats(&self, other: &Heard<'_>) -> bool {
         self.says_the_same(other) && self.was_read_for() == other.was_read_for()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::{Acceptance, Apply, DoorError, Receipt, Submission};
-use trueup::engine::view_rows::Row;
+use trueup::engine::view_rows::{Cell, Row};
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
@@ -18,6 +18,8 @@ use trueup_model::meter::{Aggregation, Filter, Meter};
 use trueup_model::usage::EventBatch;
 use trueup_sinks::view::View;
 use trueup_workload::catalog::{MONTH_END, MONTH_START, Outputs, changes, customer_name};
+
+use crate::history::Dice;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -253,7 +255,9 @@ fn a_name_is_applied_once_and_taken_back_once() {
     assert_eq!(settled(&engine), before, "what is refused does nothing");
     revert(&engine, "june").expect("it is taken back");
     assert!(why(revert(&engine, "june").map(|_| String::new())).contains("was taken back before, at epoch"));
-    assert!(why(again(&engine)).contains("raise their revisions"));
+    assert!(why(again(&engine)).contains("to apply its events after all, stage them under another name"));
+    apply(&engine, "june, after all", &[(1, 0, false, 1)], None).expect("it is as if nothing had been said");
+    assert_eq!(settled(&engine), before);
 }
 
 #[test]
@@ -315,32 +319,78 @@ fn backfills_contradict_no_more_often_than_is_kept() {
     );
 }
 
-const LAST: u32 = u32::MAX;
-
 #[test]
-fn what_could_not_be_taken_back_is_not_applied() {
+fn the_greatest_revision_can_be_taken_back_too() {
+    const LAST: u32 = u32::MAX;
     let engine = told(1);
     send(&engine, &STANDING);
     send(&engine, &[(12, LAST, false, 4)]);
     let before = settled(&engine);
-    for in_place_of_one_that_counts in [(2, LAST, false, 21), (2, LAST, true, 0)] {
-        let refused = apply(&engine, "june", &[in_place_of_one_that_counts], None).expect_err("nothing is above it");
-        let why = "would put 1 statement of the greatest revision, 4294967295, in place of events that count";
-        assert!(refused.to_string().contains(why), "{refused}");
-    }
-    let catalog = engine.books().catalog.clone();
-    let reading = catalog.meters.iter().find(|(_, _, meter)| meter.event_type == trueup_workload::events::TYPES[0]);
-    let meter = reading.expect("a meter reads them").2.name.clone();
-    let whose = Whose::Customer(customer_name(0));
-    let scope = Scope { whose, meter, from: MONTH_START, to: MONTH_END };
-    apply(&engine, "june", &[], Some(scope)).expect_err("it would displace one that nothing is above");
-    assert_eq!(settled(&engine), before, "nothing of it was applied");
-
-    // New ones, such as repeat what stands, and such as stand in place of what does not count.
-    let batch = [(30, LAST, false, 3), (12, LAST, false, 4), (4, LAST, false, 5), (31, LAST, true, 0)];
-    apply(&engine, "june", &batch, None).expect("these can be taken back");
-    assert_eq!(revert(&engine, "june").expect("it is taken back"), Undone { retracted: 2, restored: 0, left: 0 });
+    let batch =
+        [(2, LAST, false, 21), (3, LAST, true, 0), (30, LAST, false, 3), (12, LAST, false, 4), (31, LAST, true, 0)];
+    apply(&engine, "june", &batch, None).expect("it is applied");
+    assert_ne!(settled(&engine), before);
+    assert_eq!(revert(&engine, "june").expect("it is taken back"), Undone { retracted: 1, restored: 2, left: 0 });
     assert_eq!(settled(&engine), before);
+    // What is said of them later is held against what stands, not against what was taken back.
+    let later = [(2, 1, false, 22), (3, 3, false, 33), (30, 0, false, 3), (31, 0, false, 7), (31, 0, true, 0)];
+    let expected = told(1);
+    send(&expected, &STANDING);
+    send(&expected, &[(12, LAST, false, 4)]);
+    [&engine, &expected].into_iter().for_each(|engine| send(engine, &later));
+    assert_eq!(settled(&engine), settled(&expected));
+}
+
+/// What some say of a few events, that looks random: half of it is said of one at the same revision.
+fn any_said(dice: &mut Dice) -> Vec<Said> {
+    let one = |dice: &mut Dice| {
+        let (id, revision) = (dice.below(6) as u32, dice.below(6) as u32 / 2);
+        (id, revision, dice.one_in(4), dice.below(3) as u32)
+    };
+    (0..dice.below(8)).map(|_| one(dice)).collect()
+}
+
+/// How many contradictions are set aside.
+fn contradictions(engine: &Engine) -> usize {
+    let reason = View::Quarantine.columns().iter().position(|column| column.name == "reason").expect("there is one");
+    let rows = engine.newest().rows(View::Quarantine);
+    rows.iter().filter(|row| row[reason] == Cell::Text("conflict".into())).count()
+}
+
+#[test]
+fn what_is_taken_back_is_as_if_it_had_never_been_said() {
+    let mut moved = 0;
+    for seed in 0..40 {
+        let mut dice = Dice(seed);
+        let (engine, without) = (told(1 + seed as usize % 2), told(1));
+        let both = |said: &[Said]| [&engine, &without].into_iter().for_each(|engine| send(engine, said));
+        let mut applied = Vec::new();
+        for step in 0..6 {
+            both(&any_said(&mut dice));
+            let said = any_said(&mut dice);
+            match (dice.below(4), applied.is_empty()) {
+                (1.., _) | (_, true) => {
+                    let name = format!("batch {step}");
+                    let apply = Apply { name: name.clone(), sets_aside: true, ..Apply::default() };
+                    let submissions = vec![Submission::Events(events(&engine, &said)), Submission::Backfill(apply)];
+                    engine.accept(submissions).expect("it is applied");
+                    applied.push(name);
+                }
+                // Not always the last first.
+                _ => assert!(revert(&engine, &applied.swap_remove(0)).is_ok()),
+            }
+        }
+        moved += usize::from(settled(&engine) != settled(&without));
+        applied.iter().for_each(|name| assert!(revert(&engine, name).is_ok()));
+        assert_eq!(settled(&engine), settled(&without), "seed {seed}");
+        assert_eq!(contradictions(&engine), contradictions(&without), "seed {seed}");
+        for _ in 0..2 {
+            both(&any_said(&mut dice));
+            assert_eq!(settled(&engine), settled(&without), "seed {seed}: what was said since");
+            assert_eq!(contradictions(&engine), contradictions(&without), "seed {seed}");
+        }
+    }
+    assert!(moved > 25, "batches move something: {moved}");
 }
 
 #[test]

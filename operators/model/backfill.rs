@@ -14,7 +14,7 @@ use crate::fact::Epoch;
 use crate::grain::Micros;
 
 /// What a journal entry says of a backfill. Usage that lies before it in the entry is the batch;
-/// usage behind it is what follows: events that were retracted, or stand again as they stood.
+/// usage behind it is what follows: events that are retracted, or what stands of each without the batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backfill {
@@ -91,12 +91,11 @@ pub enum Whose {
 /// What taking a batch back did, by identities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undone {
-    /// Retracted: before the batch nothing of them counted.
+    /// Do not count any more: nobody else says that they happened.
     pub retracted: u64,
-    /// Stand again as they stood before the batch, under a greater revision.
+    /// Something else counts again: what others have said of them.
     pub restored: u64,
-    /// Left as they are: somebody else has changed them since. Or no greater revision is left, where that
-    /// was applied before such batches were refused.
+    /// Left as they are: what others have said since stands already.
     pub left: u64,
 }
 

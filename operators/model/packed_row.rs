@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!   identity, its second half first | occurred_at | value | received_at | subject | properties | revision |
-//!   origin | how many wide values | whether it retracts | nothing
+//!   origin | how many wide values | what it says | nothing
 //! ```
 //! The origin is a place in a list that lies beside the rows. Where there are wide values, they lie beside
 //! the rows too, and `value` may say where.
 
 use crate::grain::Micros;
 use crate::identity::Identity;
-use crate::usage::UsageRow;
+use crate::usage::{Says, UsageRow};
 
 /// A row as bytes.
 #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ const PROPERTIES: Field = 44..48;
 const REVISION: Field = 48..52;
 const ORIGIN: Field = 52..56;
 const WIDE: Field = 56..58;
-const RETRACT: usize = 58;
+const SAYS: usize = 58;
 
 impl PackedRow {
     /// How many there are.
@@ -45,7 +45,7 @@ impl PackedRow {
         put(REVISION, &row.revision.to_le_bytes());
         put(ORIGIN, &origin.to_le_bytes());
         put(WIDE, &row.wide.to_le_bytes());
-        packed.0[RETRACT] = u8::from(row.retract);
+        packed.0[SAYS] = code(row.says);
         packed
     }
 
@@ -104,7 +104,7 @@ impl PackedRow {
             subject: self.number(SUBJECT) as u32,
             properties: self.number(PROPERTIES) as u32,
             revision: self.number(REVISION) as u32,
-            retract: self.0[RETRACT] != 0,
+            says: says(self.0[SAYS]),
             wide: self.wide(),
         }
     }
@@ -113,5 +113,21 @@ impl PackedRow {
         let mut number = [0; 8];
         number[..field.len()].copy_from_slice(&self.0[field]);
         u64::from_le_bytes(number)
+    }
+}
+
+fn code(says: Says) -> u8 {
+    match says {
+        Says::Assertion => 0,
+        Says::Retraction => 1,
+        Says::Nothing => 2,
+    }
+}
+
+fn says(code: u8) -> Says {
+    match code {
+        0 => Says::Assertion,
+        1 => Says::Retraction,
+        _ => Says::Nothing,
     }
 }

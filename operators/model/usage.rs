@@ -31,10 +31,41 @@ pub struct UsageRow {
     pub properties: u32,
     /// Which statement of the event this is.
     pub revision: u32,
-    /// Whether it takes the event back.
-    pub retract: bool,
+    /// What it says.
+    pub says: Says,
     /// How many values lie in the batch's `wide`; zero if `value` is the value.
     pub wide: u16,
+}
+
+impl UsageRow {
+    /// Whether it says that the event happened, and so counts as long as it stands.
+    pub fn asserts(&self) -> bool {
+        self.says == Says::Assertion
+    }
+
+    /// Of two rows of one identity the one of the greater rank stands.
+    pub fn rank(&self) -> (u32, Says) {
+        (self.revision, self.says)
+    }
+}
+
+/// What a row says of its event; at one revision the greater stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Says {
+    /// Nothing, at revision 0: whoever had said something has taken it back as if it had never been said. So
+    /// whatever is said next stands.
+    Nothing,
+    /// That it happened.
+    Assertion,
+    /// That it is taken back.
+    Retraction,
+}
+
+impl Says {
+    /// What a statement says that takes the event back, or does not.
+    pub fn of(retract: bool) -> Says {
+        if retract { Says::Retraction } else { Says::Assertion }
+    }
 }
 
 /// An event's type and the values of its dimensions.
@@ -344,7 +375,7 @@ impl EventBatchBuilder {
             subject,
             properties,
             revision: head.revision,
-            retract: head.retract,
+            says: Says::of(head.retract),
             wide,
         });
     }

@@ -17,7 +17,7 @@ use trueup_model::layout::{EventLayout, NumberColumn};
 use trueup_model::meter::{Aggregation, Meter};
 use trueup_model::money::Rounding;
 use trueup_model::price::{Price, Tier};
-use trueup_model::usage::{Reason, Refused, SentIds, UsageBatch, UsageRow};
+use trueup_model::usage::{Reason, Refused, Says, SentIds, UsageBatch, UsageRow};
 
 /// A small entry; the same for the same seed.
 pub fn small(epoch: Epoch, seed: u64) -> Arc<Entry> {
@@ -47,7 +47,7 @@ fn small_usage(number: u64) -> UsageBatch {
         subject: 1,
         properties: 2,
         revision: 3,
-        retract: false,
+        says: Says::Assertion,
         wide: 2,
     };
     let mut ids = SentIds::default();
@@ -165,12 +165,13 @@ fn backfill(name: String, number: u64, at: Option<i64>) -> Fact {
 }
 
 fn any_usage() -> impl Strategy<Value = UsageBatch> {
-    let numbers = any::<(u64, u64, i64, i64, u32, u32, u32, bool)>();
+    let says = prop_oneof![Just(Says::Nothing), Just(Says::Assertion), Just(Says::Retraction)];
+    let numbers = (any::<(u64, u64, i64, i64, u32, u32, u32)>(), says);
     let row = (numbers, vec(any::<i128>(), 0..4), any::<(String, String)>());
     (any::<u64>(), any::<i64>(), any::<bool>(), vec(row, 0..12)).prop_map(|(first_row, received_at, has_ids, rows)| {
         let origin = Arc::new(origin(first_row));
         let mut batch = UsageBatch { first_row, received_at, origin, ..UsageBatch::default() };
-        for ((high, low, occurred_at, value, subject, properties, revision, retract), wide, sent) in rows {
+        for (((high, low, occurred_at, value, subject, properties, revision), says), wide, sent) in rows {
             let value = if wide.is_empty() { value } else { batch.wide.len() as i64 };
             batch.rows.push(UsageRow {
                 identity: Identity([high, low]),
@@ -179,7 +180,7 @@ fn any_usage() -> impl Strategy<Value = UsageBatch> {
                 subject,
                 properties,
                 revision,
-                retract,
+                says,
                 wide: wide.len() as u16,
             });
             batch.wide.extend(wide);

@@ -59,7 +59,7 @@ fn shown_row(batch: &EventBatch, row: usize) -> String {
     let dimensions = layout.dimensions.iter().zip(&properties.dimensions);
     let dimensions = dimensions.filter_map(|(name, value)| Some(format!("{name}={:?}", value.as_deref()?)));
     let values: Vec<String> = numbers.chain(texts).chain(dimensions).collect();
-    let statement = if row.retract { "retracted" } else { "row" };
+    let statement = if row.asserts() { "row" } else { "retracted" };
     let subject = &batch.subjects[row.subject as usize];
     format!(
         "{statement} {} {source} {id} of {subject} at {}, revision {}: {}",

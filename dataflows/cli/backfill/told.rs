@@ -80,7 +80,7 @@ impl Told {
         let name = &self.name;
         if let Some(Reverted { epoch, retracted, restored, left }) = &self.reverted {
             return format!(
-                "Backfill `{name}` {}: {} retracted, {} as they stood before, {} left, since they were changed after it.",
+                "Backfill `{name}` {}: {} not counted any more, {} as others say, {} left, since others changed them after it.",
                 when("taken back", *epoch),
                 counted(*retracted, "event"),
                 words::count(*restored),

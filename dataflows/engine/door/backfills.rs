@@ -1,24 +1,25 @@
 //! Backfills at the door: what follows from one is worked out here, and enters in the same epoch.
 //!
-//! Law: after a batch was applied and taken back, with nothing between but that inputs of it were read again,
-//! every view but those that tell of the way (ledgers, quarantine, crossings) is what it was. What somebody else
-//! has said since of an event that the batch named is not touched. So a batch that could not be taken back is
-//! refused.
+//! Law: after a batch was taken back, each event that it named stands as if the batch had never been said,
+//! whatever others said before it, meanwhile and since, and what is said later is held against that. So every view
+//! but those that tell of the way (ledgers, quarantine, crossings) is what it would be without the batch.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use imbl::OrdMap;
+use trueup_model::arrival::Origin;
 use trueup_model::backfill::{self, Applied, Backfill, Batch, Scope, Undone, Whose, enter, origin};
 use trueup_model::catalog::{Catalog, MeterId};
 use trueup_model::dictionary::{Dictionary, SubjectId};
-use trueup_model::fact::{Entry, Epoch, Fact};
+use trueup_model::fact::{Epoch, Fact};
 use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
 use trueup_model::metering::Metering;
-use trueup_model::usage::{UsageBatch, UsageRow};
+use trueup_model::usage::{Says, UsageBatch, UsageRow};
 use trueup_operators::event_index::RowRef;
 
-use super::history::{History, Rows, usage};
+use super::history::{History, Rows, about, row_of, usage};
 use super::{Door, DoorError, Proposal, Submission};
 use crate::engine::nearest::hint;
 
@@ -39,6 +40,7 @@ pub struct Apply {
 /// Enters a backfill into the books.
 pub(super) fn take_backfill(proposal: &mut Proposal, backfill: Backfill) {
     enter(&mut proposal.books.backfills, proposal.epoch, &backfill);
+    proposal.restores |= matches!(backfill, Backfill::Reverted { .. });
     proposal.facts.push(Fact::Backfill(backfill));
 }
 
@@ -64,9 +66,6 @@ impl Door {
         if followed.contradicting > max.saturating_sub(standing) {
             return Err(refuse(contradict_too_often(followed.contradicting, standing, max)));
         }
-        if followed.lasting > 0 {
-            return Err(refuse(cannot_be_taken_back(followed.lasting)));
-        }
         let mut retractions = Made::by(proposal, &name);
         followed.displaced.iter().for_each(|row| retractions.retract(row));
         let displaced = retractions.finish();
@@ -87,19 +86,14 @@ impl Door {
         // Rows of the batch may have property sets that nobody had before.
         let metering = self.metering.knowing(self.dictionary.names());
         let mut history = self.stood(&wanted, &metering)?;
-        let (before, brought_from) = (history.standing(), history.rows());
-        let contradicting = proposal.batches.iter().map(|batch| history.take(batch, |_, _| {}) as u64).sum();
-        let brought = history.standing().into_values().filter(|row| number(row) >= brought_from);
-        let counted = |row: &RowRef| before.get(&row_of(row).identity).is_some_and(|before| !row_of(before).retract);
-        let in_place = brought.filter(counted);
         let mut displaced: Vec<RowRef> = match region {
-            Some(region) => before.values().filter(|row| self.is_within(region, row_of(row))).cloned().collect(),
+            Some(region) => history.all_standing().filter(|row| self.is_within(region, row_of(row))).cloned().collect(),
             None => Vec::new(),
         };
         displaced.retain(|row| !named.contains(&row_of(row).identity));
         displaced.sort_unstable_by_key(number);
-        let lasting = in_place.chain(displaced.iter().cloned()).filter(|row| row_of(row).revision == u32::MAX);
-        Ok(Followed { contradicting, lasting: lasting.count(), displaced })
+        let contradicting = proposal.batches.iter().map(|batch| history.take(batch) as u64).sum();
+        Ok(Followed { contradicting, displaced })
     }
 
     /// All identities of which something was said in a region: what stands there is among them.
@@ -116,61 +110,63 @@ impl Door {
     /// Whether a row is an assertion in a region.
     fn is_within(&self, region: &Region, row: &UsageRow) -> bool {
         let names = self.dictionary.names();
-        !row.retract
+        row.asserts()
             && (region.from..region.to).contains(&row.occurred_at)
             && region.subjects.contains(&row.subject)
             && self.metering.routes(row.properties).iter().any(|route| names.series(route.series).meter == region.meter)
     }
 
     /// What stands for some identities.
-    fn stood<'a>(&self, wanted: &'a HashSet<Identity>, metering: &'a Metering) -> Result<History<'a>, DoorError> {
-        let mut history = History::of(wanted, metering);
-        if !wanted.is_empty() {
-            for entry in self.journal.entries(1) {
-                history.follow(&*entry?);
+    fn stood<'a>(&self, wanted: &HashSet<Identity>, metering: &'a Metering) -> Result<History<'a>, DoorError> {
+        let mut history = History::new(metering);
+        if wanted.is_empty() {
+            return Ok(history);
+        }
+        let batches = Batches::of(&self.books.backfills);
+        for entry in self.journal.entries(1) {
+            let entry = entry?;
+            let is_said = |batch: &&Arc<UsageBatch>| !batches.is_taken_back(entry.epoch, &batch.origin);
+            for batch in usage(&entry).filter(is_said) {
+                history.take(&about(wanted, batch, &batch.origin));
             }
         }
         Ok(history)
     }
 
-    /// What a backfill that was applied at an epoch brought of each event: then, and when inputs of it that had been
-    /// set aside were read again. None if the journal does not have it there.
-    fn brought_by(&self, name: &str, applied: Epoch) -> Result<Option<Vec<Brought>>, DoorError> {
-        let its_way = origin(name);
-        let is_its = |entry: &Entry, batch: &UsageBatch| {
-            entry.epoch == applied || (entry.epoch > applied && *batch.origin == *its_way)
-        };
+    /// The events of which a backfill that was applied at an epoch said something: then, and when inputs of it that
+    /// had been set aside were read again. None if the journal does not have it there.
+    fn named_by(&self, name: &str, applied: Epoch) -> Result<Option<HashSet<Identity>>, DoorError> {
+        let batches = Batches::of(&self.books.backfills);
         let were_read_again =
             self.books.replayed.values().any(|replayed| replayed.at > applied && replayed.still.is_none());
         let (mut named, mut is_there) = (HashSet::new(), false);
         for entry in self.journal.entries(applied).take(if were_read_again { usize::MAX } else { 1 }) {
             let entry = entry?;
             is_there |= entry.epoch == applied;
-            let batches = usage(&entry).filter(|batch| is_its(&entry, batch));
-            named.extend(batches.flat_map(|batch| &batch.rows).map(|row| row.identity));
+            let its = usage(&entry).filter(|batch| batches.who_said(entry.epoch, &batch.origin) == Some(name));
+            named.extend(its.flat_map(|batch| &batch.rows).map(|row| row.identity));
         }
-        if !is_there {
-            return Ok(None);
-        }
-        let mut brought: BTreeMap<Identity, Brought> = BTreeMap::new();
-        let mut history = History::of(&named, &self.metering);
+        Ok(is_there.then_some(named))
+    }
+
+    /// What stands of some events with what a backfill said of them, and what would without.
+    fn with_and_without(&self, name: &str, named: &HashSet<Identity>) -> Result<Undoing<'_>, DoorError> {
+        let batches = Batches::of(&self.books.backfills);
+        let mut undoing = Undoing::new(origin(name), &self.metering);
         for entry in self.journal.entries(1) {
             let entry = entry?;
             for batch in usage(&entry) {
-                let is_its = is_its(&entry, batch);
-                history.take(batch, |row, before| {
-                    if is_its {
-                        Brought::enter(&mut brought, row, before);
-                    } else if let Some(brought) = brought.get_mut(&row_of(row).identity) {
-                        brought.stands = false;
-                    }
-                });
+                match batches.who_said(entry.epoch, &batch.origin) {
+                    Some(its) if its == name => undoing.take_its(&about(named, batch, &undoing.way)),
+                    _ if batches.is_taken_back(entry.epoch, &batch.origin) => {}
+                    _ => undoing.take_others(&about(named, batch, &batch.origin)),
+                }
             }
         }
-        Ok(Some(brought.into_values().collect()))
+        Ok(undoing)
     }
 
-    /// Takes back what a backfill brought and what still stands.
+    /// Takes back what a backfill said.
     pub(super) fn revert(&mut self, proposal: &mut Proposal, name: &str) -> Result<(), DoorError> {
         let refuse = |why: &str| DoorError::Backfill { name: name.to_owned(), why: why.to_owned() };
         let applied = proposal.books.backfills.get(name);
@@ -181,32 +177,14 @@ impl Door {
         if !proposal.batches.is_empty() {
             return Err(refuse("is taken back in an epoch of its own: send events before or after"));
         }
-        let Some(brought) = self.brought_by(name, applied.epoch)? else {
+        let Some(named) = self.named_by(name, applied.epoch)? else {
             return Err(refuse("is not in the journal where its books say: restore the journal"));
         };
-
+        let undoing = self.with_and_without(name, &named)?;
         let (mut made, mut undone) = (Made::by(proposal, name), Undone::default());
-        for Brought { row: brought, before, stands } in brought {
-            let row = row_of(&brought);
-            let counted = before.filter(|row| !row_of(row).retract);
-            match counted {
-                // Neither counts, so there is nothing to take back.
-                None if row.retract => {}
-                _ if !stands => undone.left += 1,
-                None => {
-                    made.retract(&brought);
-                    undone.retracted += 1;
-                }
-                Some(before) => match row.revision.checked_add(1) {
-                    Some(revision) => {
-                        made.restate(&before, revision);
-                        undone.restored += 1;
-                    }
-                    // Only where it was applied before such events were refused.
-                    None => undone.left += 1,
-                },
-            }
-        }
+        let mut named: Vec<Identity> = named.into_iter().collect();
+        named.sort_unstable_by_key(|identity| identity.order());
+        named.iter().for_each(|identity| undoing.undo(identity, &mut made, &mut undone));
         let made = made.finish();
         take_backfill(proposal, Backfill::Reverted { name: name.to_owned(), undone });
         proposal.take_usage(made);
@@ -232,22 +210,88 @@ impl Proposal {
     }
 }
 
-/// What a batch brought of an event.
-struct Brought {
-    /// The last of its rows that came to stand.
-    row: RowRef,
-    /// What others had said that stood before.
-    before: Option<RowRef>,
-    /// Whether it stands still.
-    stands: bool,
+/// Which of the batches that were applied said what lies in the journal.
+struct Batches<'a> {
+    backfills: &'a OrdMap<Arc<str>, Applied>,
+    by_epoch: HashMap<Epoch, &'a str>,
 }
 
-impl Brought {
-    /// Enters a row of the batch that comes to stand, and what stood until then.
-    fn enter(brought: &mut BTreeMap<Identity, Brought>, row: &RowRef, before: Option<&RowRef>) {
-        let known = brought.remove(&row_of(row).identity).filter(|known| known.stands);
-        let before = known.map_or_else(|| before.cloned(), |known| known.before);
-        brought.insert(row_of(row).identity, Brought { row: row.clone(), before, stands: true });
+impl<'a> Batches<'a> {
+    fn of(backfills: &'a OrdMap<Arc<str>, Applied>) -> Batches<'a> {
+        let by_epoch = backfills.iter().map(|(name, applied)| (applied.epoch, &**name)).collect();
+        Batches { backfills, by_epoch }
+    }
+
+    /// The batch that said what came at an epoch by a way: all of the epoch in which it was applied, and what came
+    /// by its way since.
+    fn who_said(&self, epoch: Epoch, way: &Origin) -> Option<&'a str> {
+        let by_way = || {
+            let (name, applied) = self.backfills.get_key_value(way.partition.as_str())?;
+            (way.source == backfill::SOURCE && epoch > applied.epoch).then_some(&**name)
+        };
+        self.by_epoch.get(&epoch).copied().or_else(by_way)
+    }
+
+    /// Whether that was taken back.
+    fn is_taken_back(&self, epoch: Epoch, way: &Origin) -> bool {
+        self.who_said(epoch, way).is_some_and(|name| self.backfills[name].reverted.is_some())
+    }
+}
+
+/// What stands of events with what a batch said of them, and without.
+struct Undoing<'a> {
+    /// The way of the batch, by which its rows are known.
+    way: Arc<Origin>,
+    with: History<'a>,
+    without: History<'a>,
+    /// The events for which a row of the batch stood at some time.
+    stood: HashSet<Identity>,
+}
+
+impl<'a> Undoing<'a> {
+    fn new(way: Arc<Origin>, metering: &'a Metering) -> Undoing<'a> {
+        Undoing { way, with: History::new(metering), without: History::new(metering), stood: HashSet::new() }
+    }
+
+    fn take_its(&mut self, rows: &Arc<UsageBatch>) {
+        self.with.take(rows);
+        let stand = rows.rows.iter().map(|row| row.identity).filter(|identity| self.stands(identity));
+        let stand: Vec<Identity> = stand.collect();
+        self.stood.extend(stand);
+    }
+
+    fn take_others(&mut self, rows: &Arc<UsageBatch>) {
+        self.with.take(rows);
+        self.without.take(rows);
+    }
+
+    fn is_its(&self, row: &RowRef) -> bool {
+        Arc::ptr_eq(&row.0.origin, &self.way)
+    }
+
+    /// Whether a row of the batch stands for an event.
+    fn stands(&self, identity: &Identity) -> bool {
+        self.with.standing(identity).is_some_and(|row| self.is_its(row))
+    }
+
+    /// Lets an event stand as it would without the batch: makes the row that is to stand for it, and behind it
+    /// those of others that contradict that.
+    fn undo(&self, identity: &Identity, made: &mut Made, undone: &mut Undone) {
+        let Some(stands) = self.with.standing(identity) else { return };
+        let next = self.without.standing(identity);
+        let is_its = self.is_its(stands);
+        match next {
+            _ if !is_its => undone.left += u64::from(self.stood.contains(identity)),
+            Some(next) if row_of(next).asserts() => undone.restored += 1,
+            _ => undone.retracted += u64::from(row_of(stands).asserts()),
+        }
+        if is_its || self.with.contradicting(identity).any(|row| self.is_its(row)) {
+            match next {
+                Some(next) => made.restate(next),
+                None => made.silence(stands),
+            }
+            self.without.contradicting(identity).for_each(|row| made.restate(row));
+        }
     }
 }
 
@@ -255,9 +299,6 @@ impl Brought {
 struct Followed {
     /// How many of its events say something else than what stands at their revision.
     contradicting: u64,
-    /// How many statements of the greatest revision it brings in place of what counts: no revision is left
-    /// under which that could come back.
-    lasting: usize,
     /// What stands in its scope and is not named by it.
     displaced: Vec<RowRef>,
 }
@@ -310,30 +351,16 @@ fn contradict_too_often(contradicting: u64, standing: u64, max: u64) -> String {
     )
 }
 
-fn cannot_be_taken_back(statements: usize) -> String {
-    let s = if statements == 1 { "" } else { "s" };
-    format!(
-        "would put {statements} statement{s} of the greatest revision, {}, in place of events that count, which could not \
-         be taken back, and nothing of it was applied: give them lower revisions, or retract by themselves those that are \
-         displaced",
-        u32::MAX
-    )
-}
-
 /// Why a name cannot be applied any more.
 fn applied_before(before: &Applied) -> String {
     let epoch = before.epoch;
     match before.reverted {
         None => format!("was applied at epoch {epoch}: its events count, and there is nothing left to do"),
         Some((reverted, _)) => format!(
-            "was applied at epoch {epoch} and taken back at epoch {reverted}: to apply its events after all, raise their \
-             revisions and stage them under another name"
+            "was applied at epoch {epoch} and taken back at epoch {reverted}: to apply its events after all, stage them \
+             under another name"
         ),
     }
-}
-
-fn row_of((batch, place): &RowRef) -> &UsageRow {
-    &batch.rows[*place as usize]
 }
 
 fn number((batch, place): &RowRef) -> u64 {
@@ -351,13 +378,19 @@ impl Made {
 
     /// Takes a row back: at its own revision a retraction beats it.
     fn retract(&mut self, row: &RowRef) {
-        let taken = UsageRow { retract: true, value: 0, wide: 0, ..*row_of(row) };
+        let taken = UsageRow { says: Says::Retraction, value: 0, wide: 0, ..*row_of(row) };
         self.0.push(&row.0, row.1 as usize, taken);
     }
 
     /// Says again what a row says, as it was read then.
-    fn restate(&mut self, row: &RowRef, revision: u32) {
-        self.0.push(&row.0, row.1 as usize, UsageRow { revision, ..*row_of(row) });
+    fn restate(&mut self, row: &RowRef) {
+        self.0.push(&row.0, row.1 as usize, *row_of(row));
+    }
+
+    /// Says nothing of the event of a row.
+    fn silence(&mut self, row: &RowRef) {
+        let nothing = UsageRow { says: Says::Nothing, revision: 0, value: 0, wide: 0, ..*row_of(row) };
+        self.0.push(&row.0, row.1 as usize, nothing);
     }
 
     fn finish(self) -> Arc<UsageBatch> {

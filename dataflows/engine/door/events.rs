@@ -132,7 +132,7 @@ impl Bounds {
 
     /// Whether a row is in time.
     fn have(&self, row: &UsageRow) -> bool {
-        row.retract || (self.from <= row.occurred_at && row.occurred_at <= self.to)
+        !row.asserts() || (self.from <= row.occurred_at && row.occurred_at <= self.to)
     }
 
     fn detail(&self, row: &UsageRow, reason: Reason) -> String {
@@ -212,9 +212,9 @@ fn event(batch: &EventBatch, row: &UsageRow, layout: &EventLayout, (source, id):
         "time": show_micros(row.occurred_at),
         "revision": row.revision,
     });
-    match row.retract {
-        true => event["retract"] = true.into(),
-        false => event["data"] = numbers.chain(texts).chain(dimensions).collect::<Map<_, _>>().into(),
+    match row.asserts() {
+        true => event["data"] = numbers.chain(texts).chain(dimensions).collect::<Map<_, _>>().into(),
+        false => event["retract"] = true.into(),
     }
     event.to_string()
 }
@@ -321,7 +321,7 @@ mod tests {
             subject: 0,
             properties: 0,
             revision: 0,
-            retract: false,
+            says: trueup_model::usage::Says::Assertion,
             wide: 0,
         };
         let mut ids = SentIds::default();

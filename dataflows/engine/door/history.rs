@@ -1,10 +1,10 @@
 //! What stood for some identities, epoch by epoch, as the journal tells it.
 //!
-//! The index of the workers knows only what stands now. What stood before is found by reading the
-//! journal from its beginning; of all rows only those of the identities that are asked for are kept,
-//! so memory grows with them and not with the journal.
+//! The index of the workers knows only what stands now. What stood before, and what would stand if less had been
+//! said, is found by reading the journal from its beginning; of all rows only those of the identities that are
+//! asked for are kept, so memory grows with them and not with the journal.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use trueup_model::arrival::Origin;
@@ -15,63 +15,73 @@ use trueup_model::metering::Metering;
 use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
 use trueup_operators::event_index::{Outcome, RowRef, compare};
 
-/// Follows what stands for some identities.
+/// What stands after some rows, and what contradicts it.
 pub(super) struct History<'a> {
-    wanted: &'a HashSet<Identity>,
     metering: &'a Metering,
     standing: HashMap<Identity, RowRef>,
-    rows: u64,
+    /// By what each says.
+    contradicting: HashMap<Identity, BTreeMap<u64, RowRef>>,
 }
 
 impl<'a> History<'a> {
-    /// The history of these identities, before the first entry.
-    pub fn of(wanted: &'a HashSet<Identity>, metering: &'a Metering) -> History<'a> {
-        History { wanted, metering, standing: HashMap::new(), rows: 0 }
+    /// Before the first row.
+    pub fn new(metering: &'a Metering) -> History<'a> {
+        History { metering, standing: HashMap::new(), contradicting: HashMap::new() }
     }
 
-    /// The next entry.
-    pub fn follow(&mut self, entry: &Entry) {
-        usage(entry).for_each(|batch| {
-            self.take(batch, |_, _| {});
-        });
+    /// The next rows; tells how many of them contradict what stands.
+    pub fn take(&mut self, rows: &Arc<UsageBatch>) -> usize {
+        (0..rows.rows.len() as u32).filter(|&place| !self.agrees((rows.clone(), place))).count()
     }
 
-    /// The next batch; tells how many of its rows contradict what stands. `stands` hears of each row that comes to
-    /// stand, and of the one that stood.
-    pub fn take(&mut self, batch: &UsageBatch, mut stands: impl FnMut(&RowRef, Option<&RowRef>)) -> usize {
-        let mut kept = Rows::new(self.rows, batch.received_at, batch.origin.clone());
-        let wanted = batch.rows.iter().enumerate().filter(|(_, row)| self.wanted.contains(&row.identity));
-        wanted.for_each(|(place, row)| kept.push(batch, place, *row));
-        let kept = kept.finish();
-        self.rows += kept.rows.len() as u64;
-        let outcomes = (0..kept.rows.len() as u32).map(|place| self.observe((kept.clone(), place), &mut stands));
-        outcomes.filter(|outcome| matches!(outcome, Outcome::Conflict(_))).count()
+    /// The next row; whether it does not contradict what stands.
+    fn agrees(&mut self, row: RowRef) -> bool {
+        let (batch, identity) = (&row.0, row_of(&row).identity);
+        let standing = self.standing.get(&identity).cloned();
+        let outcome = standing.map_or(Outcome::First, |found| compare((batch, row_of(&row)), found, self.metering));
+        match outcome {
+            Outcome::First | Outcome::Reread(_) => drop(self.standing.insert(identity, row)),
+            Outcome::Replaced(_) => {
+                self.standing.insert(identity, row);
+                self.contradicting.remove(&identity);
+            }
+            Outcome::Duplicate | Outcome::Superseded => {}
+            Outcome::Conflict(_) => {
+                let known = self.contradicting.entry(identity).or_default();
+                known.entry(batch.content_digest(row_of(&row))).or_insert(row);
+                return false;
+            }
+        }
+        true
     }
 
-    fn observe(&mut self, (batch, place): RowRef, stands: &mut impl FnMut(&RowRef, Option<&RowRef>)) -> Outcome {
-        let row = &batch.rows[place as usize];
-        let standing = self.standing.get(&row.identity).cloned();
-        let outcome = standing.map_or(Outcome::First, |standing| compare((&batch, row), standing, self.metering));
-        let before = match &outcome {
-            Outcome::First => None,
-            Outcome::Replaced(before) | Outcome::Reread(before) => Some(before),
-            Outcome::Duplicate | Outcome::Superseded | Outcome::Conflict(_) => return outcome,
-        };
-        let (identity, row) = (row.identity, (batch, place));
-        stands(&row, before);
-        self.standing.insert(identity, row);
-        outcome
-    }
-
-    /// How many rows there were so far; the next has this number.
-    pub fn rows(&self) -> u64 {
-        self.rows
+    /// What stands for an identity now.
+    pub fn standing(&self, identity: &Identity) -> Option<&RowRef> {
+        self.standing.get(identity)
     }
 
     /// What stands for each identity now.
-    pub fn standing(&self) -> HashMap<Identity, RowRef> {
-        self.standing.clone()
+    pub fn all_standing(&self) -> impl Iterator<Item = &RowRef> {
+        self.standing.values()
     }
+
+    /// What contradicts what stands for an identity, each thing once.
+    pub fn contradicting(&self, identity: &Identity) -> impl Iterator<Item = &RowRef> {
+        self.contradicting.get(identity).into_iter().flat_map(BTreeMap::values)
+    }
+}
+
+/// A row by its batch and its place there.
+pub(super) fn row_of((batch, place): &RowRef) -> &UsageRow {
+    &batch.rows[*place as usize]
+}
+
+/// The rows of a batch that are about some identities, under the name of a way.
+pub(super) fn about(wanted: &HashSet<Identity>, batch: &UsageBatch, way: &Arc<Origin>) -> Arc<UsageBatch> {
+    let mut kept = Rows::new(batch.first_row, batch.received_at, way.clone());
+    let rows = batch.rows.iter().enumerate().filter(|(_, row)| wanted.contains(&row.identity));
+    rows.for_each(|(place, row)| kept.push(batch, place, *row));
+    kept.finish()
 }
 
 /// The usage of an entry.
@@ -93,8 +103,7 @@ impl Rows {
         Rows { batch: UsageBatch { first_row, received_at, origin, ..UsageBatch::default() } }
     }
 
-    /// Adds the row at `place` of `batch` as `row`, which may differ from it in its revision and in
-    /// whether it is a retraction.
+    /// Adds the row at `place` of `batch` as `row`, which may differ from it in its revision and in what it says.
     pub fn push(&mut self, batch: &UsageBatch, place: usize, mut row: UsageRow) {
         let values = batch.wide_values(&row);
         if row.wide > 0 {

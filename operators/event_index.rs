@@ -55,6 +55,8 @@ const SHARDS: usize = LANES;
 const EMPTY: u64 = u64::MAX;
 /// Slots a shard begins with.
 const SLOTS_MIN: usize = 64;
+/// Rows that are read together, so that their reads do not wait for one another.
+const AHEAD: usize = 32;
 
 /// The index of the standing rows.
 pub struct EventIndex {
@@ -249,14 +251,13 @@ impl Table {
             let mut slots: Vec<u64> = shard.slots.iter().copied().filter(|&slot| slot != EMPTY).collect();
             // By fingerprints, which follow the order of identities but for the few that are the same.
             slots.sort_unstable();
-            for alike in slots.chunk_by(|one, other| one >> 32 == other >> 32) {
-                if let [slot] = alike {
-                    show(records.row(address(*slot)))?;
-                    continue;
-                }
-                let mut rows: Vec<SpilledRow<'_>> = alike.iter().map(|&slot| records.row(address(slot))).collect();
+            let (mut rest, mut rows) = (&slots[..], Vec::with_capacity(AHEAD));
+            while !rest.is_empty() {
+                let (block, others) = rest.split_at(block_of(rest));
+                records.read(block.iter().map(|&slot| address(slot)), &mut rows);
                 rows.sort_unstable_by_key(|row| row.packed().identity().order());
-                rows.into_iter().try_for_each(&mut show)?;
+                rows.drain(..).try_for_each(&mut show)?;
+                rest = others;
             }
         }
         Ok(())
@@ -322,6 +323,13 @@ pub fn compare((batch, row): (&UsageBatch, &UsageRow), found: RowRef, metering: 
         std::cmp::Ordering::Equal if metering.is_reread((batch, row), (other, standing)) => Outcome::Reread(found),
         std::cmp::Ordering::Equal => Outcome::Conflict(found),
     }
+}
+
+/// How many of these slots, which ascend, are read together: some, and none without those of its fingerprint.
+fn block_of(slots: &[u64]) -> usize {
+    let some = slots.len().min(AHEAD);
+    let last = slots[some - 1] >> 32;
+    some + slots[some..].iter().take_while(|&slot| slot >> 32 == last).count()
 }
 
 fn shard_of(identity: &Identity) -> usize {

@@ -126,7 +126,7 @@ impl SpilledRows {
     /// The row of an identity, alone in a batch, at its address; none if that is the row of another.
     pub fn find(&self, identity: &Identity, address: u32) -> Option<Arc<UsageBatch>> {
         let record = self.record(lane_of(identity), address);
-        let row = SpilledRow { record: &record, origins: self.origins.in_order() };
+        let row = SpilledRow { address, record: &record, origins: self.origins.in_order() };
         (row.packed().identity() == *identity).then(|| row.kept().alone())
     }
 
@@ -177,7 +177,9 @@ impl SpilledRows {
     /// All records of a lane, read into memory.
     pub fn lane(&self, lane: usize) -> Records<'_> {
         let Lane { full, begin, open, .. } = &self.lanes[lane];
-        let mut records = Records { rows: self, chunks: Vec::with_capacity(full.len() + 1), bytes: Vec::new() };
+        let length = full.iter().map(|(_, length)| *length as usize).sum::<usize>() + open.len();
+        let (chunks, bytes) = (Vec::with_capacity(full.len() + 1), Vec::with_capacity(length));
+        let mut records = Records { rows: self, chunks, bytes };
         for &(begin, length) in full {
             let start = records.begin(begin);
             match self.held.get(&begin) {
@@ -211,20 +213,33 @@ impl Records<'_> {
         start
     }
 
-    /// The row at an address.
-    pub fn row(&self, address: u32) -> SpilledRow<'_> {
+    /// Reads the rows at some addresses into `rows`, in their order. They lie anywhere, and reads that do not wait
+    /// for one another cost a fraction of those that do: so all records are touched before one is looked into.
+    pub fn read<'a>(&'a self, addresses: impl Iterator<Item = u32>, rows: &mut Vec<SpilledRow<'a>>) {
+        let origins = self.rows.origins.in_order();
+        let begun = rows.len();
+        rows.extend(addresses.map(|address| SpilledRow { address, record: self.from(address), origins }));
+        let seen = rows[begun..].iter().fold(0, |seen, row| seen ^ row.record[0] ^ row.record[HEAD - 1]);
+        // Lest the reads be optimized away.
+        std::hint::black_box(seen);
+        for row in &mut rows[begun..] {
+            row.record = &row.record[..length(row.record).min(row.record.len())];
+            self.rows.check(row.address, row.record);
+        }
+    }
+
+    /// What there is from an address on.
+    fn from(&self, address: u32) -> &[u8] {
         let chunk = self.chunks.partition_point(|(begin, _)| *begin <= address) - 1;
         let (begin, start) = self.chunks[chunk];
-        let from = &self.bytes[start + (address - begin) as usize * UNIT..];
-        let record = &from[..length(from).min(from.len())];
-        self.rows.check(address, record);
-        SpilledRow { record, origins: self.rows.origins.in_order() }
+        &self.bytes[start + (address - begin) as usize * UNIT..]
     }
 }
 
 /// A row as it lies in its record.
 #[derive(Clone, Copy)]
 pub struct SpilledRow<'a> {
+    address: u32,
     record: &'a [u8],
     origins: &'a [Arc<Origin>],
 }
@@ -353,9 +368,15 @@ mod tests {
                 assert!(rows.find(&other, address).is_none(), "it is the row of another");
             }
             let lanes: Vec<Records<'_>> = (0..LANES).map(|lane| rows.lane(lane)).collect();
-            for &(at, address) in &put {
-                let lane = &lanes[lane_of(&at.0.rows[at.1 as usize].identity)];
-                assert!(is_same(&lane.row(address).kept().alone(), at), "scratch {number}, address {address}");
+            for (number_of_lane, lane) in lanes.iter().enumerate() {
+                let is_here = |at: &(&UsageBatch, u32)| lane_of(&at.0.rows[at.1 as usize].identity) == number_of_lane;
+                let here: Vec<_> = put.iter().filter(|(at, _)| is_here(at)).collect();
+                let mut rows = Vec::new();
+                lane.read(here.iter().map(|(_, address)| *address), &mut rows);
+                assert_eq!(rows.len(), here.len());
+                for (row, (at, address)) in rows.iter().zip(here) {
+                    assert!(is_same(&row.kept().alone(), *at), "scratch {number}, address {address}");
+                }
             }
         }
     }
@@ -385,7 +406,9 @@ mod tests {
             assert!(rows.find(&identity, address).is_some());
             scratch.tamper(offset);
             let found = catch_unwind(AssertUnwindSafe(|| rows.find(&identity, address).is_some()));
-            let records = catch_unwind(AssertUnwindSafe(|| drop(rows.lane(lane_of(&identity)).row(address).kept())));
+            let records = catch_unwind(AssertUnwindSafe(|| {
+                rows.lane(lane_of(&identity)).read([address].into_iter(), &mut Vec::new());
+            }));
             assert!(found.is_err() && records.is_err(), "offset {offset}");
         }
     }

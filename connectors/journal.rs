@@ -1,6 +1,6 @@
 #![doc = include_str!("journal/README.md")]
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -90,6 +90,14 @@ impl JournalError {
         }
     }
 
+    /// What a disk says on which a journal cannot be opened.
+    pub(crate) fn opening(place: String, source: io::Error) -> JournalError {
+        match disk::is_out_of_descriptors(&source) {
+            true => JournalError::NoDescriptor { doing: "open", source },
+            false => JournalError::Unopened { place, source },
+        }
+    }
+
     /// Whether the journal takes nothing more, so that the process must end.
     pub fn is_final(&self) -> bool {
         match self {
@@ -100,6 +108,7 @@ impl JournalError {
             | JournalError::NoDescriptor { .. } => false,
             JournalError::Disk { .. }
             | JournalError::Failed
+            | JournalError::Unopened { .. }
             | JournalError::Locked { .. }
             | JournalError::Fenced { .. }
             | JournalError::Damaged { .. }
@@ -134,7 +143,7 @@ pub enum JournalError {
         why: String,
     },
     /// There is no room for an entry, and the journal is as it was.
-    #[error("the disk is full and entry {epoch} was not taken; make room and send it again")]
+    #[error("the disk is full and entry {epoch} was not taken; make room and try again")]
     Full {
         /// The epoch of the entry.
         epoch: Epoch,
@@ -149,6 +158,14 @@ pub enum JournalError {
         /// What it was to do.
         doing: &'static str,
         /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be opened.
+    #[error("the journal in {place} cannot be opened to be written, {}; `trueup verify` reads it meanwhile", remedy(.source))]
+    Unopened {
+        /// Where it is.
+        place: String,
+        /// What the disk said.
         source: io::Error,
     },
     /// The disk failed.
@@ -198,6 +215,17 @@ pub enum JournalError {
         /// The last entry at the last opening.
         known: Epoch,
     },
+}
+
+/// What is wrong with a disk on which a journal cannot be opened, and what to do.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        _ if disk::is_full(source) => "as the disk is full: make room and start again",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "as nobody may write there: give this user the right to, or name another folder in trueup.toml"
+        }
+        _ => "as the disk failed: see whether it is sound and start again",
+    }
 }
 
 /// Whether an entry may follow the last one.

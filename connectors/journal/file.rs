@@ -64,13 +64,14 @@ impl FileJournal {
     /// Opens the journal in a folder, or makes one there. Costs as much as reading all headers,
     /// and reading and writing the last segment.
     pub fn open(folder: &Path, settings: Settings) -> Result<(FileJournal, Opened), JournalError> {
-        let folder = Folder::new(folder).map_err(|source| JournalError::disk("open", source))?;
+        let place = || folder.display().to_string();
+        let folder = Folder::new(folder).map_err(|source| JournalError::opening(place(), source))?;
         FileJournal::open_on(Arc::new(folder), settings)
     }
 
     /// The same on any disk.
     pub fn open_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<(FileJournal, Opened), JournalError> {
-        let told = |source| JournalError::disk("open", source);
+        let told = |source| JournalError::opening(disk.place(), source);
         let lock = disk.lock("lock").map_err(told)?;
         let lock = lock.ok_or_else(|| JournalError::Locked { place: disk.place() })?;
         let ids = segment_ids(&*disk).map_err(told)?;
@@ -346,7 +347,7 @@ fn end_mark(segment: &Segment) -> [u8; LENGTH] {
 /// Goes through all segments that are there now. Whoever was fenced may begin one more before it knows: then
 /// once again.
 fn scan_all(disk: &dyn Disk, mark: Mark, may_be_shorter: bool) -> Result<(Vec<Segment>, Option<Cut>), JournalError> {
-    let list = || segment_ids(disk).map_err(|source| JournalError::disk("open", source));
+    let list = || segment_ids(disk).map_err(|source| JournalError::opening(disk.place(), source));
     let mut ids = list()?;
     loop {
         let error = match scan(disk, &ids, mark, may_be_shorter) {

@@ -250,6 +250,11 @@ fn replay(config: &Path, selected: &Selected, json: bool) -> Outcome {
         let why = "there is none of that name, it was accepted before, or it is not of that reason or source";
         return Err(Failure::No(format!("{inputs} of those that were named not found in the quarantine: {why}")));
     }
+    let is_narrow = selected.reason.is_some() || selected.source.is_some();
+    if is_narrow && accepted + still + unreadable == 0 {
+        let why = "nothing that is set aside is of that reason and source: `trueup quarantine list` has what is";
+        return Err(Failure::No(why.to_owned()));
+    }
     match still + unreadable {
         0 => Ok(()),
         left => Err(Failure::No(format!("{} in the quarantine", words::counted(left as usize, "input")))),

@@ -346,6 +346,7 @@ fn what_was_set_aside_is_read_again_after_a_fix() {
     assert_eq!(code, Some(1));
     assert!(replayed.contains("1 input still set aside"), "{replayed}");
     assert_eq!(answer(&["quarantine", "replay", "9/9"]).0, Some(1), "there is no such input");
+    assert_eq!(answer(&["quarantine", "replay", "--source", "nobody"]).0, Some(1), "nothing is of it");
     drop(server);
     let (code, verified) = answer(&["verify", "--journal", "kept", "--json"]);
     assert_eq!(code, Some(0), "{verified}");

@@ -46,14 +46,14 @@ async fn while_the_disk_is_full_input_is_refused_with_what_to_do_and_reading_goe
         let (status, answer) = block_in_place(|| post(over_http, &lines(20..30)));
         let said = answer["error"].as_str().unwrap_or_default();
         assert!(
-            status == 503 && said.contains("the disk is full") && said.contains("make room and send it again"),
+            status == 503 && said.contains("the disk is full") && said.contains("make room and try again"),
             "{said}"
         );
         disk.fail_after(0, Failure::Full);
         let refused =
             put(over_flight, vec![columns()]).await.pop().expect("it is answered").expect_err("there is no room");
         assert_eq!(refused.code(), Code::Unavailable, "{refused}");
-        assert!(refused.message().contains("make room and send it again"), "{refused}");
+        assert!(refused.message().contains("make room and try again"), "{refused}");
         assert_eq!(rows(over_flight, "usage").await, there, "what is there can be read");
     }
     // There is room again.

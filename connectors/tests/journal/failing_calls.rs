@@ -185,6 +185,35 @@ fn entries_that_cannot_be_read_for_want_of_a_descriptor_can_be_read_later() {
 }
 
 #[test]
+fn a_disk_on_which_a_journal_cannot_be_opened_says_what_to_do() {
+    let remedies = [
+        (Failure::Full, "as the disk is full: make room and start again"),
+        (Failure::Broken, "as the disk failed: see whether it is sound and start again"),
+        (Failure::NoDescriptor, "raise the limit (`ulimit -n`), and try again"),
+    ];
+    for (failure, remedy) in remedies {
+        let mut told = 0;
+        for call in 0.. {
+            let disk = disk_with(3, call);
+            let begun = disk.calls();
+            disk.fail_after(call, failure);
+            let opened = open(&disk, SEGMENT_BYTES);
+            if let Err(error) = &opened {
+                let sentence = error.to_string();
+                assert!(sentence.contains(remedy) || sentence.contains("when it was to read"), "{call}: {sentence}");
+                told += usize::from(sentence.contains(remedy));
+            } else if disk.calls() - begun <= call {
+                break;
+            }
+            drop(opened);
+            let (journal, _) = open(&disk, SEGMENT_BYTES).expect("now it can be");
+            assert_eq!(entries(&journal).expect("nothing fails").len(), 3, "call {call}");
+        }
+        assert!(told > 3, "{failure:?}: {told}");
+    }
+}
+
+#[test]
 fn a_failed_sync_is_never_tried_again() {
     let disk = SimulatedDisk::new(3);
     let (mut journal, _) = open(&disk, 1 << 20).expect("nothing fails");

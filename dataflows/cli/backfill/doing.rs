@@ -145,7 +145,7 @@ mod tests {
         let source = Error::from(ErrorKind::StorageFull);
         let told = answer(DoorError::from(JournalError::Full { epoch: 7, source }).into());
         assert!(matches!(&told, BackfillError::NotNow(HandInError::Unable(_))), "{told:?}");
-        assert!(told.to_string().contains("make room and send it again"), "{told}");
+        assert!(told.to_string().contains("make room and try again"), "{told}");
         let told = answer(DoorError::from(JournalError::Failed).into());
         assert!(matches!(told, BackfillError::NotNow(HandInError::Stopped(_))), "{told:?}");
     }

@@ -232,9 +232,8 @@ impl Oracle {
         rows
     }
 
-    /// Whether a backfill that these make must be refused now: because its scope names what is not there,
-    /// because some of its events cannot be counted and may not be set aside, or because it would put a
-    /// statement of the greatest revision in place of what counts, which then could not come back.
+    /// Whether a backfill that these make must be refused now: because its scope names what is not there, or
+    /// because some of its events cannot be counted and may not be set aside.
     pub fn refuses(&self, statements: &[Statement], sets_aside: bool) -> bool {
         self.standing().refuses(statements, sets_aside)
     }

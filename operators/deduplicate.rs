@@ -25,7 +25,7 @@ use trueup_model::usage::{UsageBatch, UsageRow};
 use crate::arrange::Keyed;
 use crate::cold::Archive;
 pub use crate::event_index::RowRef;
-use crate::event_index::{EventIndex, Outcome};
+use crate::event_index::{AHEAD, EventIndex, Outcome};
 use crate::unsettled::{Contradiction, Unsettled};
 
 /// What deduplication takes in, in the order of the journal.
@@ -169,9 +169,6 @@ pub fn deduplicate<'scope>(
     Deduplicated { changes, accounts, conflicts }
 }
 
-/// Rows ahead of the one at work whose slots are brought into the cache.
-const AHEAD: usize = 32;
-
 /// One worker's share of what stands.
 struct Standing {
     worker: usize,
@@ -278,8 +275,8 @@ impl Standing {
     fn take(&mut self, epoch: Epoch, message: Intake) -> Found {
         match message {
             Intake::Metering { metering, changes } => self.remeter(metering, &changes),
-            Intake::Usage(batch) => self.observe(epoch, batch, |_, _| false),
-            Intake::Restored(batch) => self.observe(epoch, batch, begins_event),
+            Intake::Usage(batch) => self.observe(epoch, batch, Self::said),
+            Intake::Restored(batch) => self.observe(epoch, batch, Self::restored),
             Intake::PutAway => {
                 self.index.put_away();
                 Found::default()
@@ -287,12 +284,12 @@ impl Standing {
         }
     }
 
-    /// Takes notice of the rows of a batch. Those for which `is_restored` says so stand whatever stood.
+    /// Takes notice of the rows of a batch; `judge` finds out what each does to what stood.
     fn observe(
         &mut self,
         epoch: Epoch,
         batch: Arc<UsageBatch>,
-        is_restored: impl Fn(&UsageBatch, u32) -> bool,
+        judge: impl Fn(&mut Self, &Arc<UsageBatch>, u32, u32) -> Outcome,
     ) -> Found {
         let states = States { arrival: Some(batch.arrival()), ..States::default() };
         let mut found = Found { states, ..Found::default() };
@@ -305,11 +302,7 @@ impl Standing {
             identities.extend(block.iter().map(|&place| batch.rows[place as usize].identity));
             self.index.warm(&identities, &mut masks[..block.len()]);
             for (&place, &mask) in block.iter().zip(&masks) {
-                let outcome = if is_restored(&batch, place) {
-                    self.index.restore(&batch, place, mask)
-                } else {
-                    self.index.observe(&batch, place, mask, &self.metering)
-                };
+                let outcome = judge(self, &batch, place, mask);
                 self.take_notice(epoch, outcome, (&batch, place), &mut found);
             }
         }
@@ -319,6 +312,20 @@ impl Standing {
             found.change = Some(Change::Standing { metering: self.metering.clone(), batch, came, went });
         }
         found
+    }
+
+    /// A row that somebody said.
+    fn said(&mut self, batch: &Arc<UsageBatch>, place: u32, mask: u32) -> Outcome {
+        self.index.observe(batch, place, mask, &self.metering)
+    }
+
+    /// A row that stands whatever stood, or one behind it that contradicts it: that is known, and not for the
+    /// metering of today to judge.
+    fn restored(&mut self, batch: &Arc<UsageBatch>, place: u32, mask: u32) -> Outcome {
+        match first_of_event(batch, place) {
+            first if first == place => self.index.restore(batch, place, mask),
+            first => Outcome::Conflict((batch.clone(), first)),
+        }
     }
 
     /// Tells what came of a row.
@@ -372,10 +379,11 @@ impl Standing {
     }
 }
 
-/// Whether the row at a place is the first of those of its event, which lie beside each other.
-fn begins_event(batch: &UsageBatch, place: u32) -> bool {
-    let (before, rest) = batch.rows.split_at(place as usize);
-    before.last().is_none_or(|before| before.identity != rest[0].identity)
+/// The place of the first row of the same event, where those of an event lie beside each other.
+fn first_of_event(batch: &UsageBatch, place: u32) -> u32 {
+    let identity = batch.rows[place as usize].identity;
+    let beside = batch.rows[..place as usize].iter().rev().take_while(|row| row.identity == identity);
+    place - beside.count() as u32
 }
 
 /// The state of a row that stands.

@@ -56,7 +56,7 @@ const EMPTY: u64 = u64::MAX;
 /// Slots a shard begins with.
 const SLOTS_MIN: usize = 64;
 /// Rows that are read together, so that their reads do not wait for one another.
-const AHEAD: usize = 32;
+pub const AHEAD: usize = 32;
 
 /// The index of the standing rows.
 pub struct EventIndex {

@@ -40,6 +40,10 @@ mod events;
 mod history;
 mod receipt;
 mod room;
+mod rows;
+mod said;
+mod scope;
+mod undoing;
 
 pub use backfills::Apply;
 use backfills::take_backfill;

@@ -1,35 +1,24 @@
-//! What would stand without a backfill: all that was said of its events is remembered, and judged again without it.
-//! And which backfills are refused.
+//! What stands without a backfill that was taken back: all that was said is heard again, without it. And which
+//! backfills are refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use trueup_model::arrival::Arrival;
 use trueup_model::backfill::{SOURCE, Scope, Whose};
 
-use super::standing::{Heard, Standing, Verdict};
+use super::standing::{Heard, Standing};
 use super::{Backfill, Statement};
 
-type Key<'a> = (&'a str, &'a str);
-
-/// What was said, and by which backfill, if some are taken back at some time.
-#[derive(Debug, Default)]
+/// Which backfill says what, and which do not count any more.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Backfills<'a> {
-    is_asked: bool,
-    /// Those that are taken back by now.
-    taken_back: BTreeSet<&'a str>,
+    /// Those that were taken back.
+    unsaid: BTreeSet<&'a str>,
     /// The one whose epoch this is.
     applied: Option<&'a str>,
-    /// What was said of each event and is not taken back, in order.
-    said: BTreeMap<Key<'a>, Vec<Heard<'a>>>,
 }
 
 impl<'a> Backfills<'a> {
-    /// Nothing yet, of a journal with these statements.
-    pub fn of(mut statements: impl Iterator<Item = &'a Statement>) -> Backfills<'a> {
-        let is_asked = statements.any(|statement| matches!(statement, Statement::Backfill(Backfill::Revert { .. }, _)));
-        Backfills { is_asked, ..Backfills::default() }
-    }
-
     /// The statements of the next epoch follow.
     pub fn next_epoch(&mut self, statements: &'a [Statement]) {
         self.applied = applied(statements);
@@ -42,48 +31,55 @@ impl<'a> Backfills<'a> {
         self.applied.or((way.source == SOURCE).then_some(way.partition.as_str()))
     }
 
-    /// Remembers what is said.
-    pub fn remember(&mut self, heard: &Heard<'a>) {
-        if self.is_asked {
-            self.said.entry(heard.key()).or_default().push(heard.clone());
-        }
+    /// Whether what came in so was taken back.
+    pub fn is_unsaid(&self, arrival: &'a Arrival) -> bool {
+        self.who_said(arrival).is_some_and(|name| self.unsaid.contains(name))
     }
 
-    /// Forgets what a backfill said; tells of which events it had said something.
-    pub fn take_back(&mut self, name: &'a str) -> Vec<Key<'a>> {
-        self.taken_back.insert(name);
-        let mut its = Vec::new();
-        for (key, said) in &mut self.said {
-            let before = said.len();
-            said.retain(|heard| heard.by != Some(name));
-            its.extend((said.len() < before).then_some(*key));
-        }
-        its
-    }
-
-    /// What stands of an event, and what contradicts that, by all that was said and is not taken back.
-    pub fn judged(&self, key: &Key<'a>) -> (Option<Heard<'a>>, Vec<Heard<'a>>) {
-        let (mut stands, mut contradict): (Option<Heard<'_>>, Vec<Heard<'_>>) = (None, Vec::new());
-        for heard in &self.said[key] {
-            match stands.as_ref().map_or(Verdict::Stands, |other| heard.against(other)) {
-                Verdict::Stands => (stands, contradict) = (Some(heard.clone()), Vec::new()),
-                Verdict::Rereads => stands = Some(heard.clone()),
-                Verdict::Contradicts if !contradict.iter().any(|known| heard.repeats(known)) => {
-                    contradict.push(heard.clone());
-                }
-                Verdict::Superseded | Verdict::Duplicate | Verdict::Contradicts => {}
-            }
-        }
-        (stands, contradict)
-    }
-
-    /// Whether what came in so does not count any more.
+    /// Whether what was set aside and came in so does not count any more.
     pub fn has_taken_back(&self, arrival: &Arrival) -> bool {
-        arrival.origin.source == SOURCE && self.taken_back.contains(arrival.origin.partition.as_str())
+        arrival.origin.source == SOURCE && self.unsaid.contains(arrival.origin.partition.as_str())
     }
 }
 
 impl<'a> Standing<'a> {
+    /// Takes back what a backfill said, after all that was said so far: what stands and contradicts is what would
+    /// without it, and comes in so.
+    pub(super) fn take_back(
+        &mut self,
+        name: &'a str,
+        arrival: &'a Arrival,
+        said: impl Iterator<Item = (u64, &'a [Statement])>,
+    ) {
+        self.backfills.unsaid.insert(name);
+        let mut without = Standing { backfills: self.backfills.clone(), ..Standing::default() };
+        said.for_each(|(epoch, statements)| without.hear(epoch, statements));
+        let differing: Vec<_> = self.events.keys().filter(|key| !self.agrees(&without, key)).copied().collect();
+        for key in differing {
+            let silent = Heard { silent: true, ..self.events[&key].retracted() };
+            let stands = without.events.get(&key).cloned().unwrap_or(silent);
+            let contradict = without.conflicts.get(&key).into_iter().flatten().cloned();
+            let contradict = contradict.map(|heard| Heard { arrival, ..heard }).collect();
+            self.replace(Heard { arrival, ..stands });
+            self.conflicts.insert(key, contradict);
+        }
+    }
+
+    /// Whether here and there the same stands for an event, and the same contradicts it.
+    fn agrees(&self, other: &Standing<'_>, key: &(&str, &str)) -> bool {
+        let is_same = match (&self.events[key], other.events.get(key)) {
+            (stands, None) => stands.silent,
+            (stands, Some(other)) => {
+                let is_ranked_alike = stands.rank() == other.rank();
+                is_ranked_alike && (stands.retract || stands.repeats(other))
+            }
+        };
+        let here = self.conflicts.get(key).map_or(&[][..], Vec::as_slice);
+        let there = other.conflicts.get(key).map_or(&[][..], Vec::as_slice);
+        let is_there = |heard: &Heard<'_>| there.iter().any(|other| heard.repeats(other));
+        is_same && here.len() == there.len() && here.iter().all(is_there)
+    }
+
     /// Whether a backfill that these make must be refused.
     pub(super) fn refuses(mut self, statements: &'a [Statement], sets_aside: bool) -> bool {
         if !statements.iter().all(|statement| self.names_what_is_there(statement)) {

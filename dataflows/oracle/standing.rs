@@ -38,7 +38,7 @@ pub(super) struct Standing<'a> {
     pub declared: BTreeMap<&'a Arrival, u64>,
     /// How many statements so far were set aside, or say what contradicts and was.
     pub uncounted: u64,
-    backfills: Backfills<'a>,
+    pub(super) backfills: Backfills<'a>,
 }
 
 /// A statement that could not be read.
@@ -59,8 +59,6 @@ pub(super) struct Heard<'a> {
     pub retract: bool,
     /// Whether it stands for nothing, as all that was said was taken back: then it yields to whatever is said.
     pub silent: bool,
-    /// The backfill that said it.
-    pub by: Option<&'a str>,
     /// The properties that some meter read as numbers: with so many places, in units of 10^-12.
     pub numbers: BTreeMap<String, (u32, i128)>,
     /// The properties that some meter read as texts.
@@ -72,14 +70,19 @@ pub(super) struct Heard<'a> {
 impl<'a> Standing<'a> {
     /// What stands after what was said at each epoch.
     pub fn after(said: impl Iterator<Item = (u64, &'a [Statement])> + Clone) -> Standing<'a> {
-        let backfills = Backfills::of(said.clone().flat_map(|(_, statements)| statements));
-        let mut standing = Standing { backfills, ..Standing::default() };
-        for (epoch, statements) in said {
+        let mut standing = Standing::default();
+        for (place, (epoch, statements)) in said.clone().enumerate() {
             standing.hear(epoch, statements);
+            for statement in statements {
+                if let Statement::Backfill(Backfill::Revert { name }, arrival) = statement {
+                    standing.take_back(name, arrival, said.clone().take(place + 1));
+                }
+            }
         }
         standing
     }
 
+    /// Hears what was said at an epoch, but for what is taken back.
     pub(super) fn hear(&mut self, epoch: u64, statements: &'a [Statement]) {
         let standing = self;
         standing.backfills.next_epoch(statements);
@@ -88,10 +91,13 @@ impl<'a> Standing<'a> {
         let mut next = || inputs.next().expect("there is always another");
         for statement in statements {
             match statement {
-                Statement::Backfill(Backfill::Apply { scope, .. }, arrival) => {
-                    scope.iter().for_each(|scope| standing.displace(scope, statements, arrival));
+                Statement::Backfill(Backfill::Apply { scope: Some(scope), .. }, arrival) => {
+                    if !standing.backfills.is_unsaid(arrival) {
+                        standing.displace(scope, statements, arrival);
+                    }
                 }
-                Statement::Backfill(Backfill::Revert { name }, arrival) => standing.revert(name, arrival),
+                // To take back is for whoever knows all that was said.
+                Statement::Backfill(Backfill::Apply { .. } | Backfill::Revert { .. }, _) => {}
                 Statement::Catalog(change) => standing.definitions.change(change),
                 Statement::Issued(document) => standing.documents.push(document),
                 Statement::Declared(declaration) => {
@@ -103,7 +109,8 @@ impl<'a> Standing<'a> {
                 }
                 Statement::Replayed(replays) => replays.iter().for_each(|replay| standing.replayed(replay)),
                 Statement::Event(event, arrival) => match Heard::by(&standing.definitions, event, arrival) {
-                    Ok(heard) => standing.judge(Heard { by: standing.backfills.who_said(arrival), ..heard }),
+                    Ok(_) if standing.backfills.is_unsaid(arrival) => {}
+                    Ok(heard) => standing.judge(heard),
                     Err(reason) => {
                         standing.uncounted += 1;
                         standing.aside.insert(next(), Aside { reason, arrival, event: Some(event) });
@@ -179,8 +186,7 @@ impl<'a> Standing<'a> {
         };
         let displaced = self.events.iter().filter(|(key, heard)| is_displaced(key, heard));
         let retracted: Vec<_> = displaced.map(|(_, heard)| heard.retracted()).collect();
-        let by = self.backfills.who_said(arrival);
-        retracted.into_iter().for_each(|heard| self.judge(Heard { arrival, by, ..heard }));
+        retracted.into_iter().for_each(|heard| self.judge(Heard { arrival, ..heard }));
     }
 
     /// The events that statements are about which can be read.
@@ -192,23 +198,8 @@ impl<'a> Standing<'a> {
         read.map(|heard| (heard.event.source.as_str(), heard.event.id.as_str())).collect()
     }
 
-    /// Takes back what a backfill said: where that stands or contradicts, all is as it would be without it.
-    fn revert(&mut self, name: &'a str, arrival: &'a Arrival) {
-        for key in self.backfills.take_back(name) {
-            let standing = &self.events[&key];
-            let contradict = self.conflicts.get(&key).into_iter().flatten();
-            if ![standing].into_iter().chain(contradict).any(|heard| heard.by == Some(name)) {
-                continue;
-            }
-            let silent = Heard { silent: true, ..standing.retracted() };
-            let (stands, contradict) = self.backfills.judged(&key);
-            self.replace(Heard { arrival, ..stands.unwrap_or(silent) });
-            self.conflicts.insert(key, contradict.into_iter().map(|heard| Heard { arrival, ..heard }).collect());
-        }
-    }
-
     /// Lets a statement stand in place of another. Whatever contradicted that is settled.
-    fn replace(&mut self, heard: Heard<'a>) {
+    pub(super) fn replace(&mut self, heard: Heard<'a>) {
         let key = heard.key();
         self.put(self.events[&key].arrival, "superseded");
         for settled in self.conflicts.remove(&key).unwrap_or_default() {
@@ -222,7 +213,6 @@ impl<'a> Standing<'a> {
     }
 
     fn judge(&mut self, heard: Heard<'a>) {
-        self.backfills.remember(&heard);
         let Some(other) = self.events.get(&heard.key()) else {
             self.events.insert(heard.key(), heard);
             return;
@@ -250,8 +240,7 @@ impl<'a> Standing<'a> {
 }
 
 /// What a statement does to the one that stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+enum Verdict {
     /// It stands in its place.
     Stands,
     /// It says the same, read for other properties, and stands in its place.
@@ -271,8 +260,7 @@ impl<'a> Heard<'a> {
         }
         let (numbers, texts, dimensions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (revision, retract) = (event.revision, event.retract);
-        let (silent, by) = (false, None);
-        let mut heard = Heard { event, arrival, revision, retract, silent, by, numbers, texts, dimensions };
+        let mut heard = Heard { event, arrival, revision, retract, silent: false, numbers, texts, dimensions };
         if event.retract {
             return Ok(heard);
         }
@@ -290,10 +278,14 @@ impl<'a> Heard<'a> {
         (&self.event.source, &self.event.id)
     }
 
+    /// Of two statements of an event the one of the greater rank stands.
+    pub fn rank(&self) -> (bool, u32, bool) {
+        (!self.silent, self.revision, self.retract)
+    }
+
     /// What it does to the statement that stands.
-    pub fn against(&self, other: &Heard<'_>) -> Verdict {
-        let rank = |heard: &Heard<'_>| (!heard.silent, heard.revision, heard.retract);
-        match rank(self).cmp(&rank(other)) {
+    fn against(&self, other: &Heard<'_>) -> Verdict {
+        match self.rank().cmp(&other.rank()) {
             Ordering::Less => Verdict::Superseded,
             Ordering::Greater => Verdict::Stands,
             Ordering::Equal if self.retract => Verdict::Duplicate,
@@ -304,7 +296,7 @@ impl<'a> Heard<'a> {
     }
 
     /// The statement that takes it back.
-    fn retracted(&self) -> Heard<'a> {
+    pub fn retracted(&self) -> Heard<'a> {
         Heard { retract: true, ..self.clone() }
     }
 

@@ -23,7 +23,8 @@ use crate::history::Dice;
 
 const DAY: i64 = 86_400_000_000;
 
-/// An event: its id, its revision, whether it is a retraction, and its quantity.
+/// An event: its id, its revision, whether it is a retraction, and its quantity; with a thousand times what else there
+/// is to say, which no meter reads at first.
 type Said = (u32, u32, bool, u32);
 
 fn begin(engine: &Engine) {
@@ -46,7 +47,10 @@ fn events(engine: &Engine, said: &[Said]) -> EventBatch {
             "specversion": "1.0", "id": id.to_string(), "source": "/test", "type": trueup_workload::events::TYPES[0],
             "subject": customer_name(id % 3), "time": format!("2026-06-{:02}T00:00:00Z", 1 + id % 28),
             "revision": revision, "retract": retract,
-            "data": { "quantity": quantity.to_string(), "region": "r", "plan": "p", "model": "m", "user": format!("u{quantity}") },
+            "data": {
+                "quantity": (quantity % 1_000).to_string(), "region": "r", "plan": "p", "model": "m",
+                "user": format!("u{}", quantity % 1_000), "extra": format!("e{}", quantity / 1_000),
+            },
         });
         reader.read_line(event.to_string().as_bytes(), "here", &mut batch);
     }
@@ -345,7 +349,7 @@ fn the_greatest_revision_can_be_taken_back_too() {
 fn any_said(dice: &mut Dice) -> Vec<Said> {
     let one = |dice: &mut Dice| {
         let (id, revision) = (dice.below(6) as u32, dice.below(6) as u32 / 2);
-        (id, revision, dice.one_in(4), dice.below(3) as u32)
+        (id, revision, dice.one_in(4), dice.below(2) as u32 + dice.below(2) as u32 * 1_000)
     };
     (0..dice.below(8)).map(|_| one(dice)).collect()
 }
@@ -357,27 +361,73 @@ fn contradictions(engine: &Engine) -> usize {
     rows.iter().filter(|row| row[reason] == Cell::Text("conflict".into())).count()
 }
 
+/// What is to be applied in place of all that a customer used in some days, or on top.
+fn any_scope(engine: &Engine, dice: &mut Dice) -> Option<Scope> {
+    let from = MONTH_START + dice.below(4) as i64 * DAY;
+    let whose = Whose::Customer(customer_name(dice.below(3) as u32));
+    let scope = Scope { whose, meter: meter(engine), from, to: from + 3 * DAY };
+    dice.one_in(2).then_some(scope)
+}
+
+/// A batch that is applied to one engine or to two, some of which may be set aside.
+fn any_batch(engine: &Engine, name: &str, dice: &mut Dice) -> impl Fn(&Engine) {
+    let (said, scope) = (any_said(dice), any_scope(engine, dice));
+    let late: Vec<u32> = (0..3).filter(|_| dice.one_in(4)).collect();
+    let apply = Apply { name: name.to_owned(), digest: "d".to_owned(), scope, sets_aside: true };
+    move |engine| {
+        let batches = [events(engine, &said), unheard_of(engine, &apply.name, &late, 0)];
+        let submissions = batches.map(Submission::Events).into_iter().chain([Submission::Backfill(apply.clone())]);
+        engine.accept(submissions.collect()).expect("it is applied");
+    }
+}
+
+/// From now on a meter reads these properties, beside what others read of the same events.
+fn read_otherwise(engine: &Engine, dimensions: &[&str]) {
+    let meter = Meter {
+        name: "otherwise".to_owned(),
+        event_type: trueup_workload::events::TYPES[0].to_owned(),
+        aggregation: Aggregation::Count,
+        property: None,
+        scale: 0,
+        dimensions: dimensions.iter().map(ToString::to_string).collect(),
+        filter: Filter::new(),
+    };
+    engine.accept(vec![Submission::Catalog(vec![CatalogChange::Meter(meter)])]).expect("it makes sense");
+}
+
 #[test]
 fn what_is_taken_back_is_as_if_it_had_never_been_said() {
     let mut moved = 0;
     for seed in 0..40 {
         let mut dice = Dice(seed);
         let (engine, without) = (told(1 + seed as usize % 2), told(1));
-        let both = |said: &[Said]| [&engine, &without].into_iter().for_each(|engine| send(engine, said));
+        let both = |act: &dyn Fn(&Engine)| [&engine, &without].into_iter().for_each(act);
         let mut applied = Vec::new();
-        for step in 0..6 {
-            both(&any_said(&mut dice));
+        for step in 0..8 {
             let said = any_said(&mut dice);
-            match (dice.below(4), applied.is_empty()) {
-                (1.., _) | (_, true) => {
-                    let name = format!("batch {step}");
-                    let apply = Apply { name: name.clone(), sets_aside: true, ..Apply::default() };
-                    let submissions = vec![Submission::Events(events(&engine, &said)), Submission::Backfill(apply)];
-                    engine.accept(submissions).expect("it is applied");
+            both(&|engine| send(engine, &said));
+            let name = format!("batch {step}");
+            match dice.below(9) {
+                0..4 => {
+                    any_batch(&engine, &name, &mut dice)(&engine);
                     applied.push(name);
                 }
-                // Not always the last first.
-                _ => assert!(revert(&engine, &applied.swap_remove(0)).is_ok()),
+                4..6 => both(&any_batch(&engine, &name, &mut dice)),
+                6 if !applied.is_empty() => {
+                    // Not always the last first.
+                    let name = applied.swap_remove(0);
+                    assert!(revert(&engine, &name).is_ok());
+                }
+                6 | 7 => {
+                    let dimensions = dice.some(&["extra", "plan"]);
+                    both(&|engine| read_otherwise(engine, &dimensions));
+                }
+                _ => {
+                    both(&hear_of);
+                    both(&|engine| {
+                        engine.replay_quarantine("default", &Selection::default()).expect("it can be read again");
+                    });
+                }
             }
         }
         moved += usize::from(settled(&engine) != settled(&without));
@@ -385,12 +435,65 @@ fn what_is_taken_back_is_as_if_it_had_never_been_said() {
         assert_eq!(settled(&engine), settled(&without), "seed {seed}");
         assert_eq!(contradictions(&engine), contradictions(&without), "seed {seed}");
         for _ in 0..2 {
-            both(&any_said(&mut dice));
+            let said = any_said(&mut dice);
+            both(&|engine| send(engine, &said));
             assert_eq!(settled(&engine), settled(&without), "seed {seed}: what was said since");
             assert_eq!(contradictions(&engine), contradictions(&without), "seed {seed}");
         }
     }
-    assert!(moved > 25, "batches move something: {moved}");
+    assert!(moved > 20, "batches move something: {moved}");
+}
+
+#[test]
+fn what_contradicts_again_is_not_judged_by_what_is_read_today() {
+    let (engine, without) = (told(2), told(1));
+    for engine in [&engine, &without] {
+        read_otherwise(engine, &["extra"]);
+        // The second says something else, of which nothing is read from then on.
+        send(engine, &[(1, 0, false, 1), (1, 0, false, 1_001)]);
+        read_otherwise(engine, &["plan"]);
+        send(engine, &[(1, 0, false, 1)]);
+    }
+    assert_eq!((contradictions(&engine), contradictions(&without)), (1, 1));
+    apply(&engine, "june", &[(1, 1, false, 5)], None).expect("it is applied");
+    revert(&engine, "june").expect("it is taken back");
+    assert_eq!(settled(&engine), settled(&without));
+    assert_eq!(contradictions(&engine), 1);
+}
+
+/// A meter of the events of which all but the late ones are.
+fn meter(engine: &Engine) -> String {
+    let catalog = engine.books().catalog.clone();
+    let mut meters =
+        catalog.meters.iter().filter(|(_, _, meter)| meter.event_type == trueup_workload::events::TYPES[0]);
+    meters.next().expect("a meter reads them").2.name.clone()
+}
+
+/// One that stands for all that the first customer used in the month.
+fn first_customers(engine: &Engine) -> Scope {
+    let whose = Whose::Customer(customer_name(0));
+    Scope { whose, meter: meter(engine), from: MONTH_START, to: MONTH_END }
+}
+
+#[test]
+fn the_first_of_two_attempts_at_a_scope_is_taken_back() {
+    let (engine, expected) = (told(2), told(1));
+    [&engine, &expected].into_iter().for_each(|engine| send(engine, &[(3, 0, false, 30)]));
+    let second = |engine: &Engine| apply(engine, "second", &[(9, 0, false, 9)], Some(first_customers(engine)));
+    apply(&engine, "first", &[(6, 0, false, 6)], Some(first_customers(&engine))).expect("it is applied");
+    second(&engine).expect("it is applied");
+    second(&expected).expect("it is applied");
+    assert_eq!(settled(&engine), settled(&expected), "the second stands in place of all");
+    revert(&engine, "first").expect("it is taken back");
+    assert_eq!(settled(&engine), settled(&expected), "it does so without the first as well");
+    // Somebody says what the first had brought.
+    [&engine, &expected].into_iter().for_each(|engine| send(engine, &[(6, 0, false, 7)]));
+    assert_eq!(settled(&engine), settled(&expected), "nothing is left of it");
+    [&engine, &expected].into_iter().for_each(|engine| drop(revert(engine, "second").map(|_| ())));
+    assert_eq!(settled(&engine), settled(&expected));
+    let usual = told(1);
+    send(&usual, &[(3, 0, false, 30), (6, 0, false, 7)]);
+    assert_eq!(settled(&engine), settled(&usual));
 }
 
 #[test]
@@ -400,11 +503,7 @@ fn a_batch_stands_in_place_of_a_scope() {
     send(&engine, &[(3, 3, true, 0), (9, 0, false, 5), (12, 0, false, 6)]);
     let before = settled(&engine);
     // All that is the first customer's: 3 was withdrawn, 6, 9 and 12 stand; 12 is named, 15 is new.
-    let catalog = engine.books().catalog.clone();
-    let reading = catalog.meters.iter().find(|(_, _, meter)| meter.event_type == trueup_workload::events::TYPES[0]);
-    let meter = reading.expect("a meter reads them").2.name.clone();
-    let whose = Whose::Customer(customer_name(0));
-    let scope = Scope { whose, meter, from: MONTH_START, to: MONTH_END };
+    let scope = first_customers(&engine);
     let receipt = apply(&engine, "anew", &[(12, 1, false, 8), (15, 0, false, 4)], Some(scope.clone()));
     receipt.expect("it is applied");
     assert_eq!(engine.books().backfills["anew"].batch.displaced, 2);
@@ -434,11 +533,8 @@ fn a_scope_is_left_by_what_happened_at_its_end() {
     let engine = told(1);
     // Each on the day after its number, all of the first customer.
     send(&engine, &[(3, 0, false, 1), (6, 0, false, 1), (9, 0, false, 1)]);
-    let catalog = engine.books().catalog.clone();
-    let reading = catalog.meters.iter().find(|(_, _, meter)| meter.event_type == trueup_workload::events::TYPES[0]);
-    let meter = reading.expect("a meter reads them").2.name.clone();
     let (from, to) = (MONTH_START + 3 * DAY, MONTH_START + 9 * DAY);
-    let scope = Scope { whose: Whose::Customer(customer_name(0)), meter, from, to };
+    let scope = Scope { from, to, ..first_customers(&engine) };
     apply(&engine, "two", &[], Some(scope)).expect("it is applied");
     assert_eq!(engine.books().backfills["two"].batch.displaced, 2);
 }

@@ -104,7 +104,7 @@ impl Dice {
         choices[self.below(choices.len() as u64) as usize].clone()
     }
 
-    fn some<T: Clone>(&mut self, choices: &[T]) -> Vec<T> {
+    pub fn some<T: Clone>(&mut self, choices: &[T]) -> Vec<T> {
         choices.iter().filter(|_| self.one_in(2)).cloned().collect()
     }
 }

@@ -64,6 +64,8 @@ pub struct Books {
     pub replayed: OrdMap<InputId, Replayed>,
     /// Backfills, by name.
     pub backfills: OrdMap<Arc<str>, Applied>,
+    /// The catalogs under which backfills were applied in place of a scope, by their epochs.
+    pub replaced_under: OrdMap<Epoch, Arc<Catalog>>,
     /// The billing clock.
     pub clock: Micros,
 }

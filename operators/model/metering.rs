@@ -199,15 +199,23 @@ fn routes(properties: &Properties, catalog: &Catalog, dictionary: &mut Dictionar
     };
     let mut routes = Vec::new();
     for (_, id, meter) in catalog.meters.iter() {
-        if meter.event_type != layout.event_type || !matches(&meter.filter, dimension) {
-            continue;
-        }
-        let Some(column) = column(meter, layout) else { continue };
+        let Some(column) = column_read(meter, properties) else { continue };
         let dimensions = meter.dimensions.iter().map(|name| dimension(name).map(Box::from)).collect();
         let series = dictionary.series(Series { meter: id, dimensions });
         routes.push(Route { series, aggregation: meter.aggregation, column });
     }
     routes.into()
+}
+
+/// The column that a meter reads of events with these properties, 0 for a count; none if it does not read them.
+pub fn column_read(meter: &Meter, properties: &Properties) -> Option<usize> {
+    let Properties { layout, dimensions } = properties;
+    let dimension = |name: &str| {
+        let place = layout.dimensions.iter().position(|dimension| dimension == name)?;
+        dimensions[place].as_deref()
+    };
+    let is_its = meter.event_type == layout.event_type && matches(&meter.filter, dimension);
+    if is_its { column(meter, layout) } else { None }
 }
 
 /// The column a meter reads; none if the events were read before it was kept.

@@ -1,19 +1,17 @@
-//! What stood for some identities, epoch by epoch, as the journal tells it.
-//!
-//! The index of the workers knows only what stands now. What stood before, and what would stand if less had been
-//! said, is found by reading the journal from its beginning; of all rows only those of the identities that are
-//! asked for are kept, so memory grows with them and not with the journal.
+//! What stands of some events after some of what was said of them, and what contradicts that.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use trueup_model::arrival::Origin;
-use trueup_model::fact::{Entry, Fact};
 use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
 use trueup_model::metering::Metering;
-use trueup_model::usage::{SentIds, UsageBatch, UsageRow};
+use trueup_model::usage::UsageBatch;
 use trueup_operators::event_index::{Outcome, RowRef, compare};
+
+use super::rows::{Rows, row_of};
+use super::scope::Region;
 
 /// What stands after some rows, and what contradicts it.
 pub(super) struct History<'a> {
@@ -21,6 +19,15 @@ pub(super) struct History<'a> {
     standing: HashMap<Identity, RowRef>,
     /// By what each says.
     contradicting: HashMap<Identity, BTreeMap<u64, RowRef>>,
+}
+
+/// What a scope is filled with anew: all that stands in it is displaced, but what the batch names.
+pub(super) struct Displacing<'a> {
+    pub region: &'a Region,
+    pub named: &'a HashSet<Identity>,
+    pub received_at: Micros,
+    /// The way of the batch.
+    pub way: &'a Arc<Origin>,
 }
 
 impl<'a> History<'a> {
@@ -31,11 +38,15 @@ impl<'a> History<'a> {
 
     /// The next rows; tells how many of them contradict what stands.
     pub fn take(&mut self, rows: &Arc<UsageBatch>) -> usize {
-        (0..rows.rows.len() as u32).filter(|&place| !self.agrees((rows.clone(), place))).count()
+        let mut contradicting = 0;
+        for place in 0..rows.rows.len() as u32 {
+            let outcome = self.take_row((rows.clone(), place));
+            contradicting += usize::from(matches!(outcome, Outcome::Conflict(_)));
+        }
+        contradicting
     }
 
-    /// The next row; whether it does not contradict what stands.
-    fn agrees(&mut self, row: RowRef) -> bool {
+    fn take_row(&mut self, row: RowRef) -> Outcome {
         let (batch, identity) = (&row.0, row_of(&row).identity);
         let standing = self.standing.get(&identity).cloned();
         let outcome = standing.map_or(Outcome::First, |found| compare((batch, row_of(&row)), found, self.metering));
@@ -49,78 +60,51 @@ impl<'a> History<'a> {
             Outcome::Conflict(_) => {
                 let known = self.contradicting.entry(identity).or_default();
                 known.entry(batch.content_digest(row_of(&row))).or_insert(row);
-                return false;
             }
         }
-        true
+        outcome
     }
 
-    /// What stands for an identity now.
+    /// Displaces what stands in a scope; gives the retractions.
+    pub fn displace(&mut self, displacing: &Displacing<'_>) -> Arc<UsageBatch> {
+        let mut retractions = Rows::new(0, displacing.received_at, displacing.way.clone());
+        self.displaced(displacing.region, displacing.named).iter().for_each(|row| retractions.retract(row));
+        let retractions = retractions.finish();
+        self.take(&retractions);
+        retractions
+    }
+
+    /// What stands in a region, but for some events; in the order of the journal.
+    pub fn displaced(&self, region: &Region, named: &HashSet<Identity>) -> Vec<RowRef> {
+        let rows = self.standing.values().filter(|row| region.has(row_of(row)));
+        let mut rows: Vec<RowRef> = rows.filter(|row| !named.contains(&row_of(row).identity)).cloned().collect();
+        rows.sort_unstable_by_key(|(batch, place)| (batch.first_row, *place));
+        rows
+    }
+
+    /// What stands for an event now.
     pub fn standing(&self, identity: &Identity) -> Option<&RowRef> {
         self.standing.get(identity)
     }
 
-    /// What stands for each identity now.
-    pub fn all_standing(&self) -> impl Iterator<Item = &RowRef> {
-        self.standing.values()
-    }
-
-    /// What contradicts what stands for an identity, each thing once.
+    /// What contradicts what stands for an event, each thing once.
     pub fn contradicting(&self, identity: &Identity) -> impl Iterator<Item = &RowRef> {
         self.contradicting.get(identity).into_iter().flat_map(BTreeMap::values)
     }
-}
 
-/// A row by its batch and its place there.
-pub(super) fn row_of((batch, place): &RowRef) -> &UsageRow {
-    &batch.rows[*place as usize]
-}
-
-/// The rows of a batch that are about some identities, under the name of a way.
-pub(super) fn about(wanted: &HashSet<Identity>, batch: &UsageBatch, way: &Arc<Origin>) -> Arc<UsageBatch> {
-    let mut kept = Rows::new(batch.first_row, batch.received_at, way.clone());
-    let rows = batch.rows.iter().enumerate().filter(|(_, row)| wanted.contains(&row.identity));
-    rows.for_each(|(place, row)| kept.push(batch, place, *row));
-    kept.finish()
-}
-
-/// The usage of an entry.
-pub(super) fn usage(entry: &Entry) -> impl Iterator<Item = &Arc<UsageBatch>> {
-    entry.facts.iter().filter_map(|fact| match fact {
-        Fact::Usage(batch) => Some(batch),
-        _ => None,
-    })
-}
-
-/// A batch of rows of other batches, while it is being made.
-pub(super) struct Rows {
-    batch: UsageBatch,
-}
-
-impl Rows {
-    /// No rows yet.
-    pub fn new(first_row: u64, received_at: Micros, origin: Arc<Origin>) -> Rows {
-        Rows { batch: UsageBatch { first_row, received_at, origin, ..UsageBatch::default() } }
-    }
-
-    /// Adds the row at `place` of `batch` as `row`, which may differ from it in its revision and in what it says.
-    pub fn push(&mut self, batch: &UsageBatch, place: usize, mut row: UsageRow) {
-        let values = batch.wide_values(&row);
-        if row.wide > 0 {
-            row.value = self.batch.wide.len() as i64;
-            self.batch.wide.extend_from_slice(values);
-        }
-        if let Some((source, id)) = batch.ids.get(place) {
-            self.batch.ids.push(source, id);
-        }
-        self.batch.rows.push(row);
-    }
-
-    /// The batch. Sources and ids are kept only if all rows have them.
-    pub fn finish(mut self) -> Arc<UsageBatch> {
-        if self.batch.ids.get(self.batch.rows.len().saturating_sub(1)).is_none() {
-            self.batch.ids = SentIds::default();
-        }
-        Arc::new(self.batch)
+    /// Whether for an event here and there the same stands, and the same contradicts it.
+    pub fn agrees(&self, other: &History<'_>, identity: &Identity) -> bool {
+        let digests = |history: &History<'_>| -> Vec<u64> {
+            history.contradicting.get(identity).into_iter().flat_map(BTreeMap::keys).copied().collect()
+        };
+        let is_same = match (self.standing(identity), other.standing(identity)) {
+            (None, None) => true,
+            (Some(one), Some(other)) => {
+                let [row, other_row] = [row_of(one), row_of(other)];
+                row.rank() == other_row.rank() && (!row.asserts() || one.0.same_content(row, &other.0, other_row))
+            }
+            _ => false,
+        };
+        is_same && digests(self) == digests(other)
     }
 }

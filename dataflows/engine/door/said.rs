@@ -1,0 +1,151 @@
+//! What was said of some events, as the journal tells it from its beginning.
+//!
+//! Law: what a batch said that was taken back is left out, and what a batch displaces is found anew, under the
+//! catalog of its epoch: so that what stands is what would, if less had been said. What entries hold behind the
+//! fact of a backfill follows from that and is not told. Of all rows only those of the events that are asked for
+//! are kept, so memory grows with them and not with the journal.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use trueup_connectors::journal::Journal;
+use trueup_model::arrival::Origin;
+use trueup_model::backfill::{self, Applied, origin};
+use trueup_model::fact::{Entry, Epoch, Fact};
+use trueup_model::identity::Identity;
+use trueup_model::usage::UsageBatch;
+
+use super::history::{Displacing, History};
+use super::rows::about;
+use super::scope::Region;
+use super::{Door, DoorError};
+
+/// The journal, read for what was said.
+pub(super) struct Said<'a> {
+    journal: &'a dyn Journal,
+    backfills: &'a OrdMap<Arc<str>, Applied>,
+    by_epoch: HashMap<Epoch, &'a str>,
+    /// What those displace that are not taken back, by their epochs.
+    regions: HashMap<Epoch, Region>,
+}
+
+/// The next that was said.
+pub(super) enum Word<'a> {
+    /// Rows.
+    Rows(Arc<UsageBatch>),
+    /// All that stands in a scope is displaced.
+    Displacing(Displacing<'a>),
+}
+
+impl Word<'_> {
+    /// Tells a history; gives the rows by which it goes on.
+    pub fn tell(&self, history: &mut History<'_>) -> Arc<UsageBatch> {
+        match self {
+            Word::Rows(rows) => {
+                history.take(rows);
+                rows.clone()
+            }
+            Word::Displacing(displacing) => history.displace(displacing),
+        }
+    }
+}
+
+impl<'a> Said<'a> {
+    /// What a door's journal says.
+    pub fn at(door: &'a Door) -> Result<Said<'a>, String> {
+        let backfills = &door.books.backfills;
+        let by_epoch = backfills.iter().map(|(name, applied)| (applied.epoch, &**name)).collect();
+        let mut regions = HashMap::new();
+        for applied in backfills.values().filter(|applied| applied.reverted.is_none()) {
+            if let (Some(scope), Some(catalog)) = (&applied.batch.scope, door.books.replaced_under.get(&applied.epoch))
+            {
+                regions.insert(applied.epoch, Region::of(scope, catalog, &door.dictionary)?);
+            }
+        }
+        Ok(Said { journal: &*door.journal, backfills, by_epoch, regions })
+    }
+
+    /// What the batch of an epoch displaces.
+    pub fn region(&self, applied: Epoch) -> Option<&Region> {
+        self.regions.get(&applied)
+    }
+
+    /// Goes through what was said of some events; `hear` is told which batch said it.
+    pub fn each(
+        &self,
+        wanted: &HashSet<Identity>,
+        mut hear: impl FnMut(Option<&'a str>, Word<'_>),
+    ) -> Result<(), DoorError> {
+        for entry in self.journal.entries(1) {
+            let entry = entry?;
+            let mut named = HashSet::new();
+            for batch in usage(&entry) {
+                let by = self.who_said(entry.epoch, &batch.origin);
+                if by.is_some_and(|name| self.backfills[name].reverted.is_some()) {
+                    continue;
+                }
+                let way = by.map_or_else(|| batch.origin.clone(), origin);
+                let rows = about(wanted, batch, &way);
+                if !rows.rows.is_empty() {
+                    named.extend(rows.rows.iter().map(|row| row.identity));
+                    hear(by, Word::Rows(rows));
+                }
+            }
+            if let Some(region) = self.regions.get(&entry.epoch) {
+                let name = self.by_epoch[&entry.epoch];
+                let (named, received_at, way) = (&named, entry.clock, &origin(name));
+                hear(Some(name), Word::Displacing(Displacing { region, named, received_at, way }));
+            }
+        }
+        Ok(())
+    }
+
+    /// All events of which something was said in a region before an epoch: what stands there is among them. If there
+    /// are more than `most`, only a few more.
+    pub fn within(&self, region: &Region, before: Epoch, most: usize) -> Result<HashSet<Identity>, DoorError> {
+        let mut found = HashSet::new();
+        for entry in self.journal.entries(1) {
+            let entry = entry?;
+            if entry.epoch >= before || found.len() > most {
+                break;
+            }
+            let rows = usage(&entry).flat_map(|batch| &batch.rows);
+            found.extend(rows.filter(|row| region.has(row)).map(|row| row.identity));
+        }
+        Ok(found)
+    }
+
+    /// The events of which a batch said something: when it was applied, and when inputs of it that had been set aside
+    /// then were read again. None if the journal does not have it where its books say.
+    pub fn named_by(&self, name: &str, was_read_again: bool) -> Result<Option<HashSet<Identity>>, DoorError> {
+        let applied = self.backfills[name].epoch;
+        let (mut named, mut is_there) = (HashSet::new(), false);
+        for entry in self.journal.entries(applied).take(if was_read_again { usize::MAX } else { 1 }) {
+            let entry = entry?;
+            is_there |= entry.epoch == applied;
+            let its = usage(&entry).filter(|batch| self.who_said(entry.epoch, &batch.origin) == Some(name));
+            named.extend(its.flat_map(|batch| &batch.rows).map(|row| row.identity));
+        }
+        Ok(is_there.then_some(named))
+    }
+
+    /// The batch that said what came at an epoch by a way: all of the epoch in which it was applied, and what came
+    /// by its way since.
+    fn who_said(&self, epoch: Epoch, way: &Origin) -> Option<&'a str> {
+        let by_way = || {
+            let (name, applied) = self.backfills.get_key_value(way.partition.as_str())?;
+            (way.source == backfill::SOURCE && epoch > applied.epoch).then_some(&**name)
+        };
+        self.by_epoch.get(&epoch).copied().or_else(by_way)
+    }
+}
+
+/// The usage of an entry, but for what follows from a backfill.
+fn usage(entry: &Entry) -> impl Iterator<Item = &Arc<UsageBatch>> {
+    let said = entry.facts.iter().take_while(|fact| !matches!(fact, Fact::Backfill(_)));
+    said.filter_map(|fact| match fact {
+        Fact::Usage(batch) => Some(batch),
+        _ => None,
+    })
+}

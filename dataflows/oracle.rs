@@ -232,8 +232,9 @@ impl Oracle {
         rows
     }
 
-    /// Whether a backfill that these make must be refused now: because its scope names what is not there, or
-    /// because some of its events cannot be counted and may not be set aside.
+    /// Whether a backfill that these make must be refused now: because its scope names what is not there,
+    /// because some of its events cannot be counted and may not be set aside, or because it would displace what it
+    /// names and cannot be read.
     pub fn refuses(&self, statements: &[Statement], sets_aside: bool) -> bool {
         self.standing().refuses(statements, sets_aside)
     }

@@ -90,7 +90,7 @@ pub enum State {
     Standing,
     /// Another statement stands above it.
     Superseded,
-    /// It is a retraction, and stands.
+    /// It is a retraction, and stands; or it says nothing, as all that was said was taken back.
     Retracted,
     /// It says what had been said.
     Duplicate,

@@ -2,7 +2,7 @@
 //!
 //! Law: whatever is said of an event at the revision that stands, each thing that is not what stands is set
 //! aside once, however often it is said and read like this; as soon as a greater revision stands, or a
-//! retraction, none of it is.
+//! retraction, or something is restored as a backfill was taken back, none of it is.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -247,7 +247,8 @@ fn replay(config: &Path, selected: &Selected, json: bool) -> Outcome {
     }
     if unknown > 0 {
         let inputs = words::counted(unknown as usize, "input");
-        let why = "there is none of that name, it was accepted before, or it is not of that reason or source";
+        let why = "there is none of that name, it was accepted before, its backfill was taken back, or it is not of that \
+                   reason or source";
         return Err(Failure::No(format!("{inputs} of those that were named not found in the quarantine: {why}")));
     }
     let is_narrow = selected.reason.is_some() || selected.source.is_some();

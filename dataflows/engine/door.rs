@@ -160,6 +160,8 @@ struct Proposal {
     contradicting: u64,
     /// Whether its usage is what is to stand where a backfill was taken back.
     restores: bool,
+    /// How many inputs take no room in the quarantine any more, as their backfill was taken back.
+    dropped: u64,
     parts: Vec<Part>,
 }
 
@@ -433,6 +435,7 @@ impl Door {
             catalog_changed: false,
             contradicting: 0,
             restores: false,
+            dropped: 0,
             parts: Vec::new(),
         }
     }
@@ -529,7 +532,7 @@ impl Door {
     /// Makes a proposal the state of things, and says what workers have to know of it.
     fn settle(&mut self, epoch: Epoch, mut proposal: Proposal) -> EpochInput {
         let mut intake = Vec::new();
-        self.quarantined += proposal.set_aside();
+        self.quarantined = (self.quarantined + proposal.set_aside()).saturating_sub(proposal.dropped);
         if proposal.catalog_changed {
             proposal.books.catalog = Arc::new(proposal.catalog);
         }

@@ -120,7 +120,7 @@ impl Engine {
 #[derive(Default)]
 struct Looked {
     wanted: Vec<Wanted>,
-    /// How many the journal has no more, or are of a backfill that was taken back.
+    /// How many the journal has no more.
     lost: u64,
     /// How many were looked at.
     passed: usize,
@@ -143,7 +143,7 @@ struct Lookout {
 
 impl Lookout {
     /// Some of these inputs, which ascend, as the journal has them: no more than make an epoch. Those that
-    /// somebody has accepted are left out.
+    /// somebody has accepted are left out, and those of a backfill that was taken back.
     fn look(&mut self, books: &Books, inputs: &[InputId]) -> Result<Looked, JournalError> {
         let (mut looked, mut bytes) = (Looked::default(), 0);
         'all: for run in inputs.chunk_by(|a, b| a.epoch == b.epoch) {
@@ -157,11 +157,13 @@ impl Lookout {
                     continue;
                 }
                 let found = entry.as_ref().and_then(|entry| Some((entry.clock, refused(entry, input.place)?)));
-                let found = found.filter(|(_, refused)| !is_taken_back(&books.backfills, &refused.origin()));
                 let Some((received_at, refused)) = found else {
                     looked.lost += 1;
                     continue;
                 };
+                if is_taken_back(&books.backfills, &refused.origin()) {
+                    continue;
+                }
                 bytes += refused.payload.as_ref().map_or(0, String::len);
                 let until_now = (refused.reason, refused.detail.clone());
                 looked.wanted.push(Wanted { input, received_at, refused: refused.clone(), until_now });

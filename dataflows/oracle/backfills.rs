@@ -85,9 +85,31 @@ impl<'a> Standing<'a> {
         if !statements.iter().all(|statement| self.names_what_is_there(statement)) {
             return true;
         }
+        if self.would_displace_what_cannot_be_read(statements) {
+            return true;
+        }
         let uncounted = self.uncounted;
         self.hear(u64::MAX, statements);
         !sets_aside && self.uncounted > uncounted
+    }
+
+    /// Whether they fill a scope in which something stands of an event of which they say what cannot be read.
+    fn would_displace_what_cannot_be_read(&self, statements: &[Statement]) -> bool {
+        let unread: BTreeSet<(&str, &str)> = statements
+            .iter()
+            .filter_map(|statement| match statement {
+                Statement::Event(event, arrival) if Heard::by(&self.definitions, event, arrival).is_err() => {
+                    Some((event.source.as_str(), event.id.as_str()))
+                }
+                _ => None,
+            })
+            .collect();
+        statements.iter().any(|statement| match statement {
+            Statement::Backfill(Backfill::Apply { scope: Some(scope), .. }, _) => {
+                self.displaced(scope, statements).iter().any(|heard| unread.contains(&heard.key()))
+            }
+            _ => false,
+        })
     }
 
     /// Whether there are the meter and the customer of a scope. A subject may be new.

@@ -170,6 +170,12 @@ impl<'a> Standing<'a> {
 
     /// Retracts what stands in a scope, unless the epoch names it.
     fn displace(&mut self, scope: &Scope, statements: &[Statement], arrival: &'a Arrival) {
+        let retracted = self.displaced(scope, statements);
+        retracted.into_iter().for_each(|heard| self.judge(Heard { arrival, ..heard }));
+    }
+
+    /// What stands in a scope, unless the epoch names it, taken back.
+    pub(super) fn displaced(&self, scope: &Scope, statements: &[Statement]) -> Vec<Heard<'a>> {
         let owners = self.definitions.owners();
         let is_whose = |subject: &str| match &scope.whose {
             Whose::Subject(one) => one == subject,
@@ -185,8 +191,7 @@ impl<'a> Standing<'a> {
                 && !named.contains(key)
         };
         let displaced = self.events.iter().filter(|(key, heard)| is_displaced(key, heard));
-        let retracted: Vec<_> = displaced.map(|(_, heard)| heard.retracted()).collect();
-        retracted.into_iter().for_each(|heard| self.judge(Heard { arrival, ..heard }));
+        displaced.map(|(_, heard)| heard.retracted()).collect()
     }
 
     /// The events that statements are about which can be read.
@@ -252,7 +257,7 @@ enum Verdict {
 
 impl<'a> Heard<'a> {
     /// Reads an event by the meters there are, or says why it cannot be counted.
-    fn by(definitions: &Definitions, event: &'a UsageEvent, arrival: &'a Arrival) -> Result<Heard<'a>, Reason> {
+    pub fn by(definitions: &Definitions, event: &'a UsageEvent, arrival: &'a Arrival) -> Result<Heard<'a>, Reason> {
         let meters: Vec<&Meter> =
             definitions.meters.values().filter(|meter| meter.event_type == event.event_type).collect();
         if meters.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trueup::engine::checkpoints;
 use trueup::engine::clock::Clock;
 use trueup::engine::door::{Acceptance, Apply, DoorError, Receipt, Submission};
-use trueup::engine::view_rows::{Cell, Row};
+use trueup::engine::view_rows::Row;
 use trueup::engine::{Engine, Setup};
 use trueup_connectors::EventReader;
 use trueup_connectors::journal::simulated_disk::SimulatedDisk;
@@ -19,7 +19,7 @@ use trueup_model::usage::EventBatch;
 use trueup_sinks::view::View;
 use trueup_workload::catalog::{MONTH_END, MONTH_START, Outputs, changes, customer_name};
 
-use crate::history::Dice;
+mod taken_back;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -114,7 +114,7 @@ fn what_was_taken_back_leaves_no_trace() {
         assert_eq!((applied.batch.events, applied.batch.displaced), (9, 0));
         assert_ne!(settled(&engine), before);
         let undone = revert(&engine, "june").expect("it is taken back");
-        assert_eq!(undone, Undone { retracted: 2, restored: 3, left: 0 });
+        assert_eq!(undone, Undone { retracted: 2, restored: 3, left: 0, dropped: 0 });
         assert_eq!(settled(&engine), before, "{workers} workers");
     }
 }
@@ -180,7 +180,7 @@ fn what_was_read_again_is_taken_back_too() {
     let correction = unheard_of(&engine, "july", &[2], 1);
     engine.accept(vec![Submission::Events(EventBatch { source: "http".into(), ..correction })]).expect("it is taken");
     let undone = revert(&engine, "june").expect("it is taken back");
-    assert_eq!(undone, Undone { retracted: 2, restored: 0, left: 1 });
+    assert_eq!(undone, Undone { retracted: 2, restored: 0, left: 1, dropped: 0 });
     engine.accept(vec![Submission::Events(retraction(&engine, 2))]).expect("it is taken");
     assert_eq!(settled(&engine), before);
 }
@@ -203,7 +203,7 @@ fn what_others_said_between_stands_again() {
     let before = settled(&engine);
     assert_eq!(replay(1), 1);
     let undone = revert(&engine, "june").expect("it is taken back");
-    assert_eq!(undone, Undone { retracted: 0, restored: 1, left: 0 });
+    assert_eq!(undone, Undone { retracted: 0, restored: 1, left: 0, dropped: 0 });
     assert_eq!(settled(&engine), before);
 }
 
@@ -213,9 +213,11 @@ fn what_is_set_aside_of_a_batch_that_was_taken_back_is_not_read_again() {
     apply_unheard_of(&engine, "june", &[1, 2]);
     revert(&engine, "june").expect("it is taken back");
     hear_of(&engine);
+    let room = Acceptance::default().quarantined_max;
+    assert_eq!(engine.quarantine_room(), room, "it takes no room that nobody could make");
     let before = settled(&engine);
     let replayed = engine.replay_quarantine("default", &Selection::default()).expect("it can be asked for");
-    assert_eq!((replayed.accepted, replayed.unreadable, replayed.epoch), (0, 2, None));
+    assert_eq!((replayed.accepted, replayed.still, replayed.unreadable, replayed.epoch), (0, 0, 0, None));
     assert_eq!(settled(&engine), before);
 }
 
@@ -225,7 +227,10 @@ fn what_others_changed_since_is_left() {
     send(&engine, &STANDING);
     apply(&engine, "june", &[(1, 1, false, 11), (2, 1, false, 21), (9, 0, false, 9)], None).expect("it is applied");
     send(&engine, &[(1, 5, false, 15), (9, 0, true, 0)]);
-    assert_eq!(revert(&engine, "june").expect("it is taken back"), Undone { retracted: 0, restored: 1, left: 2 });
+    assert_eq!(
+        revert(&engine, "june").expect("it is taken back"),
+        Undone { retracted: 0, restored: 1, left: 2, dropped: 0 }
+    );
     let expected = told(1);
     send(&expected, &STANDING);
     send(&expected, &[(1, 5, false, 15)]);
@@ -315,150 +320,12 @@ fn backfills_contradict_no_more_often_than_is_kept() {
     let contradicting = [(1, 0, false, 11), (9, 0, false, 5), (9, 0, false, 6)];
     assert_eq!(submit("may", &contradicting).map_err(|error: DoorError| error.to_string()), Ok(2));
     let refused = submit("june", &contradicting[..1]).expect_err("there is no more room").to_string();
-    assert!(refused.contains("2 of backfills before it are kept, and 2 is the most that is"), "{refused}");
+    assert!(refused.contains("2 that came with backfills before it"), "{refused}");
     assert_eq!(
         submit("july", &[(10, 0, false, 5)]).map_err(|error| error.to_string()),
         Ok(0),
         "it contradicts nothing"
     );
-}
-
-#[test]
-fn the_greatest_revision_can_be_taken_back_too() {
-    const LAST: u32 = u32::MAX;
-    let engine = told(1);
-    send(&engine, &STANDING);
-    send(&engine, &[(12, LAST, false, 4)]);
-    let before = settled(&engine);
-    let batch =
-        [(2, LAST, false, 21), (3, LAST, true, 0), (30, LAST, false, 3), (12, LAST, false, 4), (31, LAST, true, 0)];
-    apply(&engine, "june", &batch, None).expect("it is applied");
-    assert_ne!(settled(&engine), before);
-    assert_eq!(revert(&engine, "june").expect("it is taken back"), Undone { retracted: 1, restored: 2, left: 0 });
-    assert_eq!(settled(&engine), before);
-    // What is said of them later is held against what stands, not against what was taken back.
-    let later = [(2, 1, false, 22), (3, 3, false, 33), (30, 0, false, 3), (31, 0, false, 7), (31, 0, true, 0)];
-    let expected = told(1);
-    send(&expected, &STANDING);
-    send(&expected, &[(12, LAST, false, 4)]);
-    [&engine, &expected].into_iter().for_each(|engine| send(engine, &later));
-    assert_eq!(settled(&engine), settled(&expected));
-}
-
-/// What some say of a few events, that looks random: half of it is said of one at the same revision.
-fn any_said(dice: &mut Dice) -> Vec<Said> {
-    let one = |dice: &mut Dice| {
-        let (id, revision) = (dice.below(6) as u32, dice.below(6) as u32 / 2);
-        (id, revision, dice.one_in(4), dice.below(2) as u32 + dice.below(2) as u32 * 1_000)
-    };
-    (0..dice.below(8)).map(|_| one(dice)).collect()
-}
-
-/// How many contradictions are set aside.
-fn contradictions(engine: &Engine) -> usize {
-    let reason = View::Quarantine.columns().iter().position(|column| column.name == "reason").expect("there is one");
-    let rows = engine.newest().rows(View::Quarantine);
-    rows.iter().filter(|row| row[reason] == Cell::Text("conflict".into())).count()
-}
-
-/// What is to be applied in place of all that a customer used in some days, or on top.
-fn any_scope(engine: &Engine, dice: &mut Dice) -> Option<Scope> {
-    let from = MONTH_START + dice.below(4) as i64 * DAY;
-    let whose = Whose::Customer(customer_name(dice.below(3) as u32));
-    let scope = Scope { whose, meter: meter(engine), from, to: from + 3 * DAY };
-    dice.one_in(2).then_some(scope)
-}
-
-/// A batch that is applied to one engine or to two, some of which may be set aside.
-fn any_batch(engine: &Engine, name: &str, dice: &mut Dice) -> impl Fn(&Engine) {
-    let (said, scope) = (any_said(dice), any_scope(engine, dice));
-    let late: Vec<u32> = (0..3).filter(|_| dice.one_in(4)).collect();
-    let apply = Apply { name: name.to_owned(), digest: "d".to_owned(), scope, sets_aside: true };
-    move |engine| {
-        let batches = [events(engine, &said), unheard_of(engine, &apply.name, &late, 0)];
-        let submissions = batches.map(Submission::Events).into_iter().chain([Submission::Backfill(apply.clone())]);
-        engine.accept(submissions.collect()).expect("it is applied");
-    }
-}
-
-/// From now on a meter reads these properties, beside what others read of the same events.
-fn read_otherwise(engine: &Engine, dimensions: &[&str]) {
-    let meter = Meter {
-        name: "otherwise".to_owned(),
-        event_type: trueup_workload::events::TYPES[0].to_owned(),
-        aggregation: Aggregation::Count,
-        property: None,
-        scale: 0,
-        dimensions: dimensions.iter().map(ToString::to_string).collect(),
-        filter: Filter::new(),
-    };
-    engine.accept(vec![Submission::Catalog(vec![CatalogChange::Meter(meter)])]).expect("it makes sense");
-}
-
-#[test]
-fn what_is_taken_back_is_as_if_it_had_never_been_said() {
-    let mut moved = 0;
-    for seed in 0..40 {
-        let mut dice = Dice(seed);
-        let (engine, without) = (told(1 + seed as usize % 2), told(1));
-        let both = |act: &dyn Fn(&Engine)| [&engine, &without].into_iter().for_each(act);
-        let mut applied = Vec::new();
-        for step in 0..8 {
-            let said = any_said(&mut dice);
-            both(&|engine| send(engine, &said));
-            let name = format!("batch {step}");
-            match dice.below(9) {
-                0..4 => {
-                    any_batch(&engine, &name, &mut dice)(&engine);
-                    applied.push(name);
-                }
-                4..6 => both(&any_batch(&engine, &name, &mut dice)),
-                6 if !applied.is_empty() => {
-                    // Not always the last first.
-                    let name = applied.swap_remove(0);
-                    assert!(revert(&engine, &name).is_ok());
-                }
-                6 | 7 => {
-                    let dimensions = dice.some(&["extra", "plan"]);
-                    both(&|engine| read_otherwise(engine, &dimensions));
-                }
-                _ => {
-                    both(&hear_of);
-                    both(&|engine| {
-                        engine.replay_quarantine("default", &Selection::default()).expect("it can be read again");
-                    });
-                }
-            }
-        }
-        moved += usize::from(settled(&engine) != settled(&without));
-        applied.iter().for_each(|name| assert!(revert(&engine, name).is_ok()));
-        assert_eq!(settled(&engine), settled(&without), "seed {seed}");
-        assert_eq!(contradictions(&engine), contradictions(&without), "seed {seed}");
-        for _ in 0..2 {
-            let said = any_said(&mut dice);
-            both(&|engine| send(engine, &said));
-            assert_eq!(settled(&engine), settled(&without), "seed {seed}: what was said since");
-            assert_eq!(contradictions(&engine), contradictions(&without), "seed {seed}");
-        }
-    }
-    assert!(moved > 20, "batches move something: {moved}");
-}
-
-#[test]
-fn what_contradicts_again_is_not_judged_by_what_is_read_today() {
-    let (engine, without) = (told(2), told(1));
-    for engine in [&engine, &without] {
-        read_otherwise(engine, &["extra"]);
-        // The second says something else, of which nothing is read from then on.
-        send(engine, &[(1, 0, false, 1), (1, 0, false, 1_001)]);
-        read_otherwise(engine, &["plan"]);
-        send(engine, &[(1, 0, false, 1)]);
-    }
-    assert_eq!((contradictions(&engine), contradictions(&without)), (1, 1));
-    apply(&engine, "june", &[(1, 1, false, 5)], None).expect("it is applied");
-    revert(&engine, "june").expect("it is taken back");
-    assert_eq!(settled(&engine), settled(&without));
-    assert_eq!(contradictions(&engine), 1);
 }
 
 /// A meter of the events of which all but the late ones are.
@@ -476,27 +343,6 @@ fn first_customers(engine: &Engine) -> Scope {
 }
 
 #[test]
-fn the_first_of_two_attempts_at_a_scope_is_taken_back() {
-    let (engine, expected) = (told(2), told(1));
-    [&engine, &expected].into_iter().for_each(|engine| send(engine, &[(3, 0, false, 30)]));
-    let second = |engine: &Engine| apply(engine, "second", &[(9, 0, false, 9)], Some(first_customers(engine)));
-    apply(&engine, "first", &[(6, 0, false, 6)], Some(first_customers(&engine))).expect("it is applied");
-    second(&engine).expect("it is applied");
-    second(&expected).expect("it is applied");
-    assert_eq!(settled(&engine), settled(&expected), "the second stands in place of all");
-    revert(&engine, "first").expect("it is taken back");
-    assert_eq!(settled(&engine), settled(&expected), "it does so without the first as well");
-    // Somebody says what the first had brought.
-    [&engine, &expected].into_iter().for_each(|engine| send(engine, &[(6, 0, false, 7)]));
-    assert_eq!(settled(&engine), settled(&expected), "nothing is left of it");
-    [&engine, &expected].into_iter().for_each(|engine| drop(revert(engine, "second").map(|_| ())));
-    assert_eq!(settled(&engine), settled(&expected));
-    let usual = told(1);
-    send(&usual, &[(3, 0, false, 30), (6, 0, false, 7)]);
-    assert_eq!(settled(&engine), settled(&usual));
-}
-
-#[test]
 fn a_batch_stands_in_place_of_a_scope() {
     let engine = told(2);
     send(&engine, &STANDING);
@@ -511,7 +357,10 @@ fn a_batch_stands_in_place_of_a_scope() {
     send(&expected, &STANDING);
     send(&expected, &[(3, 3, true, 0), (6, 0, true, 0), (12, 1, false, 8), (15, 0, false, 4)]);
     assert_eq!(settled(&engine), settled(&expected));
-    assert_eq!(revert(&engine, "anew").expect("it is taken back"), Undone { retracted: 1, restored: 3, left: 0 });
+    assert_eq!(
+        revert(&engine, "anew").expect("it is taken back"),
+        Undone { retracted: 1, restored: 3, left: 0, dropped: 0 }
+    );
     assert_eq!(settled(&engine), before);
 
     let nobody = Scope { whose: Whose::Customer("nobody".to_owned()), ..scope.clone() };
@@ -526,6 +375,21 @@ fn a_batch_stands_in_place_of_a_scope() {
     let refused = apply(&engine, "nothing", &[], Some(nothing)).expect_err("there is no such meter");
     let why = "backfill 'nothing' replaces usage of 'nothing', which is no meter: the view `meters` has all there are";
     assert_eq!(refused.to_string(), why);
+}
+
+#[test]
+fn what_it_names_and_cannot_be_read_is_not_displaced() {
+    let engine = told(1);
+    send(&engine, &[(3, 0, false, 30), (6, 0, false, 6)]);
+    let before = settled(&engine);
+    let mut batch = events(&engine, &[(3, 0, false, 31), (9, 0, false, 9)]);
+    batch.rows[0].occurred_at = MONTH_END + 30 * DAY;
+    let scope = Some(first_customers(&engine));
+    let apply = Apply { name: "june".to_owned(), scope, sets_aside: true, ..Apply::default() };
+    let submissions = vec![Submission::Events(batch), Submission::Backfill(apply)];
+    let refused = engine.accept(submissions).expect_err("one would be displaced by nothing").to_string();
+    assert!(refused.contains("sets 1 event aside that stand in its scope"), "{refused}");
+    assert_eq!(settled(&engine), before, "nothing of it was applied");
 }
 
 #[test]

@@ -20,6 +20,9 @@
 //! retract ID [of SUBJECT TYPE] [revision N]
 //! by SOURCE [PARTITION] | declare N by SOURCE [PARTITION] at TIME
 //! refused REASON | replay | clock TIME | commit | issue CUSTOMER TIME
+//! backfill NAME [in place of METER of CUSTOMER from TIME until TIME]
+//!   what its events say, in sentences as above
+//! take back NAME
 //! VIEW [of CUSTOMER] [where COLUMN is VALUE] [showing COLUMN, COLUMN]
 //! ```
 
@@ -45,6 +48,7 @@ use trueup_model::usage::Reason;
 use crate::subject::Subject;
 use crate::views;
 
+mod backfills;
 mod tables;
 
 use tables::{show, shown, table};
@@ -124,6 +128,8 @@ impl<'s> Teller<'s> {
             "commit" => self.commit(),
             "issue" => self.issue(rest),
             "replay" => self.replay(),
+            "backfill" => self.backfill(rest, indented),
+            "take" => self.take_back(rest),
             _ => self.fail(&format!("nothing is called '{verb}'")),
         }
     }

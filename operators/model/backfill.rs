@@ -97,6 +97,10 @@ pub struct Undone {
     pub restored: u64,
     /// Left as they are: what others have said since stands already.
     pub left: u64,
+    /// Inputs, not identities, that the batch had left in the quarantine, where nobody reads them again: they take no
+    /// room there any more.
+    #[serde(default)]
+    pub dropped: u64,
 }
 
 /// Enters what the entry of an epoch says of a backfill among those that are known.

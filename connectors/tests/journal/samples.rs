@@ -157,7 +157,7 @@ fn any_replays() -> impl Strategy<Value = Vec<Replay>> {
 
 fn backfill(name: String, number: u64, at: Option<i64>) -> Fact {
     let whose = if number.is_multiple_of(2) { Whose::Subject(name.clone()) } else { Whose::Customer(name.clone()) };
-    let undone = Undone { retracted: number, restored: !number, left: 1 };
+    let undone = Undone { retracted: number, restored: !number, left: 1, dropped: number / 2 };
     let reverted = Backfill::Reverted { name: name.clone(), undone };
     let scope = at.map(|at| Scope { whose, meter: name.clone(), from: at, to: i64::MAX });
     let batch = Batch { name, digest: "00ff".to_owned(), scope, events: number, displaced: !number };

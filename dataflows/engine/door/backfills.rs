@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use trueup_model::backfill::{self, Applied, Backfill, Batch, Scope, Undone, enter, origin};
 use trueup_model::fact::Epoch;
 use trueup_model::identity::Identity;
+use trueup_model::usage::Refused;
 use trueup_operators::event_index::RowRef;
 
 use super::history::History;
@@ -46,7 +47,10 @@ pub(super) fn take_backfill(proposal: &mut Proposal, backfill: Backfill) {
             proposal.books.replaced_under.insert(epoch, proposal.catalog.clone().into());
         }
         Backfill::Applied(_) => {}
-        Backfill::Reverted { .. } => proposal.restores = true,
+        Backfill::Reverted { undone, .. } => {
+            proposal.restores = true;
+            proposal.dropped = undone.dropped;
+        }
     }
     proposal.facts.push(Fact::Backfill(backfill));
 }
@@ -72,6 +76,10 @@ impl Door {
         let (standing, max) = (self.contradictions.by(backfill::SOURCE), self.acceptance.quarantined_max);
         if followed.contradicting > max.saturating_sub(standing) {
             return Err(refuse(contradict_too_often(followed.contradicting, standing, max)));
+        }
+        let unread = proposal.set_aside_of(&followed.displaced);
+        if unread > 0 {
+            return Err(refuse(would_displace_what_it_names(unread)));
         }
         let mut retractions = Rows::new(proposal.rows, proposal.books.clock, origin(&name));
         followed.displaced.iter().for_each(|row| retractions.retract(row));
@@ -123,14 +131,17 @@ impl Door {
             return Err(refuse("is taken back in an epoch of its own: send events before or after".to_owned()));
         }
         let said = Said::at(self).map_err(&refuse)?;
-        let Some(mut concerned) = said.named_by(name, self.was_read_again(applied.epoch))? else {
+        let read_again = self.read_again(applied.epoch);
+        let Some(mut concerned) = said.named_by(name, read_again > 0)? else {
             return Err(refuse("is not in the journal where its books say: restore the journal".to_owned()));
         };
+        let set_aside = said.set_aside_at(applied.epoch)?;
         if let Some(region) = said.region(applied.epoch) {
             concerned.extend(said.within(region, applied.epoch, usize::MAX)?);
         }
         let undoing = Undoing::of(name, &concerned, &said, &self.metering)?;
-        let (mut made, mut undone) = (Rows::new(proposal.rows, proposal.books.clock, origin(name)), Undone::default());
+        let mut made = Rows::new(proposal.rows, proposal.books.clock, origin(name));
+        let mut undone = Undone { dropped: set_aside.saturating_sub(read_again), ..Undone::default() };
         let mut concerned: Vec<Identity> = concerned.into_iter().collect();
         concerned.sort_unstable_by_key(|identity| identity.order());
         for identity in &concerned {
@@ -143,14 +154,29 @@ impl Door {
         Ok(())
     }
 
-    /// Whether inputs that a batch had left in the quarantine were read again and count.
-    fn was_read_again(&self, applied: Epoch) -> bool {
+    /// How many inputs of an epoch were read again and count.
+    fn read_again(&self, epoch: Epoch) -> u64 {
         let replayed = self.books.replayed.iter();
-        replayed.into_iter().any(|(input, replayed)| input.epoch == applied && replayed.still.is_none())
+        replayed.filter(|(input, replayed)| input.epoch == epoch && replayed.still.is_none()).count() as u64
     }
 }
 
 impl Proposal {
+    /// How many of these rows are about events that it sets aside. They would be displaced by what cannot be counted,
+    /// and what is said of them at the same revision, once it can be read, would count no more.
+    fn set_aside_of(&self, rows: &[RowRef]) -> usize {
+        let refused =
+            self.facts.iter().filter_map(|fact| if let Fact::Refused(refused) = fact { Some(refused) } else { None });
+        let names = refused.flatten().filter_map(|refused| {
+            let Refused { event_source: Some(source), event_id: Some(id), .. } = refused else { return None };
+            Some((source.as_str(), id.as_str()))
+        });
+        let names: HashSet<(&str, &str)> = names.collect();
+        let is_set_aside =
+            |(batch, place): &&RowRef| batch.ids.get(*place as usize).is_some_and(|id| names.contains(&id));
+        rows.iter().filter(is_set_aside).count()
+    }
+
     /// Refuses what comes behind a backfill: usage there is what follows from it.
     pub(super) fn may_go_on(&self, submission: &Submission) -> Result<(), DoorError> {
         let is_beside = matches!(submission, Submission::Clock(_) | Submission::ReadTo { .. });
@@ -186,8 +212,8 @@ fn cannot_be_counted(events: u64) -> String {
 
 fn contradict_too_often(contradicting: u64, standing: u64, max: u64) -> String {
     format!(
-        "brings {contradicting} events that say something else than what stands, {standing} of backfills before it are \
-         kept, and {max} is the most that is: stage it with greater revisions, or raise `quarantine_inputs` in \
+        "brings {contradicting} events that say something else than what stands, {standing} that came with backfills before \
+         it, or were set aside again as one was taken back, are kept, and {max} is the most that is: stage it with greater revisions, or raise `quarantine_inputs` in \
          trueup.toml"
     )
 }
@@ -196,6 +222,14 @@ fn concerns_too_many() -> String {
     format!(
         "concerns more than {EVENTS_MAX} events, with all of which something was said in its scope: replace less at a \
          time, such as a week"
+    )
+}
+
+fn would_displace_what_it_names(events: usize) -> String {
+    let s = if events == 1 { "" } else { "s" };
+    format!(
+        "sets {events} event{s} aside that stand in its scope, which would be displaced, and nothing of it was applied: \
+         mend and stage them again"
     )
 }
 

@@ -17,7 +17,7 @@ pub struct Receipt {
 /// What became of a submission.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
-    /// How many events passed.
+    /// How many rows were accepted: events that passed, and what follows from a backfill.
     pub taken: u64,
     /// What was set aside, as it was read or at the door.
     pub refused: Vec<Arc<Refused>>,
@@ -27,7 +27,7 @@ pub struct Part {
 }
 
 impl Receipt {
-    /// How many events passed.
+    /// How many rows were accepted.
     pub fn taken(&self) -> u64 {
         self.parts.iter().map(|part| part.taken).sum()
     }

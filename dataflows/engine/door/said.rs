@@ -130,6 +130,13 @@ impl<'a> Said<'a> {
         Ok(is_there.then_some(named))
     }
 
+    /// How many inputs were set aside at an epoch.
+    pub fn set_aside_at(&self, epoch: Epoch) -> Result<u64, DoorError> {
+        let Some(entry) = self.journal.entries(epoch).next().transpose()? else { return Ok(0) };
+        let refused = entry.facts.iter().map(|fact| if let Fact::Refused(refused) = fact { refused.len() } else { 0 });
+        Ok(refused.sum::<usize>() as u64)
+    }
+
     /// The batch that said what came at an epoch by a way: all of the epoch in which it was applied, and what came
     /// by its way since.
     fn who_said(&self, epoch: Epoch, way: &Origin) -> Option<&'a str> {

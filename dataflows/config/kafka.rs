@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use toml::{Table, Value};
+use trueup_model::backfill::SOURCE;
 
 /// A source to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,10 @@ pub struct Written {
     settings: Table,
 }
 
+/// What other ways in are called: in the ledger nothing would tell them apart, and what comes by `backfill` is taken
+/// back with the batch that its partition names.
+const OTHERS: [&str; 3] = [SOURCE, "flight", "http"];
+
 fn default_name() -> String {
     "kafka".to_owned()
 }
@@ -85,6 +90,9 @@ pub fn meant(written: Vec<Written>, variable: impl Fn(&str) -> Option<String>) -
     let mut names = BTreeSet::new();
     let mut meant = Vec::new();
     for Written { name, brokers, topics, start, format, settings } in written {
+        if OTHERS.contains(&name.as_str()) {
+            return Err(format!("a Kafka source is called '{name}', as another way in is: give it another `name`"));
+        }
         if !names.insert(name.clone()) {
             return Err(format!("two Kafka sources are called '{name}': give each table a `name` of its own"));
         }
@@ -184,6 +192,7 @@ mod tests {
         let table = "[[kafka]]\nbrokers = ['a:1']\ntopics = ['t']\n";
         let refused = |text: &str| read(text).expect_err("it cannot be meant");
         assert!(refused(&format!("{table}{table}")).contains("two Kafka sources are called 'kafka'"));
+        assert!(refused(&format!("{table}name = 'backfill'")).contains("called 'backfill', as another way in is"));
         assert!(refused(&format!("{table}topic = 't'")).contains("topic"));
         assert!(refused(&format!("{table}start = 'middle'")).contains("middle"));
         assert!(refused(&format!("{table}format = 'xml'")).contains("xml"));

@@ -66,7 +66,7 @@ impl Door {
         if proposal.catalog_changed {
             return Err(refuse("comes with a change of the catalog: change that first, in an epoch of its own".into()));
         }
-        let region = scope.as_ref().map(|scope| Region::of(scope, &proposal.catalog, &self.dictionary));
+        let region = scope.as_ref().map(|scope| Region::of(scope, &proposal.catalog.clone().into(), &self.dictionary));
         let region = region.transpose().map_err(&refuse)?;
         let followed = self.follow(proposal, region.as_ref(), &refuse)?;
         let uncounted = proposal.set_aside() + followed.contradicting;

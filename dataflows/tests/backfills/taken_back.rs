@@ -1,6 +1,7 @@
 //! A backfill that was taken back is as if it had never been said.
 
 use trueup::engine::view_rows::Cell;
+use trueup_model::catalog::Customer;
 
 use super::*;
 use crate::history::Dice;
@@ -165,4 +166,32 @@ fn the_first_of_two_attempts_at_a_scope_is_taken_back() {
     let usual = told(1);
     send(&usual, &[(3, 0, false, 30), (6, 0, false, 7)]);
     assert_eq!(settled(&engine), settled(&usual));
+}
+
+#[test]
+fn a_scope_is_what_it_was_when_it_was_replaced() {
+    let disk = SimulatedDisk::new(1);
+    let engine = on(&disk).expect("the disk is good");
+    let expected = told(1);
+    begin(&engine);
+    let first = first_customers(&engine);
+    let owns_nothing = changes(Outputs::All).into_iter().find_map(|change| match change {
+        CatalogChange::Customer(customer) if customer.id == customer_name(0) => {
+            Some(CatalogChange::Customer(Customer { subjects: Vec::new(), ..customer }))
+        }
+        _ => None,
+    });
+    let owns_nothing = Submission::Catalog(owns_nothing.into_iter().collect());
+    [&engine, &expected].into_iter().for_each(|engine| send(engine, &[(3, 0, false, 30)]));
+    apply(&engine, "first", &[(6, 0, false, 6)], Some(first.clone())).expect("it is applied");
+    for engine in [&engine, &expected] {
+        apply(engine, "second", &[(9, 0, false, 9)], Some(first.clone())).expect("it is applied");
+        engine.accept(vec![owns_nothing.clone()]).expect("it makes sense");
+    }
+    engine.checkpoint().expect("the disk is good");
+    settled(&engine);
+    engine.stop();
+    let engine = on(&disk.after_kill()).expect("the disk is good");
+    revert(&engine, "first").expect("it is taken back");
+    assert_eq!(settled(&engine), settled(&expected), "also when nothing is the customer's any more");
 }

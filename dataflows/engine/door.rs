@@ -187,19 +187,20 @@ impl Proposal {
     }
 
     /// How many inputs it sets aside.
-    fn set_aside(&self) -> u64 {
+    fn set_aside_count(&self) -> u64 {
         self.refused.last().map_or(0, |last| last.last + 1)
     }
 
     /// What it set aside after the first `facts` of its facts, as a sender is told.
     fn refused_after(&self, facts: usize) -> Vec<Arc<Refused>> {
-        let of_fact = |fact: &Fact| if let Fact::Refused(refused) = fact { told(refused) } else { Vec::new() };
+        let of_fact =
+            |fact: &Fact| if let Fact::Refused(refused) = fact { without_payloads(refused) } else { Vec::new() };
         self.facts[facts..].iter().flat_map(of_fact).collect()
     }
 }
 
 /// What a sender is told of what was set aside.
-fn told(refused: &[Refused]) -> Vec<Arc<Refused>> {
+fn without_payloads(refused: &[Refused]) -> Vec<Arc<Refused>> {
     refused.iter().map(|refused| Arc::new(refused.without_payload())).collect()
 }
 
@@ -262,7 +263,7 @@ impl Door {
     /// anything is accepted or replayed.
     pub fn restore(&mut self, checkpoint: &Manifest, outline: &[Arc<Entry>]) -> Result<(), DoorError> {
         for entry in outline {
-            let proposal = self.told(entry)?;
+            let proposal = self.proposal_of(entry)?;
             self.settle(entry.epoch, proposal);
         }
         (self.dispatched, self.rows) = (checkpoint.epoch, checkpoint.rows);
@@ -369,7 +370,7 @@ impl Door {
         let journal = std::mem::replace(&mut self.journal, Box::new(MemoryJournal::default()));
         let replayed = journal.entries(self.dispatched + 1).try_for_each(|entry| {
             let entry = entry?;
-            let proposal = self.told(&entry)?;
+            let proposal = self.proposal_of(&entry)?;
             self.dispatch(&entry, proposal, false)?;
             told(entry.epoch);
             Ok(())
@@ -379,7 +380,7 @@ impl Door {
     }
 
     /// What an entry of the journal says, as it was proposed.
-    fn told(&mut self, entry: &Entry) -> Result<Proposal, DoorError> {
+    fn proposal_of(&mut self, entry: &Entry) -> Result<Proposal, DoorError> {
         self.dictionary.learn(&entry.names);
         let mut proposal = self.begin(entry.epoch);
         proposal.books.clock = entry.clock;
@@ -494,7 +495,7 @@ impl Door {
     fn dispatch(&mut self, entry: &Entry, proposal: Proposal, is_kept: bool) -> Result<(), DoorError> {
         let epoch = entry.epoch;
         let accepted: u64 = proposal.batches.iter().map(|batch| batch.rows.len() as u64).sum();
-        let inputs = accepted + proposal.set_aside();
+        let inputs = accepted + proposal.set_aside_count();
         let input = self.settle(epoch, proposal);
         let oldest = self.past.pass(epoch, inputs);
         let mut input = EpochInput { epoch, oldest, ..input };
@@ -532,7 +533,7 @@ impl Door {
     /// Makes a proposal the state of things, and says what workers have to know of it.
     fn settle(&mut self, epoch: Epoch, mut proposal: Proposal) -> EpochInput {
         let mut intake = Vec::new();
-        self.quarantined = (self.quarantined + proposal.set_aside()).saturating_sub(proposal.dropped);
+        self.quarantined = (self.quarantined + proposal.set_aside_count()).saturating_sub(proposal.dropped);
         if proposal.catalog_changed {
             proposal.books.catalog = Arc::new(proposal.catalog);
         }

@@ -25,6 +25,9 @@ struct Reverted {
     retracted: u64,
     restored: u64,
     left: u64,
+    /// Inputs of it that were left in the quarantine.
+    #[serde(default)]
+    dropped: u64,
 }
 
 impl Told {
@@ -35,6 +38,7 @@ impl Told {
             retracted: undone.retracted,
             restored: undone.restored,
             left: undone.left,
+            dropped: undone.dropped,
         });
         Told {
             name: name.to_owned(),
@@ -78,9 +82,14 @@ impl Told {
             None => format!("would be {what}"),
         };
         let name = &self.name;
-        if let Some(Reverted { epoch, retracted, restored, left }) = &self.reverted {
+        if let Some(Reverted { epoch, retracted, restored, left, dropped }) = &self.reverted {
+            let set_aside = match dropped {
+                0 => String::new(),
+                _ => format!(" {} that it left in the quarantine will never count.", counted(*dropped, "input")),
+            };
             return format!(
-                "Backfill `{name}` {}: {} not counted any more, {} as others say, {} left, since others changed them after it.",
+                "Backfill `{name}` {}: {} not counted any more, {} as others say, {} left, since others changed them \
+                 after it.{set_aside}",
                 when("taken back", *epoch),
                 counted(*retracted, "event"),
                 words::count(*restored),

@@ -69,7 +69,7 @@ impl Door {
         let region = scope.as_ref().map(|scope| Region::of(scope, &proposal.catalog.clone().into(), &self.dictionary));
         let region = region.transpose().map_err(&refuse)?;
         let followed = self.follow(proposal, region.as_ref(), refuse)?;
-        let uncounted = proposal.set_aside() + followed.contradicting;
+        let uncounted = proposal.set_aside_count() + followed.contradicting;
         if uncounted > 0 && !sets_aside {
             return Err(refuse(cannot_be_counted(uncounted)));
         }

@@ -25,7 +25,7 @@ impl Door {
 
     /// Sets inputs aside, if there is room for them.
     pub(super) fn set_aside(&mut self, proposal: &mut Proposal, refused: Vec<Refused>) -> Result<(), DoorError> {
-        let more = proposal.set_aside() + refused.len() as u64;
+        let more = proposal.set_aside_count() + refused.len() as u64;
         if !refused.is_empty() && more > self.quarantine_room() {
             let (standing, max) = (self.quarantined, self.acceptance.quarantined_max);
             return Err(DoorError::QuarantineFull { standing, more, max });

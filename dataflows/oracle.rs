@@ -89,8 +89,9 @@ use standing::Standing;
 pub enum Statement {
     /// A usage event, and how it came in.
     Event(UsageEvent, Arrival),
-    /// An input that was set aside before it was an event, and how it came in.
-    Refused(Reason, Arrival),
+    /// An input that was set aside before it was an event, how it came in, and the source and id of its event, where
+    /// they could be read.
+    Refused(Reason, Arrival, Option<(String, String)>),
     /// How many inputs a producer says to have sent.
     Declared(Declaration),
     /// What became of inputs that were read again; the events among them follow.
@@ -155,7 +156,7 @@ pub const VIEWS: [&str; 13] = [
 /// use trueup_model::usage::Reason;
 ///
 /// let mut oracle = Oracle::new();
-/// oracle.accept(1, 0, vec![Statement::Refused(Reason::Unreadable, Arrival::default())]);
+/// oracle.accept(1, 0, vec![Statement::Refused(Reason::Unreadable, Arrival::default(), None)]);
 /// let ledger: Vec<String> = oracle.rows("ledger").iter().map(|row| format!("{} {}", row[0], row[1])).collect();
 /// assert_eq!(ledger, ["quarantined 1", "received 1"]);
 /// ```

@@ -69,7 +69,9 @@ impl Retelling {
                 .collect(),
             Fact::Refused(refused) => {
                 let arrival = |refused: &Refused| Arrival::at(refused.origin(), clock);
-                refused.iter().map(|refused| Statement::Refused(refused.reason, arrival(refused))).collect()
+                let name = |refused: &Refused| refused.event_source.clone().zip(refused.event_id.clone());
+                let told = |refused: &Refused| Statement::Refused(refused.reason, arrival(refused), name(refused));
+                refused.iter().map(told).collect()
             }
             Fact::Replayed(replays) => vec![Statement::Replayed(replays.clone())],
             Fact::Declared(declaration) => vec![Statement::Declared(declaration.clone())],

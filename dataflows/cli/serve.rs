@@ -31,7 +31,7 @@ use super::kafka::Sources;
 use super::loading::{EventFiles, Loaded, TENANT, load_catalog, load_events_that_can_be};
 use super::remote::block_on;
 use super::resume::resume_telling;
-use super::signals::told_to_end;
+use super::signals::Ending;
 use super::{copying, descriptors, ledger, page, words};
 use crate::config::Config;
 
@@ -80,9 +80,13 @@ async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
     let intake: Arc<dyn Intake> = Arc::new(Gatherer::start(engine.clone()).of_tenant(TENANT));
     let board = Board::told_by(|| Clock::Wall.now(0));
     announce(config, &board);
+    // Whoever hears that it is ready may tell it to end at once.
+    let (ending, early) = (Ending::begin()?, Ending::begin()?);
     let open = listening.open(config, &engine, &intake, &board)?;
+    let early = tokio::spawn(end_at_once(early));
     let files = EventFiles { events: config.events.clone(), mapping: config.mappings.clone() };
     let loaded = block_in_place(|| load_if_there_is_room(&engine, &files))?;
+    early.abort();
     let reading = Reading::begin(config, &engine, intake, board)?;
     page::line(format!(
         "{} events were read; {} so far. Serving on {}{}; ctrl-c stops.",
@@ -91,10 +95,18 @@ async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
         open.words(),
         reading.sources.words(),
     ));
-    let outcome = until_told(&engine, config.checkpoint_every).await;
+    let outcome = until_told(&engine, ending, config.checkpoint_every).await;
     reading.stop().await;
     open.stop().await;
     outcome.map(|()| engine)
+}
+
+/// Ends the process when it is told to while files are read, which may take long: what was read is in the journal.
+async fn end_at_once(ending: Ending) {
+    if ending.told().await.is_ok() {
+        page::line("Stopped while files were being read; the next start goes on where they were left.");
+        std::process::exit(0);
+    }
 }
 
 /// Tells of every source before it begins, so that whoever asks meanwhile hears of all of them.
@@ -241,9 +253,9 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
 /// Lets time pass until the process is told to end: periods begin and end by it, always on the
 /// edge of a grain, so that is when it is worth an epoch without facts. Now and then what was
 /// computed is kept.
-async fn until_told(engine: &Engine, checkpoint_every: Duration) -> Outcome {
+async fn until_told(engine: &Engine, ending: Ending, checkpoint_every: Duration) -> Outcome {
     let mut refused_clock = None;
-    let end = told_to_end();
+    let end = ending.told();
     tokio::pin!(end);
     // The first is made at once, of what was computed again.
     let mut checkpoints = interval(checkpoint_every);

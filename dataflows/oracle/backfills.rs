@@ -93,23 +93,19 @@ impl<'a> Standing<'a> {
         !sets_aside && self.uncounted > uncounted
     }
 
-    /// Whether they fill a scope in which something stands of an event of which they say what cannot be read.
+    /// Whether they fill a scope in which something stands of an event of which they say what cannot be read, or say
+    /// something of which nobody can read what it is about.
     fn would_displace_what_cannot_be_read(&self, statements: &[Statement]) -> bool {
-        let unread: BTreeSet<(&str, &str)> = statements
-            .iter()
-            .filter_map(|statement| match statement {
-                Statement::Event(event, arrival) if Heard::by(&self.definitions, event, arrival).is_err() => {
-                    Some((event.source.as_str(), event.id.as_str()))
-                }
-                _ => None,
-            })
-            .collect();
-        statements.iter().any(|statement| match statement {
-            Statement::Backfill(Backfill::Apply { scope: Some(scope), .. }, _) => {
-                self.displaced(scope, statements).iter().any(|heard| unread.contains(&heard.key()))
-            }
-            _ => false,
-        })
+        let Some(scope) = statements.iter().find_map(|statement| match statement {
+            Statement::Backfill(Backfill::Apply { scope, .. }, _) => scope.as_ref(),
+            _ => None,
+        }) else {
+            return false;
+        };
+        let (named, unread): (BTreeSet<_>, BTreeSet<_>) =
+            (self.named_by(statements).collect(), self.unread_by(statements).collect());
+        statements.iter().any(|statement| matches!(statement, Statement::Refused(_, _, None)))
+            || self.displaced(scope, &named).iter().any(|heard| unread.contains(&heard.key()))
     }
 
     /// Whether there are the meter and the customer of a scope. A subject may be new.

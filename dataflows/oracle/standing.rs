@@ -103,7 +103,7 @@ impl<'a> Standing<'a> {
                 Statement::Declared(declaration) => {
                     standing.declared.insert(&declaration.arrival, declaration.events);
                 }
-                Statement::Refused(reason, arrival) => {
+                Statement::Refused(reason, arrival, _) => {
                     standing.uncounted += 1;
                     standing.aside.insert(next(), Aside { reason: *reason, arrival, event: None });
                 }
@@ -170,19 +170,19 @@ impl<'a> Standing<'a> {
 
     /// Retracts what stands in a scope, unless the epoch names it.
     fn displace(&mut self, scope: &Scope, statements: &[Statement], arrival: &'a Arrival) {
-        let retracted = self.displaced(scope, statements);
+        let named = self.named_by(statements).chain(self.unread_by(statements)).collect();
+        let retracted = self.displaced(scope, &named);
         retracted.into_iter().for_each(|heard| self.judge(Heard { arrival, ..heard }));
     }
 
-    /// What stands in a scope, unless the epoch names it, taken back.
-    pub(super) fn displaced(&self, scope: &Scope, statements: &[Statement]) -> Vec<Heard<'a>> {
+    /// What stands in a scope and is not named, taken back.
+    pub(super) fn displaced(&self, scope: &Scope, named: &BTreeSet<(&str, &str)>) -> Vec<Heard<'a>> {
         let owners = self.definitions.owners();
         let is_whose = |subject: &str| match &scope.whose {
             Whose::Subject(one) => one == subject,
             Whose::Customer(customer) => owners.get(subject).is_some_and(|owner| owner.id == *customer),
         };
         let meter = &self.definitions.meters[&scope.meter];
-        let named = self.named_by(statements);
         let is_displaced = |key: &(&str, &str), heard: &Heard<'_>| {
             !heard.retract
                 && is_whose(&heard.event.subject)
@@ -195,12 +195,24 @@ impl<'a> Standing<'a> {
     }
 
     /// The events that statements are about which can be read.
-    fn named_by<'s>(&self, statements: &'s [Statement]) -> BTreeSet<(&'s str, &'s str)> {
-        let read = statements.iter().filter_map(|statement| match statement {
-            Statement::Event(event, arrival) => Heard::by(&self.definitions, event, arrival).ok(),
+    pub(super) fn named_by<'s>(&'s self, statements: &'s [Statement]) -> impl Iterator<Item = (&'s str, &'s str)> {
+        statements.iter().filter_map(|statement| match statement {
+            Statement::Event(event, arrival) => {
+                Heard::by(&self.definitions, event, arrival).is_ok().then_some((&*event.source, &*event.id))
+            }
             _ => None,
-        });
-        read.map(|heard| (heard.event.source.as_str(), heard.event.id.as_str())).collect()
+        })
+    }
+
+    /// Those that they are about which cannot, as far as it is known which.
+    pub(super) fn unread_by<'s>(&'s self, statements: &'s [Statement]) -> impl Iterator<Item = (&'s str, &'s str)> {
+        statements.iter().filter_map(|statement| match statement {
+            Statement::Event(event, arrival) => {
+                Heard::by(&self.definitions, event, arrival).is_err().then_some((&*event.source, &*event.id))
+            }
+            Statement::Refused(_, _, Some((source, id))) => Some((source, id)),
+            _ => None,
+        })
     }
 
     /// Lets a statement stand in place of another. Whatever contradicted that is settled.

@@ -386,9 +386,16 @@ fn what_it_names_and_cannot_be_read_is_not_displaced() {
     batch.rows[0].occurred_at = MONTH_END + 30 * DAY;
     let scope = Some(first_customers(&engine));
     let apply = Apply { name: "june".to_owned(), scope, sets_aside: true, ..Apply::default() };
-    let submissions = vec![Submission::Events(batch), Submission::Backfill(apply)];
+    let submissions = vec![Submission::Events(batch), Submission::Backfill(apply.clone())];
     let refused = engine.accept(submissions).expect_err("one would be displaced by nothing").to_string();
-    assert!(refused.contains("sets 1 event aside that stand in its scope"), "{refused}");
+    assert!(refused.contains("sets 1 input aside that name what stands in its scope"), "{refused}");
+    // Nor what nobody can read: it might name anything.
+    let mut reader = EventReader::new(engine.layouts(), "default", "test");
+    let mut batch = reader.batch();
+    reader.read_line(br#"{"id": 3, "source": "/test"}"#, "here", &mut batch);
+    let submissions = vec![Submission::Events(batch.finish()), Submission::Backfill(apply)];
+    let refused = engine.accept(submissions).expect_err("nobody can read its id").to_string();
+    assert!(refused.contains("of which nobody can read what they name"), "{refused}");
     assert_eq!(settled(&engine), before, "nothing of it was applied");
 }
 

@@ -77,7 +77,7 @@ impl Sent {
     fn at(self, clock: i64) -> Statement {
         match self {
             Sent::Event(event, way) => Statement::Event(event, Arrival::at(way, clock)),
-            Sent::Refused(reason, way) => Statement::Refused(reason, Arrival::at(way, clock)),
+            Sent::Refused(reason, way) => Statement::Refused(reason, Arrival::at(way, clock), None),
             Sent::Backfill(asked) => {
                 let (Backfill::Apply { name, .. } | Backfill::Revert { name }) = &asked;
                 let arrival = Arrival::at(origin(name), clock);

@@ -64,7 +64,7 @@ impl Stage {
             reader.read_line(line, format_args!("line {number}"), &mut batch);
             statements.push(match usage_event(line) {
                 Ok(event) => Statement::Event(event, arrival.clone()),
-                Err(fault) => Statement::Refused(fault.reason, arrival.clone()),
+                Err(fault) => Statement::Refused(fault.reason, arrival.clone(), None),
             });
         }
         let receipt = self.engine.accept(vec![Submission::Clock(clock), Submission::Events(batch.finish())])?;

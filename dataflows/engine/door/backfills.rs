@@ -10,11 +10,10 @@ use std::collections::HashSet;
 use trueup_model::backfill::{self, Applied, Backfill, Batch, Scope, Undone, enter, origin};
 use trueup_model::fact::Epoch;
 use trueup_model::identity::Identity;
-use trueup_model::usage::Refused;
 use trueup_operators::event_index::RowRef;
 
 use super::history::History;
-use super::rows::Rows;
+use super::rows::{Rows, names_set_aside, sent_as};
 use super::said::Said;
 use super::scope::Region;
 use super::undoing::Undoing;
@@ -77,7 +76,7 @@ impl Door {
         if followed.contradicting > max.saturating_sub(standing) {
             return Err(refuse(contradict_too_often(followed.contradicting, standing, max)));
         }
-        let unread = proposal.set_aside_of(&followed.displaced);
+        let unread = if scope.is_some() { proposal.set_aside_of(&followed.displaced) } else { 0 };
         if unread > 0 {
             return Err(refuse(would_displace_what_it_names(unread)));
         }
@@ -162,19 +161,11 @@ impl Door {
 }
 
 impl Proposal {
-    /// How many of these rows are about events that it sets aside. They would be displaced by what cannot be counted,
-    /// and what is said of them at the same revision, once it can be read, would count no more.
+    /// How many inputs it sets aside of which nobody can read which event it is, or that are about one of these rows.
+    /// Those events would be displaced by what cannot be counted.
     fn set_aside_of(&self, rows: &[RowRef]) -> usize {
-        let refused =
-            self.facts.iter().filter_map(|fact| if let Fact::Refused(refused) = fact { Some(refused) } else { None });
-        let names = refused.flatten().filter_map(|refused| {
-            let Refused { event_source: Some(source), event_id: Some(id), .. } = refused else { return None };
-            Some((source.as_str(), id.as_str()))
-        });
-        let names: HashSet<(&str, &str)> = names.collect();
-        let is_set_aside =
-            |(batch, place): &&RowRef| batch.ids.get(*place as usize).is_some_and(|id| names.contains(&id));
-        rows.iter().filter(is_set_aside).count()
+        let sent: HashSet<(&str, &str)> = rows.iter().map(sent_as).collect();
+        names_set_aside(self.facts.iter()).filter(|name| name.is_none_or(|name| sent.contains(&name))).count()
     }
 
     /// Refuses what comes behind a backfill: usage there is what follows from it.
@@ -225,11 +216,11 @@ fn concerns_too_many() -> String {
     )
 }
 
-fn would_displace_what_it_names(events: usize) -> String {
-    let s = if events == 1 { "" } else { "s" };
+fn would_displace_what_it_names(inputs: usize) -> String {
+    let (s, their) = if inputs == 1 { ("", "its event") } else { ("s", "their events") };
     format!(
-        "sets {events} event{s} aside that stand in its scope, which would be displaced, and nothing of it was applied: \
-         mend and stage them again"
+        "sets {inputs} input{s} aside that name what stands in its scope, or of which nobody can read what they name, so \
+         that {their} would be displaced, and nothing of it was applied: mend and stage them again"
     )
 }
 

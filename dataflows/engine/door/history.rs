@@ -10,7 +10,7 @@ use trueup_model::metering::Metering;
 use trueup_model::usage::UsageBatch;
 use trueup_operators::event_index::{Outcome, RowRef, compare};
 
-use super::rows::{Rows, row_of};
+use super::rows::{Rows, row_of, sent_as};
 use super::scope::Region;
 
 /// What stands after some rows, and what contradicts it.
@@ -25,6 +25,8 @@ pub(super) struct History<'a> {
 pub(super) struct Displacing<'a> {
     pub region: &'a Region,
     pub named: &'a HashSet<Identity>,
+    /// What the batch names and cannot be read, by source and id.
+    pub unread: &'a HashSet<(&'a str, &'a str)>,
     pub received_at: Micros,
     /// The way of the batch.
     pub way: &'a Arc<Origin>,
@@ -68,7 +70,9 @@ impl<'a> History<'a> {
     /// Displaces what stands in a scope; gives the retractions.
     pub fn displace(&mut self, displacing: &Displacing<'_>) -> Arc<UsageBatch> {
         let mut retractions = Rows::new(0, displacing.received_at, displacing.way.clone());
-        self.displaced(displacing.region, displacing.named).iter().for_each(|row| retractions.retract(row));
+        let displaced = self.displaced(displacing.region, displacing.named);
+        let stays = |row: &&RowRef| displacing.unread.contains(&sent_as(row));
+        displaced.iter().filter(|row| !stays(row)).for_each(|row| retractions.retract(row));
         let retractions = retractions.finish();
         self.take(&retractions);
         retractions
@@ -97,14 +101,18 @@ impl<'a> History<'a> {
         let digests = |history: &History<'_>| -> Vec<u64> {
             history.contradicting.get(identity).into_iter().flat_map(BTreeMap::keys).copied().collect()
         };
-        let is_same = match (self.standing(identity), other.standing(identity)) {
+        self.stands_as(other, identity) && digests(self) == digests(other)
+    }
+
+    /// Whether for an event here and there the same stands.
+    pub fn stands_as(&self, other: &History<'_>, identity: &Identity) -> bool {
+        match (self.standing(identity), other.standing(identity)) {
             (None, None) => true,
             (Some(one), Some(other)) => {
                 let [row, other_row] = [row_of(one), row_of(other)];
                 row.rank() == other_row.rank() && (!row.asserts() || one.0.same_content(row, &other.0, other_row))
             }
             _ => false,
-        };
-        is_same && digests(self) == digests(other)
+        }
     }
 }

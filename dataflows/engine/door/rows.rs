@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use trueup_model::arrival::Origin;
+use trueup_model::fact::Fact;
 use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
 use trueup_model::usage::{Says, SentIds, UsageBatch, UsageRow};
@@ -12,6 +13,19 @@ use trueup_operators::event_index::RowRef;
 /// A row by its batch and its place there.
 pub(super) fn row_of((batch, place): &RowRef) -> &UsageRow {
     &batch.rows[*place as usize]
+}
+
+/// By which source and id a row was sent; empty where its source sent only identities.
+pub(super) fn sent_as((batch, place): &RowRef) -> (&str, &str) {
+    batch.ids.get(*place as usize).unwrap_or_default()
+}
+
+/// By which source and id inputs were sent that are set aside; none where it cannot be read which event it is.
+pub(super) fn names_set_aside<'a>(
+    facts: impl Iterator<Item = &'a Fact>,
+) -> impl Iterator<Item = Option<(&'a str, &'a str)>> {
+    let refused = facts.filter_map(|fact| if let Fact::Refused(refused) = fact { Some(refused) } else { None });
+    refused.flatten().map(|refused| refused.event_source.as_deref().zip(refused.event_id.as_deref()))
 }
 
 /// A batch of rows of other batches, while it is being made.

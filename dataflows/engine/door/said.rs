@@ -17,7 +17,7 @@ use trueup_model::identity::Identity;
 use trueup_model::usage::UsageBatch;
 
 use super::history::{Displacing, History};
-use super::rows::about;
+use super::rows::{about, names_set_aside};
 use super::scope::Region;
 use super::{Door, DoorError};
 
@@ -95,7 +95,8 @@ impl<'a> Said<'a> {
             if let Some(region) = self.regions.get(&entry.epoch) {
                 let name = self.by_epoch[&entry.epoch];
                 let (named, received_at, way) = (&named, entry.clock, &origin(name));
-                hear(Some(name), Word::Displacing(Displacing { region, named, received_at, way }));
+                let unread = &names_set_aside(said_in(&entry)).flatten().collect();
+                hear(Some(name), Word::Displacing(Displacing { region, named, unread, received_at, way }));
             }
         }
         Ok(())
@@ -150,9 +151,12 @@ impl<'a> Said<'a> {
 
 /// The usage of an entry, but for what follows from a backfill.
 fn usage(entry: &Entry) -> impl Iterator<Item = &Arc<UsageBatch>> {
-    let said = entry.facts.iter().take_while(|fact| !matches!(fact, Fact::Backfill(_)));
-    said.filter_map(|fact| match fact {
+    said_in(entry).filter_map(|fact| match fact {
         Fact::Usage(batch) => Some(batch),
         _ => None,
     })
+}
+
+fn said_in(entry: &Entry) -> impl Iterator<Item = &Fact> {
+    entry.facts.iter().take_while(|fact| !matches!(fact, Fact::Backfill(_)))
 }

@@ -48,7 +48,7 @@ impl<'a> Undoing<'a> {
     /// What taking the batch back does to an event; nothing if all is as it would be without.
     pub fn count(&self, identity: &Identity, undone: &mut Undone) {
         let counts = |history: &History<'_>| history.standing(identity).is_some_and(|row| row_of(row).asserts());
-        match (self.agrees(identity), counts(&self.with), counts(&self.without)) {
+        match (self.with.stands_as(&self.without, identity), counts(&self.with), counts(&self.without)) {
             (true, ..) if self.stands.contains(identity) => undone.restored += u64::from(counts(&self.without)),
             (true, ..) => undone.left += u64::from(self.stood.contains(identity)),
             (false, _, true) => undone.restored += 1,

@@ -195,3 +195,22 @@ fn a_scope_is_what_it_was_when_it_was_replaced() {
     revert(&engine, "first").expect("it is taken back");
     assert_eq!(settled(&engine), settled(&expected), "also when nothing is the customer's any more");
 }
+
+#[test]
+fn what_a_later_batch_names_and_cannot_be_read_stands_without_the_first() {
+    let (engine, expected) = (told(1), told(1));
+    // An event of the first customer in the scope, which the first batch moves out of it and the second cannot read.
+    let in_scope = [(3, 0, false, 30)];
+    [&engine, &expected].into_iter().for_each(|engine| send(engine, &in_scope));
+    let scope = Scope { from: MONTH_START, to: MONTH_START + 4 * DAY, ..first_customers(&engine) };
+    let mut moved = events(&engine, &[(3, 1, false, 30)]);
+    moved.rows[0].occurred_at += 10 * DAY;
+    let first = Apply { name: "first".to_owned(), ..Apply::default() };
+    engine.accept(vec![Submission::Events(moved), Submission::Backfill(first)]).expect("it is applied");
+    let mut unread = events(&engine, &[(3, 0, false, 31)]);
+    unread.rows[0].occurred_at = MONTH_END + 30 * DAY;
+    let second = Apply { name: "second".to_owned(), scope: Some(scope), sets_aside: true, ..Apply::default() };
+    engine.accept(vec![Submission::Events(unread), Submission::Backfill(second)]).expect("it is applied");
+    revert(&engine, "first").expect("it is taken back");
+    assert_eq!(settled(&engine), settled(&expected));
+}

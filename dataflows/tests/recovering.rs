@@ -206,3 +206,28 @@ fn a_full_quarantine_keeps_no_server_from_starting() {
     BufReader::new(server.0.stdout.take().expect("it is piped")).read_line(&mut said).expect("it says so");
     assert!(said.contains("Serving on grpc://"), "{said}");
 }
+
+#[test]
+#[cfg(unix)]
+fn a_server_that_says_it_is_ready_ends_well_when_it_is_told() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("ready");
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(folder.join("catalog")).expect("a folder can be made");
+    let meter = "[[meter]]\nname = 'calls'\nevent_type = 'call'\naggregation = 'count'\n";
+    fs::write(folder.join("catalog/all.toml"), meter).expect("a file can be written");
+    // Nobody writes into it, so that the server is ready and reads files for ever.
+    pipe(&folder.join("events.ndjson"));
+    let http = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("there is a port");
+    let config = format!("catalog = 'catalog'\nevents = ['events.ndjson']\naddress = '127.0.0.1:0'\nhttp = '{http}'\n");
+    fs::write(folder.join("trueup.toml"), config).expect("a file can be written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    let command = command.current_dir(&folder).arg("serve").stdout(Stdio::piped());
+    let mut server = Serving(command.spawn().expect("a server starts"));
+    until(|| ask(http, "GET /readyz").is_ok_and(|(status, ..)| status == "200"), "the views can be read");
+    let told = Command::new("kill").arg(server.0.id().to_string()).status().expect("there is such a command");
+    assert!(told.success());
+    let mut said = String::new();
+    BufReader::new(server.0.stdout.take().expect("it is piped")).read_to_string(&mut said).expect("it says so");
+    assert_eq!(server.0.wait().expect("it ends").code(), Some(0), "{said}");
+    assert!(said.contains("Stopped while files were being read"), "{said}");
+}

@@ -32,6 +32,11 @@ pub(crate) fn utc_instant(attribute: &str, text: &str) -> Result<Micros, Fault> 
 }
 
 fn general(text: &str) -> Option<Micros> {
+    // jiff reads offsets of up to 25 hours; RFC 3339 (section 5.6) has no more than 23.
+    let offset = text.get(10..).and_then(|time| time.rsplit_once(['+', '-'])).map(|(_, offset)| offset.as_bytes());
+    if offset.and_then(|offset| number(offset.get(..2)?)).is_some_and(|hours| hours > 23) {
+        return None;
+    }
     let instant: Timestamp = text.parse().ok()?;
     let micros = instant.as_microsecond();
     // jiff cuts towards zero; before 1970 that is towards the future.
@@ -114,6 +119,11 @@ mod tests {
         for text in ["", "yesterday", "2026-06-01", "2026-06-01T00:00:00", "2026-02-29T00:00:00Z", "1780272000"] {
             assert!(instant("time", text).is_err(), "{text}");
         }
+        for offset in ["-25:00", "+24:00", "+2400"] {
+            assert!(instant("time", &format!("2026-06-01T00:00:00{offset}")).is_err(), "{offset}");
+        }
+        assert!(instant("time", "2026-06-24T00:00:00Z").is_ok(), "the day is no offset");
+        assert!(instant("time", "2026-06-24T00:00:00+23:00").is_ok());
         assert!(utc_instant("time", "2026-06-01T00:00:00").is_err());
     }
 

@@ -85,10 +85,10 @@ struct Stage {
     /// The meter of the usage that is replaced
     #[arg(long, requires = "replace")]
     meter: Option<String>,
-    /// When the usage that is replaced begins: a date or a time
+    /// When the usage that is replaced begins: a time, or a date, whose midnight is that of UTC
     #[arg(long, value_name = "TIME", requires = "replace")]
     from: Option<String>,
-    /// When it ends: the first instant after it
+    /// When it ends: the first instant after it, likewise
     #[arg(long, value_name = "TIME", requires = "replace")]
     to: Option<String>,
     /// Stage it in place of what was staged under this name

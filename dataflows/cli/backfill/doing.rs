@@ -23,7 +23,7 @@ pub fn apply(engine: &Engine, shelf: &Shelf, name: &str, terms: &Terms) -> Resul
     let staged = shelf.find(name)?;
     if let Some(digest) = terms.digest.as_ref().filter(|digest| **digest != staged.digest()) {
         return Err(Failure::Input(format!(
-            "backfill '{name}' has the digest {}, not {digest}: it was staged again, so preview it again",
+            "backfill '{name}' has the digest {}, not {digest}: if it was staged again since, preview it again",
             staged.digest()
         )));
     }

@@ -197,7 +197,8 @@ fn cannot_be_counted(events: u64) -> String {
     let s = if events == 1 { "" } else { "s" };
     format!(
         "brings {events} event{s} that cannot be counted, and nothing of it was applied: its preview says which and \
-         why; mend and stage them again, or apply it with `set_aside`, which puts them into the quarantine"
+         why; mend and stage them again, take back an earlier batch that said something else of them, or apply it with \
+         `--set-aside`, which puts them into the quarantine"
     )
 }
 

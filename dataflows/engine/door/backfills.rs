@@ -204,9 +204,9 @@ fn cannot_be_counted(events: u64) -> String {
 
 fn contradict_too_often(contradicting: u64, standing: u64, max: u64) -> String {
     format!(
-        "brings {contradicting} events that say something else than what stands, {standing} that came with backfills before \
-         it, or were set aside again as one was taken back, are kept, and {max} is the most that is: stage it with greater revisions, or raise `quarantine_inputs` in \
-         trueup.toml"
+        "brings {contradicting} events that say something else than what stands, {standing} that came with backfills \
+         before it, or were set aside again as one was taken back, are kept, and {max} is the most that is: stage it \
+         with greater revisions, or raise `quarantine_inputs` in trueup.toml"
     )
 }
 

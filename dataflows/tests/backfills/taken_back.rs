@@ -174,7 +174,7 @@ fn a_scope_is_what_it_was_when_it_was_replaced() {
     let engine = on(&disk).expect("the disk is good");
     let expected = told(1);
     begin(&engine);
-    let first = first_customers(&engine);
+    let scope = Scope { to: MONTH_START + 4 * DAY, ..first_customers(&engine) };
     let owns_nothing = changes(Outputs::All).into_iter().find_map(|change| match change {
         CatalogChange::Customer(customer) if customer.id == customer_name(0) => {
             Some(CatalogChange::Customer(Customer { subjects: Vec::new(), ..customer }))
@@ -183,9 +183,13 @@ fn a_scope_is_what_it_was_when_it_was_replaced() {
     });
     let owns_nothing = Submission::Catalog(owns_nothing.into_iter().collect());
     [&engine, &expected].into_iter().for_each(|engine| send(engine, &[(3, 0, false, 30)]));
-    apply(&engine, "first", &[(6, 0, false, 6)], Some(first.clone())).expect("it is applied");
+    // The first moves it out of the scope of the second, which displaces it without the first.
+    let mut moved = events(&engine, &[(3, 1, false, 30)]);
+    moved.rows[0].occurred_at += 10 * DAY;
+    let first = Apply { name: "first".to_owned(), ..Apply::default() };
+    engine.accept(vec![Submission::Events(moved), Submission::Backfill(first)]).expect("it is applied");
     for engine in [&engine, &expected] {
-        apply(engine, "second", &[(9, 0, false, 9)], Some(first.clone())).expect("it is applied");
+        apply(engine, "second", &[(9, 0, false, 9)], Some(scope.clone())).expect("it is applied");
         engine.accept(vec![owns_nothing.clone()]).expect("it makes sense");
     }
     engine.checkpoint().expect("the disk is good");

@@ -400,6 +400,17 @@ fn what_it_names_and_cannot_be_read_is_not_displaced() {
 }
 
 #[test]
+fn a_scope_is_left_by_what_its_meter_does_not_read() {
+    let engine = told(1);
+    hear_of(&engine);
+    let late = EventBatch { source: "http".into(), ..unheard_of(&engine, "", &[1], 0) };
+    engine.accept(vec![Submission::Events(late)]).expect("it is taken");
+    send(&engine, &[(3, 0, false, 30)]);
+    apply(&engine, "anew", &[], Some(first_customers(&engine))).expect("it is applied");
+    assert_eq!(engine.books().backfills["anew"].batch.displaced, 1);
+}
+
+#[test]
 fn a_scope_is_left_by_what_happened_at_its_end() {
     let engine = told(1);
     // Each on the day after its number, all of the first customer.

@@ -92,9 +92,9 @@ impl JournalError {
 
     /// What a disk says on which a journal cannot be opened.
     pub(crate) fn opening(place: String, source: io::Error) -> JournalError {
-        match disk::is_out_of_descriptors(&source) {
-            true => JournalError::NoDescriptor { doing: "open", source },
-            false => JournalError::Unopened { place, source },
+        match JournalError::disk("open", source) {
+            JournalError::Disk { source, .. } => JournalError::Unopened { place, source },
+            without_descriptor => without_descriptor,
         }
     }
 

@@ -126,7 +126,7 @@ impl SpilledRows {
     /// The row of an identity, alone in a batch, at its address; none if that is the row of another.
     pub fn find(&self, identity: &Identity, address: u32) -> Option<Arc<UsageBatch>> {
         let record = self.record(lane_of(identity), address);
-        let row = SpilledRow { address, record: &record, origins: self.origins.in_order() };
+        let row = SpilledRow { record: &record, origins: self.origins.in_order() };
         (row.packed().identity() == *identity).then(|| row.kept().alone())
     }
 
@@ -215,16 +215,16 @@ impl Records<'_> {
 
     /// Reads the rows at some addresses into `rows`, in their order. They lie anywhere, and reads that do not wait
     /// for one another cost a fraction of those that do: so all records are touched before one is looked into.
-    pub fn read<'a>(&'a self, addresses: impl Iterator<Item = u32>, rows: &mut Vec<SpilledRow<'a>>) {
+    pub fn read<'a>(&'a self, addresses: impl Iterator<Item = u32> + Clone, rows: &mut Vec<SpilledRow<'a>>) {
         let origins = self.rows.origins.in_order();
         let begun = rows.len();
-        rows.extend(addresses.map(|address| SpilledRow { address, record: self.from(address), origins }));
+        rows.extend(addresses.clone().map(|address| SpilledRow { record: self.from(address), origins }));
         let seen = rows[begun..].iter().fold(0, |seen, row| seen ^ row.record[0] ^ row.record[HEAD - 1]);
         // Lest the reads be optimized away.
         std::hint::black_box(seen);
-        for row in &mut rows[begun..] {
+        for (row, address) in rows[begun..].iter_mut().zip(addresses) {
             row.record = &row.record[..length(row.record).min(row.record.len())];
-            self.rows.check(row.address, row.record);
+            self.rows.check(address, row.record);
         }
     }
 
@@ -239,7 +239,6 @@ impl Records<'_> {
 /// A row as it lies in its record.
 #[derive(Clone, Copy)]
 pub struct SpilledRow<'a> {
-    address: u32,
     record: &'a [u8],
     origins: &'a [Arc<Origin>],
 }

@@ -76,8 +76,7 @@ pub struct Written {
     settings: Table,
 }
 
-/// What other ways in are called: in the ledger nothing would tell them apart, and what comes by `backfill` is taken
-/// back with the batch that its partition names.
+/// What other ways in are called. The way of a Kafka source is `kafka/NAME`, so that only people would mix them up.
 const OTHERS: [&str; 3] = [SOURCE, "flight", "http"];
 
 fn default_name() -> String {

@@ -82,10 +82,8 @@ impl<'a> Standing<'a> {
 
     /// Whether a backfill that these make must be refused.
     pub(super) fn refuses(mut self, statements: &'a [Statement], sets_aside: bool) -> bool {
-        if !statements.iter().all(|statement| self.names_what_is_there(statement)) {
-            return true;
-        }
-        if self.would_displace_what_cannot_be_read(statements) {
+        let makes_sense = statements.iter().all(|statement| self.names_what_is_there(statement));
+        if !makes_sense || self.would_displace_what_cannot_be_read(statements) {
             return true;
         }
         let uncounted = self.uncounted;
@@ -102,10 +100,9 @@ impl<'a> Standing<'a> {
         }) else {
             return false;
         };
-        let (named, unread): (BTreeSet<_>, BTreeSet<_>) =
-            (self.named_by(statements).collect(), self.unread_by(statements).collect());
+        let [read, unread] = self.named_by(statements);
         statements.iter().any(|statement| matches!(statement, Statement::Refused(_, _, None)))
-            || self.displaced(scope, &named).iter().any(|heard| unread.contains(&heard.key()))
+            || self.displaced(scope, &read).iter().any(|heard| unread.contains(&heard.key()))
     }
 
     /// Whether there are the meter and the customer of a scope. A subject may be new.

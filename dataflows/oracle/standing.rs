@@ -170,7 +170,7 @@ impl<'a> Standing<'a> {
 
     /// Retracts what stands in a scope, unless the epoch names it.
     fn displace(&mut self, scope: &Scope, statements: &[Statement], arrival: &'a Arrival) {
-        let named = self.named_by(statements).chain(self.unread_by(statements)).collect();
+        let named = self.named_by(statements).into_iter().flatten().collect();
         let retracted = self.displaced(scope, &named);
         retracted.into_iter().for_each(|heard| self.judge(Heard { arrival, ..heard }));
     }
@@ -194,25 +194,21 @@ impl<'a> Standing<'a> {
         displaced.map(|(_, heard)| heard.retracted()).collect()
     }
 
-    /// The events that statements are about which can be read.
-    pub(super) fn named_by<'s>(&'s self, statements: &'s [Statement]) -> impl Iterator<Item = (&'s str, &'s str)> {
-        statements.iter().filter_map(|statement| match statement {
-            Statement::Event(event, arrival) => {
-                Heard::by(&self.definitions, event, arrival).is_ok().then_some((&*event.source, &*event.id))
+    /// The events that statements are about: those that can be read, and those that cannot, as far as it is known.
+    pub(super) fn named_by<'s>(&self, statements: &'s [Statement]) -> [BTreeSet<(&'s str, &'s str)>; 2] {
+        let (mut read, mut unread) = (BTreeSet::new(), BTreeSet::new());
+        for statement in statements {
+            match statement {
+                Statement::Event(event, arrival) => {
+                    let can_be_read = Heard::by(&self.definitions, event, arrival).is_ok();
+                    let named = if can_be_read { &mut read } else { &mut unread };
+                    named.insert((&*event.source, &*event.id));
+                }
+                Statement::Refused(_, _, Some((source, id))) => drop(unread.insert((source, id))),
+                _ => {}
             }
-            _ => None,
-        })
-    }
-
-    /// Those that they are about which cannot, as far as it is known which.
-    pub(super) fn unread_by<'s>(&'s self, statements: &'s [Statement]) -> impl Iterator<Item = (&'s str, &'s str)> {
-        statements.iter().filter_map(|statement| match statement {
-            Statement::Event(event, arrival) => {
-                Heard::by(&self.definitions, event, arrival).is_err().then_some((&*event.source, &*event.id))
-            }
-            Statement::Refused(_, _, Some((source, id))) => Some((source, id)),
-            _ => None,
-        })
+        }
+        [read, unread]
     }
 
     /// Lets a statement stand in place of another. Whatever contradicted that is settled.

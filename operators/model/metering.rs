@@ -192,15 +192,10 @@ fn quarterly(catalog: &Catalog) -> OrdSet<SubjectId> {
 }
 
 fn routes(properties: &Properties, catalog: &Catalog, dictionary: &mut Dictionary) -> Arc<[Route]> {
-    let Properties { layout, dimensions: values } = properties;
-    let dimension = |name: &str| {
-        let place = layout.dimensions.iter().position(|dimension| dimension == name)?;
-        values[place].as_deref()
-    };
     let mut routes = Vec::new();
     for (_, id, meter) in catalog.meters.iter() {
         let Some(column) = column_read(meter, properties) else { continue };
-        let dimensions = meter.dimensions.iter().map(|name| dimension(name).map(Box::from)).collect();
+        let dimensions = meter.dimensions.iter().map(|name| dimension(properties, name).map(Box::from)).collect();
         let series = dictionary.series(Series { meter: id, dimensions });
         routes.push(Route { series, aggregation: meter.aggregation, column });
     }
@@ -209,13 +204,15 @@ fn routes(properties: &Properties, catalog: &Catalog, dictionary: &mut Dictionar
 
 /// The column that a meter reads of events with these properties, 0 for a count; none if it does not read them.
 pub fn column_read(meter: &Meter, properties: &Properties) -> Option<usize> {
-    let Properties { layout, dimensions } = properties;
-    let dimension = |name: &str| {
-        let place = layout.dimensions.iter().position(|dimension| dimension == name)?;
-        dimensions[place].as_deref()
-    };
-    let is_its = meter.event_type == layout.event_type && matches(&meter.filter, dimension);
+    let layout = &properties.layout;
+    let is_its = meter.event_type == layout.event_type && matches(&meter.filter, |name| dimension(properties, name));
     if is_its { column(meter, layout) } else { None }
+}
+
+/// The value of a dimension; none if the events were read without it, or had none.
+fn dimension<'p>(properties: &'p Properties, name: &str) -> Option<&'p str> {
+    let place = properties.layout.dimensions.iter().position(|dimension| dimension == name)?;
+    properties.dimensions[place].as_deref()
 }
 
 /// The column a meter reads; none if the events were read before it was kept.

@@ -131,10 +131,9 @@ impl Door {
         }
         let said = Said::at(self).map_err(&refuse)?;
         let read_again = self.read_again(applied.epoch);
-        let Some(mut concerned) = said.named_by(name, read_again > 0)? else {
+        let Some((mut concerned, set_aside)) = said.named_by(name, read_again > 0)? else {
             return Err(refuse("is not in the journal where its books say: restore the journal".to_owned()));
         };
-        let set_aside = said.set_aside_at(applied.epoch)?;
         if let Some(region) = said.region(applied.epoch) {
             concerned.extend(said.within(region, applied.epoch, usize::MAX)?);
         }

@@ -118,24 +118,19 @@ impl<'a> Said<'a> {
     }
 
     /// The events of which a batch said something: when it was applied, and when inputs of it that had been set aside
-    /// then were read again. None if the journal does not have it where its books say.
-    pub fn named_by(&self, name: &str, was_read_again: bool) -> Result<Option<HashSet<Identity>>, DoorError> {
+    /// then were read again; and how many had been. None if the journal does not have it where its books say.
+    pub fn named_by(&self, name: &str, was_read_again: bool) -> Result<Option<(HashSet<Identity>, u64)>, DoorError> {
         let applied = self.backfills[name].epoch;
-        let (mut named, mut is_there) = (HashSet::new(), false);
+        let (mut named, mut set_aside) = (HashSet::new(), None);
         for entry in self.journal.entries(applied).take(if was_read_again { usize::MAX } else { 1 }) {
             let entry = entry?;
-            is_there |= entry.epoch == applied;
+            if entry.epoch == applied {
+                set_aside = Some(names_set_aside(said_in(&entry)).count() as u64);
+            }
             let its = usage(&entry).filter(|batch| self.who_said(entry.epoch, &batch.origin) == Some(name));
             named.extend(its.flat_map(|batch| &batch.rows).map(|row| row.identity));
         }
-        Ok(is_there.then_some(named))
-    }
-
-    /// How many inputs were set aside at an epoch.
-    pub fn set_aside_at(&self, epoch: Epoch) -> Result<u64, DoorError> {
-        let Some(entry) = self.journal.entries(epoch).next().transpose()? else { return Ok(0) };
-        let refused = entry.facts.iter().map(|fact| if let Fact::Refused(refused) = fact { refused.len() } else { 0 });
-        Ok(refused.sum::<usize>() as u64)
+        Ok(set_aside.map(|set_aside| (named, set_aside)))
     }
 
     /// The batch that said what came at an epoch by a way: all of the epoch in which it was applied, and what came

@@ -1,7 +1,9 @@
 //! What stands of the events of a batch with what it said, and what would stand without.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use trueup_model::arrival::Origin;
 use trueup_model::backfill::{Undone, origin};
 use trueup_model::identity::Identity;
 use trueup_model::metering::Metering;
@@ -16,9 +18,10 @@ use super::said::Said;
 pub(super) struct Undoing<'a> {
     with: History<'a>,
     without: History<'a>,
-    /// The events for which what the batch said stood at some time, and those for which it stands still.
+    /// The way of the batch, by which its rows are known.
+    way: Arc<Origin>,
+    /// The events for which what the batch said stood at some time.
     stood: HashSet<Identity>,
-    stands: HashSet<Identity>,
 }
 
 impl<'a> Undoing<'a> {
@@ -41,15 +44,15 @@ impl<'a> Undoing<'a> {
                 word.tell(&mut without);
             }
         })?;
-        let stands = stood.iter().filter(|identity| with.standing(identity).is_some_and(is_its)).copied().collect();
-        Ok(Undoing { with, without, stood, stands })
+        Ok(Undoing { with, without, way, stood })
     }
 
     /// What taking the batch back does to an event; nothing if all is as it would be without.
     pub fn count(&self, identity: &Identity, undone: &mut Undone) {
         let counts = |history: &History<'_>| history.standing(identity).is_some_and(|row| row_of(row).asserts());
+        let is_its = self.with.standing(identity).is_some_and(|row| row.0.origin == self.way);
         match (self.with.stands_as(&self.without, identity), counts(&self.with), counts(&self.without)) {
-            (true, ..) if self.stands.contains(identity) => undone.restored += u64::from(counts(&self.without)),
+            (true, ..) if is_its => undone.restored += u64::from(counts(&self.without)),
             (true, ..) => undone.left += u64::from(self.stood.contains(identity)),
             (false, _, true) => undone.restored += 1,
             (false, true, false) => undone.retracted += 1,
@@ -57,14 +60,10 @@ impl<'a> Undoing<'a> {
         }
     }
 
-    fn agrees(&self, identity: &Identity) -> bool {
-        self.with.agrees(&self.without, identity)
-    }
-
     /// Lets an event stand as it would without the batch, if it does not: makes the row that is to stand for it, and
     /// behind it those that contradict that.
     pub fn undo(&self, identity: &Identity, made: &mut Rows) {
-        if self.agrees(identity) {
+        if self.with.agrees(&self.without, identity) {
             return;
         }
         match (self.without.standing(identity), self.with.standing(identity)) {

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+pub mod accounts;
 pub mod agenda;
 pub mod aggregate;
 pub mod arrange;

@@ -21,10 +21,11 @@ use trueup_model::grain::Grain;
 use trueup_model::identity::home;
 use trueup_model::lookup::Target;
 use trueup_model::metering::UsageKey;
+use trueup_operators::accounts::{Account, State};
 use trueup_operators::agenda::agenda;
 use trueup_operators::arrange::{Before, Trace, arrange_here};
 use trueup_operators::contribute::Kept;
-use trueup_operators::deduplicate::{Account, Intake, State};
+use trueup_operators::deduplicate::Intake;
 use trueup_operators::read::Snapshot;
 use trueup_operators::total::{Billed, Total};
 

@@ -9,7 +9,7 @@ use imbl::ordmap::DiffItem;
 use trueup_model::arrival::Arrival;
 use trueup_model::books::Books;
 use trueup_model::fact::Epoch;
-use trueup_operators::deduplicate::{Account, State};
+use trueup_operators::accounts::{Account, State};
 use trueup_operators::read::Reader;
 
 use super::view_rows::{AsOf, Cell, Each, Row, each_record, text};

@@ -15,7 +15,7 @@ use trueup_model::fact::{Epoch, InputId};
 use trueup_model::grain::Micros;
 use trueup_model::identity::Identity;
 use trueup_model::usage::{Reason, Refused};
-use trueup_operators::deduplicate::{Account, State};
+use trueup_operators::accounts::{Account, State};
 use trueup_operators::unsettled::{Contradiction, Told};
 
 /// Contradictions come after the inputs that the door set aside.

@@ -14,12 +14,13 @@ use arrow_array::RecordBatch;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use trueup_model::layout::{EventLayout, Layouts};
-use trueup_model::usage::{EventBatch, EventBatchBuilder, Head};
+use trueup_model::usage::{EventBatch, EventBatchBuilder, Head, MISSING};
 
 use crate::cloud_events::attributes::{
     ID, NAMES, RETRACT, REVISION, SOURCE, SPEC_VERSION, SUBJECT, TIME, TYPE, missing, spec_version,
 };
 use crate::cloud_events::unknown_type;
+use crate::columns::{Slot, slots};
 use crate::fault::{Fault, Sender};
 use crate::limits::{ID_BYTES_MAX, SOURCE_BYTES_MAX, check_name};
 use crate::schemas::Compiled;
@@ -157,15 +158,10 @@ impl ArrowEvents {
             Meaning::Attribute(_) => true,
             // A schema may ask anything of any property.
             Meaning::Property(property) => {
-                !self.layouts.schemas.is_empty() || self.layouts.by_type.values().any(|layout| reads(layout, property))
+                !self.layouts.schemas.is_empty() || self.layouts.by_type.values().any(|layout| layout.reads(property))
             }
         }
     }
-}
-
-fn reads(layout: &EventLayout, property: &str) -> bool {
-    let kept = layout.texts.iter().chain(&layout.dimensions);
-    layout.number(property).is_some() || kept.into_iter().any(|kept| kept == property)
 }
 
 /// The columns of a table by what they mean.
@@ -180,11 +176,13 @@ struct Columns<'a> {
 /// What is read of the rows of one type: columns by their place among the properties.
 struct TypeColumns<'a> {
     layout: &'a EventLayout,
+    /// What of it meters ask for today.
+    asked: &'a EventLayout,
     /// What its events must keep to, if anything.
     schema: Option<Arc<Compiled>>,
-    numbers: Vec<usize>,
-    texts: Vec<usize>,
-    dimensions: Vec<usize>,
+    numbers: Vec<Slot>,
+    texts: Vec<Slot>,
+    dimensions: Vec<Slot>,
 }
 
 /// The place of a column that is not there.
@@ -220,7 +218,7 @@ impl<'a> Columns<'a> {
         }
         let by_type = layouts.by_type.iter().map(|(name, layout)| {
             let schema = layouts.schemas.get(name).map(Compiled::of);
-            (&**name, TypeColumns { schema, ..TypeColumns::of(layout, &places) })
+            (&**name, TypeColumns { schema, ..TypeColumns::of(layout, layouts.asked_of(layout), &places) })
         });
         let by_type = by_type.collect();
         Ok(Columns {
@@ -259,15 +257,10 @@ fn attribute_column(attribute: usize, named: &Named) -> Result<Column<'_>, Colum
 }
 
 impl<'a> TypeColumns<'a> {
-    fn of(layout: &'a EventLayout, places: &BTreeMap<&str, usize>) -> TypeColumns<'a> {
+    fn of(layout: &'a EventLayout, asked: &'a EventLayout, places: &BTreeMap<&str, usize>) -> TypeColumns<'a> {
         let place = |property: &str| places.get(property).copied().unwrap_or(ABSENT);
-        TypeColumns {
-            layout,
-            schema: None,
-            numbers: layout.numbers.iter().map(|column| place(&column.property)).collect(),
-            texts: layout.texts.iter().map(|property| place(property)).collect(),
-            dimensions: layout.dimensions.iter().map(|property| place(property)).collect(),
-        }
+        let [numbers, texts, dimensions] = slots(layout, asked, place);
+        TypeColumns { layout, asked, schema: None, numbers, texts, dimensions }
     }
 }
 
@@ -282,7 +275,7 @@ struct Rows<'c, 'a> {
 #[derive(Default)]
 struct Buffers<'c> {
     numbers: Vec<i128>,
-    texts: Vec<Cow<'c, str>>,
+    texts: Vec<Option<Cow<'c, str>>>,
     dimensions: Vec<Option<Cow<'c, str>>>,
 }
 
@@ -304,7 +297,7 @@ impl<'c, 'a> Rows<'c, 'a> {
         };
         let revision = columns.attribute(REVISION).revision(row)?;
         if let Some(schema) = type_columns.schema.as_ref().filter(|_| !retract) {
-            schema.check(columns.data(row).into(), type_columns.layout)?;
+            schema.check(columns.data(row).into(), type_columns.asked)?;
         }
         self.row_buffers.fill(columns, type_columns, row, retract)?;
         let head = Head { source, id, subject, occurred_at, revision, retract };
@@ -337,21 +330,23 @@ impl<'c> Buffers<'c> {
         self.dimensions.clear();
         if retract {
             self.numbers.resize(of_type.numbers.len(), 0);
-            self.texts.resize(of_type.texts.len(), Cow::Borrowed(""));
+            self.texts.resize(of_type.texts.len(), Some(Cow::Borrowed("")));
             self.dimensions.resize(of_type.dimensions.len(), None);
             return Ok(());
         }
-        let column = |place: &usize| &columns.properties[*place];
+        let column = |slot: &Slot| &columns.properties[slot.place];
         let layout = of_type.layout;
-        for (place, number) in of_type.numbers.iter().zip(&layout.numbers) {
-            self.numbers.push(column(place).quantity(row, &number.property, number.scale)?);
+        for (slot, number) in of_type.numbers.iter().zip(&layout.numbers) {
+            let quantity = column(slot).quantity(row, &number.property, number.scale);
+            self.numbers.push(slot.accept(quantity.map(Some))?.unwrap_or(MISSING));
         }
-        for (place, property) in of_type.texts.iter().zip(&layout.texts) {
-            let text = column(place).kept(row, property)?;
-            self.texts.push(text.ok_or_else(|| missing_property(property))?);
+        for (slot, property) in of_type.texts.iter().zip(&layout.texts) {
+            let text = column(slot).kept(row, property);
+            let text = text.and_then(|text| text.ok_or_else(|| missing_property(property)));
+            self.texts.push(slot.accept(text.map(Some))?);
         }
-        for (place, property) in of_type.dimensions.iter().zip(&layout.dimensions) {
-            self.dimensions.push(column(place).kept(row, property)?);
+        for (slot, property) in of_type.dimensions.iter().zip(&layout.dimensions) {
+            self.dimensions.push(slot.accept(column(slot).kept(row, property))?);
         }
         Ok(())
     }
@@ -360,13 +355,13 @@ impl<'c> Buffers<'c> {
         // Few columns are usual, and for those nothing is allocated.
         const FEW: usize = 8;
         if self.texts.len() <= FEW && self.dimensions.len() <= FEW {
-            let (mut texts, mut dimensions) = ([""; FEW], [None; FEW]);
-            texts.iter_mut().zip(&self.texts).for_each(|(to, text)| *to = text);
+            let (mut texts, mut dimensions) = ([None; FEW], [None; FEW]);
+            texts.iter_mut().zip(&self.texts).for_each(|(to, text)| *to = text.as_deref());
             dimensions.iter_mut().zip(&self.dimensions).for_each(|(to, text)| *to = text.as_deref());
             let (texts, dimensions) = (&texts[..self.texts.len()], &dimensions[..self.dimensions.len()]);
             return builder.push(head, layout, &self.numbers, texts, dimensions);
         }
-        let texts: Vec<&str> = self.texts.iter().map(|text| &**text).collect();
+        let texts: Vec<Option<&str>> = self.texts.iter().map(|text| text.as_deref()).collect();
         let dimensions: Vec<Option<&str>> = self.dimensions.iter().map(|text| text.as_deref()).collect();
         builder.push(head, layout, &self.numbers, &texts, &dimensions);
     }

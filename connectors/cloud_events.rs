@@ -179,7 +179,7 @@ fn push(
     let columns = columns.get(names.event_type).ok_or_else(|| unknown_type(names.event_type))?;
     let statement = attributes.statement()?;
     if let Some(schema) = columns.schema().filter(|_| !statement.retract) {
-        schema.check_event(text, columns.layout())?;
+        schema.check_event(text, columns.asked())?;
     }
     let values = if statement.retract { &[] } else { data.values(columns)? };
     let head = Head {

@@ -79,19 +79,19 @@ impl Compiled {
     }
 
     /// Holds an event in JSON against it.
-    pub fn check_event(&self, text: &str, layout: &EventLayout) -> Result<(), Fault> {
+    pub fn check_event(&self, text: &str, asked: &EventLayout) -> Result<(), Fault> {
         let event: Event = serde_json::from_str(text)
             .map_err(|error| Fault::unreadable(format!("the event cannot be held against its schema: {error}")))?;
-        self.check(event.data.unwrap_or(Value::Null), layout)
+        self.check(event.data.unwrap_or(Value::Null), asked)
     }
 
-    /// Holds the properties of an event against it. What meters read as a number counts as one,
+    /// Holds the properties of an event against it. What meters ask for as a number counts as one,
     /// however it is written.
-    pub fn check(&self, mut data: Value, layout: &EventLayout) -> Result<(), Fault> {
+    pub fn check(&self, mut data: Value, asked: &EventLayout) -> Result<(), Fault> {
         if data.is_null() {
             data = Value::Object(serde_json::Map::new());
         }
-        for column in &layout.numbers {
+        for column in &asked.numbers {
             if let Some(value) = data.get_mut(&column.property)
                 && let Some(number @ Value::Number(_)) = value.as_str().and_then(|text| serde_json::from_str(text).ok())
             {
@@ -239,7 +239,7 @@ mod tests {
         let layout = Arc::new(EventLayout { event_type: "call".to_owned(), numbers, texts, dimensions });
         let by_type = [("call".to_owned(), layout)].into();
         let schemas = [("call".to_owned(), Arc::new(schema(text)))].into();
-        Arc::new(Layouts { generation: 1, by_type, schemas })
+        Arc::new(Layouts { generation: 1, by_type, schemas, ..Layouts::default() })
     }
 
     /// Why an event with these attributes and data is set aside.

@@ -14,7 +14,7 @@ use trueup_model::dictionary::{Dictionary, Properties};
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::{Entry, Epoch, Fact};
 use trueup_model::grain::Micros;
-use trueup_model::usage::{Refused, UsageBatch, UsageRow};
+use trueup_model::usage::{MISSING, Refused, UsageBatch, UsageRow};
 
 use crate::oracle::{self, Statement};
 
@@ -108,14 +108,14 @@ impl Retelling {
     /// The properties that were read, as texts.
     fn data(&self, batch: &UsageBatch, row: &UsageRow, properties: &Properties) -> BTreeMap<String, String> {
         let Properties { layout, dimensions } = properties;
-        let numbers = layout
-            .numbers
-            .iter()
-            .zip(0..)
-            .map(|(column, place)| (column.property.clone(), decimal::show(batch.value(row, place), column.scale)));
-        let texts = layout.texts.iter().zip(layout.numbers.len()..).map(|(property, place)| {
-            let text = u32::try_from(batch.value(row, place)).expect("a text is kept as its id");
-            (property.clone(), self.dictionary.names().text(text).to_owned())
+        let value = |place| Some(batch.value(row, place)).filter(|value| *value != MISSING);
+        let numbers =
+            layout.numbers.iter().zip(0..).filter_map(|(column, place)| {
+                Some((column.property.clone(), decimal::show(value(place)?, column.scale)))
+            });
+        let texts = layout.texts.iter().zip(layout.numbers.len()..).filter_map(|(property, place)| {
+            let text = u32::try_from(value(place)?).expect("a text is kept as its id");
+            Some((property.clone(), self.dictionary.names().text(text).to_owned()))
         });
         let dimensions = layout
             .dimensions

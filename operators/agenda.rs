@@ -189,6 +189,7 @@ mod tests {
                 scale: 0,
                 dimensions: Vec::new(),
                 filter: BTreeMap::new(),
+                forget: BTreeSet::new(),
             }),
             feature("fee", None),
             feature("nothing", None),

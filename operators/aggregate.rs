@@ -4,8 +4,8 @@
 //! one of the totals of its parts, but for what is counted uniquely. No state.
 
 use trueup_model::meter::Aggregation;
-use trueup_model::metering::quantity_units;
 use trueup_model::money::ONE;
+use trueup_model::money::quantity_units;
 
 use crate::total::Total;
 

@@ -122,17 +122,16 @@ impl Ledger {
 
     fn add(&mut self, metering: &Arc<Metering>, batch: &UsageBatch, row: &UsageRow, diff: i64) {
         for route in metering.routes(row.properties).iter() {
+            let Some(value) = route.taken.of(batch, row) else { continue };
             let key = metering.key(row.subject, route.series, row.occurred_at);
-            let value = || batch.value(row, route.column);
             match route.aggregation {
-                Aggregation::Count => self.totals.push(((key, ()), Total::new(diff, i128::from(diff)))),
-                Aggregation::Sum | Aggregation::Average => {
-                    self.totals.push(((key, ()), Total::new(diff, value() * i128::from(diff))));
+                Aggregation::Count | Aggregation::Sum | Aggregation::Average => {
+                    self.totals.push(((key, ()), Total::new(diff, value * i128::from(diff))));
                 }
                 Aggregation::Min | Aggregation::Max | Aggregation::Latest => {
-                    self.values.push(((key, Kept::new(route.aggregation, row.occurred_at, value())), diff));
+                    self.values.push(((key, Kept::new(route.aggregation, row.occurred_at, value)), diff));
                 }
-                Aggregation::UniqueCount => self.texts.push(((key, value() as u32), diff)),
+                Aggregation::UniqueCount => self.texts.push(((key, value as u32), diff)),
             }
         }
     }

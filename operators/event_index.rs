@@ -24,6 +24,7 @@ use std::sync::Arc;
 use trueup_model::identity::Identity;
 use trueup_model::kept_row::{KeptRow, TOGETHER_MAX, together};
 use trueup_model::metering::Metering;
+use trueup_model::reading::Beside;
 use trueup_model::usage::{UsageBatch, UsageRow};
 
 use crate::cold::{Archive, ColdRun, RUNS_MAX};
@@ -40,9 +41,9 @@ pub enum Outcome {
     First,
     /// It stands now, in place of this row.
     Replaced(RowRef),
-    /// The row that stands says the same.
+    /// The row that stands says the same, and as much.
     Duplicate,
-    /// It stands now, in place of this row, which says the same as far as it was read.
+    /// It stands now, in place of this row, which says the same, but not all that is known now.
     Reread(RowRef),
     /// A row with a greater revision stands.
     Superseded,
@@ -319,9 +320,11 @@ pub fn compare((batch, row): (&UsageBatch, &UsageRow), found: RowRef, metering: 
         std::cmp::Ordering::Less => Outcome::Superseded,
         // A retraction says nothing but that it is one.
         std::cmp::Ordering::Equal if !row.asserts() => Outcome::Duplicate,
-        std::cmp::Ordering::Equal if batch.same_content(row, other, standing) => Outcome::Duplicate,
-        std::cmp::Ordering::Equal if metering.is_reread((batch, row), (other, standing)) => Outcome::Reread(found),
-        std::cmp::Ordering::Equal => Outcome::Conflict(found),
+        std::cmp::Ordering::Equal => match metering.compare((batch, row), (other, standing)) {
+            Beside::Same => Outcome::Duplicate,
+            Beside::More => Outcome::Reread(found),
+            Beside::Other => Outcome::Conflict(found),
+        },
     }
 }
 

@@ -85,6 +85,7 @@ fn meter(name: &str, event_type: &str, aggregation: Aggregation) -> Meter {
         scale: if reads_users { 0 } else { QUANTITY_SCALE },
         dimensions: ["region", "plan", "model"].map(str::to_owned).into(),
         filter: Default::default(),
+        forget: Default::default(),
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn meter(section: &mut Section<'_>, name: String) -> Result<Meter, Pr
         scale: section.whole("scale", PLACES)?.unwrap_or(0),
         dimensions: section.texts("dimensions")?.unwrap_or_default(),
         filter: section.filter("filter")?,
+        forget: section.texts("forget")?.unwrap_or_default().into_iter().collect(),
     })
 }
 

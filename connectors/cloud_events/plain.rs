@@ -181,7 +181,8 @@ mod tests {
             texts: Vec::new(),
             dimensions: vec!["model".into()],
         };
-        [("call".to_owned(), Columns::of(&Arc::new(layout)))].into()
+        let layout = Arc::new(layout);
+        [("call".to_owned(), Columns::of(&layout, &layout))].into()
     }
 
     /// Whether the short way was taken; panics if it found anything else than the long way.

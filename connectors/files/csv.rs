@@ -155,7 +155,7 @@ impl RowReader {
         let type_plan = plan.by_type.get(event_type).ok_or_else(|| unknown_type(event_type))?;
         let head = plan.head(&self.id, &self.cells)?;
         if let Some(schema) = type_plan.columns.schema().filter(|_| !head.retract) {
-            schema.check(plan.data(&self.cells).into(), type_plan.columns.layout())?;
+            schema.check(plan.data(&self.cells).into(), type_plan.columns.asked())?;
         }
         let mut values: Vec<Value<'_>> = emptied(take(&mut self.values));
         values.extend(type_plan.cells.iter().map(|cell| cell.map_or(Value::Absent, |cell| self.cells.value(cell))));

@@ -19,9 +19,9 @@ pub(crate) const STEP: usize = 64;
 pub(crate) const NOTHING: Hash = [0; 32];
 
 const MAGIC: &[u8; 6] = b"trueup";
-/// The version that is written. Version 1 told no ways in, and version 2 had no rows that say nothing; both are read
-/// as well.
-const VERSION: u8 = 3;
+/// The version that is written. Version 1 told no ways in, version 2 had no rows that say nothing, and in version 3 no
+/// value was missing; all are read as well.
+const VERSION: u8 = 4;
 /// The oldest version that is read.
 const VERSION_MIN: u8 = 1;
 const SEALED: usize = 160;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is checked here; changes come from a journal that holds only what was taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_model::catalog::{
     CatalogChange, Customer, EventSchema, Feature, Plan, PriceVersion, RateCard, Subscription,
@@ -18,18 +18,61 @@ pub(super) struct Definitions {
     pub customers: BTreeMap<String, Customer>,
     pub subscriptions: BTreeMap<String, Subscription>,
     pub schemas: BTreeMap<String, EventSchema>,
+    /// What meters ever read, of the events of each type, and none forgets.
+    pub ever_read: BTreeMap<String, BTreeSet<Wanted>>,
+}
+
+/// A property that is to be read of an event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wanted {
+    /// As a number with so many places.
+    Number(String, u32),
+    Text(String),
+    Dimension(String),
+}
+
+impl Wanted {
+    /// What a meter wants.
+    pub fn by(meter: &Meter) -> Vec<Wanted> {
+        let mut wanted: Vec<Wanted> = meter.dimensions.iter().cloned().map(Wanted::Dimension).collect();
+        wanted.extend(meter.property.clone().map(|property| match meter.aggregation.reads_number() {
+            true => Wanted::Number(property, meter.scale),
+            false => Wanted::Text(property),
+        }));
+        wanted
+    }
+
+    pub fn property(&self) -> &String {
+        match self {
+            Wanted::Number(property, _) | Wanted::Text(property) | Wanted::Dimension(property) => property,
+        }
+    }
 }
 
 impl Definitions {
     pub fn change(&mut self, change: &CatalogChange) {
         match change.clone() {
-            CatalogChange::Meter(meter) => drop(self.meters.insert(meter.name.clone(), meter)),
+            CatalogChange::Meter(meter) => self.define_meter(meter),
             CatalogChange::Feature(feature) => drop(self.features.insert(feature.name.clone(), feature)),
             CatalogChange::Plan(plan) => drop(self.plans.insert(plan.name.clone(), plan)),
             CatalogChange::Customer(customer) => drop(self.customers.insert(customer.id.clone(), customer)),
             CatalogChange::Subscription(term) => drop(self.subscriptions.insert(term.id.clone(), term)),
             CatalogChange::Schema(schema) => drop(self.schemas.insert(schema.event_type.clone(), schema)),
             CatalogChange::Price { plan, feature, version } => self.set_price(&plan, &feature, version),
+        }
+    }
+
+    fn define_meter(&mut self, meter: Meter) {
+        let event_type = meter.event_type.clone();
+        self.ever_read.entry(event_type.clone()).or_default().extend(Wanted::by(&meter));
+        self.meters.insert(meter.name.clone(), meter);
+        // Also what the meter that it replaces wanted of another type may be forgotten now.
+        for (event_type, read) in &mut self.ever_read {
+            let meters: Vec<&Meter> = self.meters.values().filter(|meter| meter.event_type == *event_type).collect();
+            let is_forgotten =
+                |wanted: &Wanted| meters.iter().any(|meter| meter.forget.iter().any(|name| name == wanted.property()));
+            let is_asked_for = |wanted: &Wanted| meters.iter().any(|meter| Wanted::by(meter).contains(wanted));
+            read.retain(|wanted| is_asked_for(wanted) || !is_forgotten(wanted));
         }
     }
 

@@ -82,7 +82,7 @@ fn read<'a>(
         None => Value::Once,
         // With other places it means something else.
         Some(property) if meter.aggregation.reads_number() => {
-            Value::Number(heard.numbers.get(property).filter(|(scale, _)| *scale == meter.scale)?.1)
+            Value::Number(*heard.numbers.get(&(property.clone(), meter.scale))?)
         }
         Some(property) => Value::Text(heard.texts.get(property)?),
     };

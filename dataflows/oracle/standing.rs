@@ -2,7 +2,7 @@
 //!
 //! Law: every statement is in exactly one state; among those of one identity that no backfill said
 //! which was taken back the greatest (revision, retract) stands, the first in the journal where two are
-//! equal, unless the other was read for other properties.
+//! equal, unless more is known of the other.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use trueup_model::meter::Meter;
 use trueup_model::usage::Reason;
 
 use super::backfills::Backfills;
-use super::definitions::Definitions;
+use super::definitions::{Definitions, Wanted};
 use super::reading::is_read;
 use super::schema;
 use super::{Backfill, Statement};
@@ -59,11 +59,13 @@ pub(super) struct Heard<'a> {
     pub retract: bool,
     /// Whether it stands for nothing, as all that was said was taken back: then it yields to whatever is said.
     pub silent: bool,
-    /// The properties that some meter read as numbers: with so many places, in units of 10^-12.
-    pub numbers: BTreeMap<String, (u32, i128)>,
-    /// The properties that some meter read as texts.
+    /// What was looked for in it.
+    pub wanted: BTreeSet<Wanted>,
+    /// The properties that some meter reads or read as numbers with so many places, in units of 10^-12.
+    pub numbers: BTreeMap<(String, u32), i128>,
+    /// The properties that some meter reads or read as texts.
     pub texts: BTreeMap<String, &'a str>,
-    /// The properties that some meter is divided by, and which of them were there.
+    /// The properties that some meter is or was divided by, and which of them were there.
     pub dimensions: BTreeMap<String, Option<&'a str>>,
 }
 
@@ -233,7 +235,7 @@ impl<'a> Standing<'a> {
         let (here, before) = (heard.arrival, other.arrival);
         match heard.against(other) {
             Verdict::Stands => self.replace(heard),
-            Verdict::Rereads => {
+            Verdict::KnowsMore => {
                 self.put(before, "duplicate");
                 self.events.insert(heard.key(), heard);
             }
@@ -256,8 +258,8 @@ impl<'a> Standing<'a> {
 enum Verdict {
     /// It stands in its place.
     Stands,
-    /// It says the same, read for other properties, and stands in its place.
-    Rereads,
+    /// It says the same, and something of which that does not tell, and stands in its place.
+    KnowsMore,
     Superseded,
     Duplicate,
     Contradicts,
@@ -272,16 +274,22 @@ impl<'a> Heard<'a> {
             return Err(Reason::UnknownType);
         }
         let (numbers, texts, dimensions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let wanted = definitions.ever_read[&event.event_type].clone();
         let (revision, retract) = (event.revision, event.retract);
-        let mut heard = Heard { event, arrival, revision, retract, silent: false, numbers, texts, dimensions };
+        let mut heard = Heard { event, arrival, revision, retract, silent: false, wanted, numbers, texts, dimensions };
         if event.retract {
             return Ok(heard);
         }
         if definitions.schemas.get(&event.event_type).is_some_and(|schema| schema::breaks(schema, event)) {
             return Err(Reason::BreaksSchema);
         }
-        for meter in meters {
-            heard.read(meter)?;
+        let asked_for: BTreeSet<Wanted> = meters.into_iter().flat_map(Wanted::by).collect();
+        for wanted in &definitions.ever_read[&event.event_type] {
+            let read = heard.read(wanted);
+            // What no meter asks for any more may as well be absent, or written anyhow.
+            if asked_for.contains(wanted) {
+                read?;
+            }
         }
         Ok(heard)
     }
@@ -303,8 +311,8 @@ impl<'a> Heard<'a> {
             Ordering::Greater => Verdict::Stands,
             Ordering::Equal if self.retract => Verdict::Duplicate,
             Ordering::Equal if !self.says_the_same(other) => Verdict::Contradicts,
-            Ordering::Equal if self.was_read_for() == other.was_read_for() => Verdict::Duplicate,
-            Ordering::Equal => Verdict::Rereads,
+            Ordering::Equal if self.known().is_subset(&other.known()) => Verdict::Duplicate,
+            Ordering::Equal => Verdict::KnowsMore,
         }
     }
 
@@ -313,33 +321,30 @@ impl<'a> Heard<'a> {
         Heard { retract: true, ..self.clone() }
     }
 
-    fn read(&mut self, meter: &Meter) -> Result<(), Reason> {
-        let data = &self.event.data;
-        for dimension in &meter.dimensions {
-            self.dimensions.insert(dimension.clone(), data.get(dimension).map(String::as_str));
-        }
-        let Some(property) = &meter.property else { return Ok(()) };
-        let written = data.get(property).ok_or(Reason::Missing)?;
-        if meter.aggregation.reads_number() {
-            let units = decimal::parse(written, meter.scale).map_err(|_| Reason::OutOfRange)?;
-            self.numbers.insert(property.clone(), (meter.scale, units * 10_i128.pow(12 - meter.scale)));
-        } else {
-            self.texts.insert(property.clone(), written);
+    fn read(&mut self, wanted: &Wanted) -> Result<(), Reason> {
+        let written = self.event.data.get(wanted.property()).map(String::as_str);
+        match wanted {
+            Wanted::Dimension(property) => drop(self.dimensions.insert(property.clone(), written)),
+            Wanted::Text(property) => drop(self.texts.insert(property.clone(), written.ok_or(Reason::Missing)?)),
+            Wanted::Number(property, scale) => {
+                let units = decimal::parse(written.ok_or(Reason::Missing)?, *scale).map_err(|_| Reason::OutOfRange)?;
+                self.numbers.insert((property.clone(), *scale), units * 10_i128.pow(12 - scale));
+            }
         }
         Ok(())
     }
 
-    /// The properties that were read, as what, and with how many places.
-    fn was_read_for(&self) -> BTreeSet<(&str, &str, u32)> {
-        let numbers = self.numbers.iter().map(|(name, (scale, _))| (name.as_str(), "number", *scale));
+    /// What is known of it: the properties, as what, and with how many places.
+    fn known(&self) -> BTreeSet<(&str, &str, u32)> {
+        let numbers = self.numbers.keys().map(|(name, scale)| (name.as_str(), "number", *scale));
         let texts = self.texts.keys().map(|name| (name.as_str(), "text", 0));
         let dimensions = self.dimensions.keys().map(|name| (name.as_str(), "dimension", 0));
         numbers.chain(texts).chain(dimensions).collect()
     }
 
-    /// Whether it says what another assertion says, and nothing else was read of it.
+    /// Whether it says what another assertion says, the same was looked for in both, and the same found.
     pub fn repeats(&self, other: &Heard<'_>) -> bool {
-        self.says_the_same(other) && self.was_read_for() == other.was_read_for()
+        self.says_the_same(other) && self.wanted == other.wanted && self.known() == other.known()
     }
 
     /// Whether two assertions agree in all that was read of both.
@@ -348,13 +353,16 @@ impl<'a> Heard<'a> {
         one.subject == two.subject
             && one.event_type == two.event_type
             && one.occurred_at == two.occurred_at
-            && agree(&self.numbers, &other.numbers, |(_, value)| *value)
-            && agree(&self.texts, &other.texts, |text| *text)
-            && agree(&self.dimensions, &other.dimensions, |value| *value)
+            && self.numbers.iter().all(|((property, _), units)| {
+                let mut there = other.numbers.iter().filter(|((known, _), _)| known == property);
+                there.all(|(_, known)| known == units)
+            })
+            && agree(&self.texts, &other.texts)
+            && agree(&self.dimensions, &other.dimensions)
     }
 }
 
-/// Whether what was read under the same name is the same, as `value` tells it.
-fn agree<R, V: PartialEq>(one: &BTreeMap<String, R>, two: &BTreeMap<String, R>, value: fn(&R) -> V) -> bool {
-    one.iter().all(|(property, read)| two.get(property).is_none_or(|other| value(other) == value(read)))
+/// Whether what was read under the same name is the same.
+fn agree<R: PartialEq>(one: &BTreeMap<String, R>, two: &BTreeMap<String, R>) -> bool {
+    one.iter().all(|(property, read)| two.get(property).is_none_or(|other| other == read))
 }

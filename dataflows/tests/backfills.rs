@@ -155,6 +155,7 @@ fn hear_of(engine: &Engine) {
         scale: 0,
         dimensions: Vec::new(),
         filter: Filter::new(),
+        forget: Default::default(),
     };
     engine.accept(vec![Submission::Catalog(vec![CatalogChange::Meter(meter)])]).expect("it makes sense");
 }

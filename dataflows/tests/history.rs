@@ -216,7 +216,7 @@ impl World {
             self.declared.push(arrival);
         }
         let declared = self.declared.clone();
-        Declaration { arrival: self.dice.pick(&declared), events: self.dice.below(4) }
+        Declaration { arrival: self.dice.pick(&declared), events: self.dice.below(3) }
     }
 
     // Events.
@@ -300,7 +300,10 @@ impl World {
         let mut data = data(&[]);
         data.insert("value".to_owned(), self.number());
         data.insert("user".to_owned(), self.dice.pick(&["ann", "bob", "cy"]).to_owned());
-        data.insert("extra".to_owned(), self.number());
+        if !self.dice.one_in(6) {
+            let number = self.number();
+            data.insert("extra".to_owned(), if self.dice.one_in(20) { "much".to_owned() } else { number });
+        }
         let dimensions =
             [("model", ["large", "small", "q\"uoted"]), ("region", ["eu", "us", "ünïx"]), ("desk", ["1", "2", "3"])];
         for (dimension, values) in dimensions {
@@ -322,7 +325,7 @@ impl World {
 
     /// Often whole, so that sums meet tier bounds and limits; rarely absurd.
     fn number(&mut self) -> String {
-        if self.dice.one_in(60) {
+        if self.dice.one_in(20) {
             return "1000000000".to_owned();
         }
         match self.dice.below(8) {

@@ -163,12 +163,15 @@ impl<'s> Teller<'s> {
             scale: 3,
             dimensions: Vec::new(),
             filter: Filter::new(),
+            forget: BTreeSet::new(),
         };
         for clause in clauses {
             if let Some(event_type) = clause.strip_prefix("of ").and_then(|rest| rest.strip_suffix(" events")) {
                 meter.event_type = event_type.to_owned();
             } else if let Some(names) = clause.strip_prefix("by ") {
                 meter.dimensions = names.split(" and ").map(str::to_owned).collect();
+            } else if let Some(names) = clause.strip_prefix("forgetting ") {
+                meter.forget = names.split(" and ").map(str::to_owned).collect();
             } else if let Some(condition) = clause.strip_prefix("where ") {
                 self.restrict(&mut meter.filter, condition);
             } else if let Some(places) = clause.strip_suffix(" places") {

@@ -13,12 +13,13 @@ use imbl::{OrdMap, Vector};
 use crate::calendar::{self, Anchor, Cadence, Calendar};
 use crate::dictionary::{Dictionary, SubjectId};
 use crate::grain::{Grain, GrainStep, Interval};
-use crate::layout::{EventLayout, Layouts, NumberColumn};
+use crate::layout::{EventLayout, Layouts};
 use crate::meter::Meter;
 use crate::table::{Table, entry};
 
 mod check;
 mod definition;
+mod layouts;
 
 pub use check::CatalogError;
 pub use definition::{
@@ -105,6 +106,8 @@ pub struct Catalog {
     /// The schemas of types of events.
     pub schemas: Table<EventSchema>,
     layouts: Arc<Layouts>,
+    /// What meters ever asked for and none forgets, by the type of events; of a type that no meter reads any more too.
+    remembered: BTreeMap<String, Arc<EventLayout>>,
     /// By subject; dense, because every event's owner is looked up.
     owners: Vector<Option<CustomerId>>,
     /// By customer.
@@ -188,15 +191,18 @@ impl Catalog {
             );
             return Err(contradiction(format!("meter '{}'", meter.name), why));
         }
-        let is_new = self.meters.id(&meter.name).is_none();
         self.check_filters(&meter)?;
-        let mut changed = self.clone();
+        self.check_scale(&meter)?;
+        let old = self.meters.named(&meter.name);
+        let (is_new, is_same) = (old.is_none(), old.is_some_and(|old| old.measures_as(&meter)));
         let name = meter.name.clone();
-        changed.meters.append(&name, meter);
-        changed.lay_out()?;
-        *self = changed;
+        match is_same {
+            true => self.meters.put(&name, meter),
+            false => self.meters.append(&name, meter),
+        };
+        self.lay_out();
         // No feature can sell a meter that was not there.
-        Ok(Touched { all: !is_new, ..Touched::default() })
+        Ok(Touched { all: !is_new && !is_same, ..Touched::default() })
     }
 
     /// Gives a type of event a schema. What was taken before stays as it was taken.
@@ -207,10 +213,8 @@ impl Catalog {
             let why = format!("version {} says something else: give it a greater version", old.version);
             return Err(contradiction(what, why));
         }
-        let mut changed = self.clone();
-        changed.schemas.put(&schema.event_type.clone(), schema);
-        changed.lay_out()?;
-        *self = changed;
+        self.schemas.put(&schema.event_type.clone(), schema);
+        self.lay_out();
         Ok(Touched::default())
     }
 
@@ -226,27 +230,6 @@ impl Catalog {
                 );
                 return Err(contradiction(format!("meter '{}'", meter.name), why));
             }
-        }
-        Ok(())
-    }
-
-    /// Derives the layouts from the meters that stand.
-    fn lay_out(&mut self) -> Result<(), CatalogError> {
-        let mut by_type: BTreeMap<String, EventLayout> = BTreeMap::new();
-        for (_, _, meter) in self.meters.iter() {
-            let layout = by_type.entry(meter.event_type.clone()).or_insert_with(|| EventLayout {
-                event_type: meter.event_type.clone(),
-                numbers: Vec::new(),
-                texts: Vec::new(),
-                dimensions: Vec::new(),
-            });
-            add_columns(layout, meter)?;
-        }
-        let by_type: BTreeMap<_, _> = by_type.into_iter().map(|(name, layout)| (name, Arc::new(layout))).collect();
-        let schemas: BTreeMap<_, _> =
-            self.schemas.iter().map(|(name, _, schema)| (name.to_string(), schema.clone())).collect();
-        if by_type != self.layouts.by_type || schemas != self.layouts.schemas {
-            self.layouts = Arc::new(Layouts { generation: self.layouts.generation + 1, by_type, schemas });
         }
         Ok(())
     }
@@ -486,37 +469,6 @@ impl Catalog {
     }
 }
 
-/// Adds to a layout what a meter reads.
-fn add_columns(layout: &mut EventLayout, meter: &Meter) -> Result<(), CatalogError> {
-    for dimension in &meter.dimensions {
-        if !layout.dimensions.contains(dimension) {
-            layout.dimensions.push(dimension.clone());
-        }
-    }
-    let Some(property) = &meter.property else { return Ok(()) };
-    if !meter.aggregation.reads_number() {
-        if layout.text(property).is_none() {
-            layout.texts.push(property.clone());
-        }
-        return Ok(());
-    }
-    match layout.number(property) {
-        None => layout.numbers.push(NumberColumn { property: property.clone(), scale: meter.scale }),
-        Some(column) if layout.numbers[column].scale == meter.scale => {}
-        Some(column) => {
-            let scale = layout.numbers[column].scale;
-            return Err(contradiction(
-                format!("meter '{}'", meter.name),
-                format!(
-                    "another meter reads '{property}' of '{}' at scale {scale}: give both the same scale",
-                    meter.event_type
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -533,6 +485,7 @@ mod tests {
             scale: 0,
             dimensions: dimensions.iter().map(|&dimension| dimension.to_owned()).collect(),
             filter: Filter::new(),
+            forget: BTreeSet::new(),
         })
     }
 

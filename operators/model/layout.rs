@@ -3,15 +3,19 @@
 //! The catalog's meters decide it. Everyone who reads events reads them by the layouts of one
 //! generation, and the door refuses a batch read by an older one, so that a new meter never
 //! misses a property.
+//!
+//! What a meter once asked for is read on when no meter asks for it any more: so a change of a meter
+//! that is taken back has cost nothing, whatever came meanwhile. An event need not have it then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::catalog::EventSchema;
+use crate::meter::Meter;
 use serde::{Deserialize, Serialize};
 
 /// A property kept as an exact number.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NumberColumn {
     /// The property of `data`.
     pub property: String,
@@ -19,8 +23,10 @@ pub struct NumberColumn {
     pub scale: u32,
 }
 
-/// What is kept of the events of one type. Columns are the numbers, then the texts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What is kept of the events of one type. Columns are the numbers, then the texts; each kind in the order
+/// of its names, so that layouts of the same properties are the same. (Those of journals that were written
+/// before version 4 may have another order.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EventLayout {
     /// CloudEvents `type`.
     pub event_type: String,
@@ -38,9 +44,46 @@ impl EventLayout {
         self.numbers.len() + self.texts.len()
     }
 
-    /// The column of a numeric property.
-    pub fn number(&self, property: &str) -> Option<usize> {
-        self.numbers.iter().position(|column| column.property == property)
+    /// What one meter asks for.
+    pub fn asked_by(meter: &Meter) -> EventLayout {
+        let mut layout = EventLayout { event_type: meter.event_type.clone(), ..EventLayout::default() };
+        layout.dimensions.clone_from(&meter.dimensions);
+        if let Some(property) = meter.property.clone() {
+            match meter.aggregation.reads_number() {
+                true => layout.numbers.push(NumberColumn { property, scale: meter.scale }),
+                false => layout.texts.push(property),
+            }
+        }
+        layout.with(&EventLayout::default())
+    }
+
+    /// What either keeps.
+    pub fn with(&self, other: &EventLayout) -> EventLayout {
+        EventLayout {
+            event_type: self.event_type.clone(),
+            numbers: both(&self.numbers, &other.numbers),
+            texts: both(&self.texts, &other.texts),
+            dimensions: both(&self.dimensions, &other.dimensions),
+        }
+    }
+
+    /// What it keeps of other properties than these.
+    pub fn without(mut self, properties: &BTreeSet<&str>) -> EventLayout {
+        self.numbers.retain(|column| !properties.contains(&*column.property));
+        self.texts.retain(|property| !properties.contains(&**property));
+        self.dimensions.retain(|property| !properties.contains(&**property));
+        self
+    }
+
+    /// Whether it keeps something of a property.
+    pub fn reads(&self, property: &str) -> bool {
+        let texts = self.texts.iter().chain(&self.dimensions);
+        self.numbers.iter().map(|column| &column.property).chain(texts).any(|kept| kept == property)
+    }
+
+    /// The column of a property as a number of this scale: at another it means something else.
+    pub fn number(&self, property: &str, scale: u32) -> Option<usize> {
+        self.numbers.iter().position(|column| column.property == property && column.scale == scale)
     }
 
     /// The column of a text property.
@@ -50,20 +93,33 @@ impl EventLayout {
     }
 }
 
-/// The layouts of all event types as of one moment of the catalog.
-#[derive(Clone, Debug, Default)]
+/// How events of each type are to be read, as of one moment of the catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layouts {
-    /// Grows by one whenever any layout changes.
+    /// Grows by one whenever anything of it changes.
     pub generation: u64,
-    /// By event type.
+    /// What is kept of the types that some meter reads.
     pub by_type: BTreeMap<String, Arc<EventLayout>>,
+    /// What of that meters ask for today; the rest is read on, where it is there. Of a type that is not in here
+    /// all is asked for.
+    pub asked: BTreeMap<String, Arc<EventLayout>>,
     /// What events must keep to, by event type.
     pub schemas: BTreeMap<String, Arc<EventSchema>>,
 }
 
 impl Layouts {
+    /// What of a layout meters ask for today.
+    pub fn asked_of<'a>(&'a self, layout: &'a Arc<EventLayout>) -> &'a Arc<EventLayout> {
+        self.asked.get(&layout.event_type).unwrap_or(layout)
+    }
+
     /// The layout of an event type, if any meter reads it.
     pub fn of(&self, event_type: &str) -> Option<&Arc<EventLayout>> {
         self.by_type.get(event_type)
     }
+}
+
+/// What is in either, once, in order.
+fn both<C: Clone + Ord>(one: &[C], other: &[C]) -> Vec<C> {
+    one.iter().chain(other).collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }

@@ -22,6 +22,7 @@ pub mod money;
 pub mod packed_row;
 pub mod price;
 pub mod pricing;
+pub mod reading;
 pub mod table;
 pub mod terms;
 pub mod usage;

@@ -61,4 +61,17 @@ pub struct Meter {
     pub dimensions: Vec<String>,
     /// Which events count, by their dimensions; it may name only `dimensions`.
     pub filter: Filter,
+    /// Properties that are read no more of events of its type, unless a meter asks for them: those that a meter
+    /// asked for once are read on otherwise.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub forget: BTreeSet<String>,
+}
+
+impl Meter {
+    /// Whether it makes the same of the same events as another.
+    pub fn measures_as(&self, other: &Meter) -> bool {
+        let Meter { name: _, event_type, aggregation, property, scale, dimensions, filter, forget: _ } = self;
+        (event_type, aggregation, property) == (&other.event_type, &other.aggregation, &other.property)
+            && (scale, dimensions, filter) == (&other.scale, &other.dimensions, &other.filter)
+    }
 }

@@ -13,10 +13,10 @@ use imbl::{OrdSet, Vector};
 use crate::catalog::Catalog;
 use crate::dictionary::{Dictionary, Names, Properties, PropertySetId, Series, SeriesId, SubjectId};
 use crate::grain::{GrainStep, Micros};
-use crate::layout::{EventLayout, NumberColumn};
+use crate::layout::EventLayout;
 use crate::meter::{Aggregation, Meter, matches};
-use crate::money::ONE;
-use crate::usage::{UsageBatch, UsageRow};
+use crate::reading::{Beside, Reading};
+use crate::usage::{MISSING, UsageBatch, UsageRow};
 
 /// Usage of one subject in one series during one grain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -64,8 +64,28 @@ pub struct Route {
     pub series: SeriesId,
     /// How their values are aggregated.
     pub aggregation: Aggregation,
-    /// The column of the value; 0 for a count.
-    pub column: usize,
+    /// What of them it is.
+    pub taken: Taken,
+}
+
+/// What a meter takes of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// That it happened.
+    Once,
+    /// The value of this column.
+    Column(usize),
+}
+
+impl Taken {
+    /// As a value; none where the event does not have it.
+    #[inline]
+    pub fn of(self, batch: &UsageBatch, row: &UsageRow) -> Option<i128> {
+        match self {
+            Taken::Once => Some(1),
+            Taken::Column(column) => Some(batch.value(row, column)).filter(|value| *value != MISSING),
+        }
+    }
 }
 
 /// Where the events of each property set go.
@@ -117,38 +137,28 @@ impl Metering {
         UsageKey { subject, series, grain: self.step(subject).grain(occurred_at) }
     }
 
-    /// Whether two rows, each with its batch, were read by different layouts and agree in all that
-    /// both were read for: the same statement, read before meters asked for other properties and
-    /// since.
-    pub fn is_reread(&self, one: (&UsageBatch, &UsageRow), other: (&UsageBatch, &UsageRow)) -> bool {
+    /// What an assertion says beside another of the same event and revision, each with its batch.
+    pub fn compare(&self, one: (&UsageBatch, &UsageRow), other: (&UsageBatch, &UsageRow)) -> Beside {
         let ((batch, row), (other_batch, other_row)) = (one, other);
-        if row.properties == other_row.properties
-            || (row.subject, row.occurred_at) != (other_row.subject, other_row.occurred_at)
-        {
-            return false;
+        if batch.same_content(row, other_batch, other_row) {
+            return Beside::Same;
         }
-        let [this, that] = [row, other_row].map(|row| &self.properties[row.properties as usize]);
-        let is_same_number = |column: &NumberColumn, place: usize| {
-            let Some(there) = that.layout.number(&column.property) else { return true };
-            let scale = that.layout.numbers[there].scale;
-            quantity_units(batch.value(row, place), column.scale)
-                == quantity_units(other_batch.value(other_row, there), scale)
-        };
-        let is_same_text = |text: &str| {
-            let [here, there] = [this, that].map(|properties| properties.layout.text(text));
-            let values =
-                here.zip(there).map(|(here, there)| (batch.value(row, here), other_batch.value(other_row, there)));
-            values.is_none_or(|(here, there)| here == there)
-        };
-        let is_same_dimension = |name: &String, value: &Option<Box<str>>| {
-            let there = that.layout.dimensions.iter().position(|dimension| dimension == name);
-            there.is_none_or(|there| that.dimensions[there] == *value)
-        };
-        this.layout != that.layout
-            && this.layout.event_type == that.layout.event_type
-            && this.layout.numbers.iter().zip(0..).all(|(column, place)| is_same_number(column, place))
-            && this.layout.texts.iter().all(|text| is_same_text(text))
-            && this.layout.dimensions.iter().zip(&this.dimensions).all(|(name, value)| is_same_dimension(name, value))
+        // Of a row with one value nothing is missing.
+        let were_read_alike = row.properties == other_row.properties && row.wide == 0 && other_row.wide == 0;
+        if were_read_alike || (row.subject, row.occurred_at) != (other_row.subject, other_row.occurred_at) {
+            return Beside::Other;
+        }
+        let [this, that] = [one, other].map(|(batch, row)| self.reading(batch, row));
+        match this.agrees(&that) {
+            false => Beside::Other,
+            true if this.knows_more(&that) => Beside::More,
+            true => Beside::Same,
+        }
+    }
+
+    /// What is known of the event of a row.
+    fn reading<'a>(&'a self, batch: &'a UsageBatch, row: &'a UsageRow) -> Reading<'a> {
+        Reading { batch, row, properties: &self.properties[row.properties as usize] }
     }
 
     /// Adds routes for property sets that came since, under an unchanged catalog.
@@ -194,19 +204,24 @@ fn quarterly(catalog: &Catalog) -> OrdSet<SubjectId> {
 fn routes(properties: &Properties, catalog: &Catalog, dictionary: &mut Dictionary) -> Arc<[Route]> {
     let mut routes = Vec::new();
     for (_, id, meter) in catalog.meters.iter() {
-        let Some(column) = column_read(meter, properties) else { continue };
+        let Some(taken) = taken_by(meter, properties) else { continue };
         let dimensions = meter.dimensions.iter().map(|name| dimension(properties, name).map(Box::from)).collect();
         let series = dictionary.series(Series { meter: id, dimensions });
-        routes.push(Route { series, aggregation: meter.aggregation, column });
+        routes.push(Route { series, aggregation: meter.aggregation, taken });
     }
     routes.into()
 }
 
-/// The column that a meter reads of events with these properties, 0 for a count; none if it does not read them.
-pub fn column_read(meter: &Meter, properties: &Properties) -> Option<usize> {
+/// Whether a meter counts the event of a row, which was read by these properties.
+pub fn is_read(meter: &Meter, properties: &Properties, batch: &UsageBatch, row: &UsageRow) -> bool {
+    taken_by(meter, properties).is_some_and(|taken| taken.of(batch, row).is_some())
+}
+
+/// What a meter takes of events with these properties; none if it does not read them.
+fn taken_by(meter: &Meter, properties: &Properties) -> Option<Taken> {
     let layout = &properties.layout;
     let is_its = meter.event_type == layout.event_type && matches(&meter.filter, |name| dimension(properties, name));
-    if is_its { column(meter, layout) } else { None }
+    if is_its { taken(meter, layout) } else { None }
 }
 
 /// The value of a dimension; none if the events were read without it, or had none.
@@ -215,19 +230,10 @@ fn dimension<'p>(properties: &'p Properties, name: &str) -> Option<&'p str> {
     properties.dimensions[place].as_deref()
 }
 
-/// The column a meter reads; none if the events were read before it was kept.
-fn column(meter: &Meter, layout: &EventLayout) -> Option<usize> {
-    match &meter.property {
-        None => Some(0),
-        // A number read at another scale means something else.
-        Some(property) if meter.aggregation.reads_number() => {
-            layout.number(property).filter(|&column| layout.numbers[column].scale == meter.scale)
-        }
-        Some(property) => layout.text(property),
-    }
-}
-
-/// A quantity at a meter's scale, in units of 10^-12.
-pub fn quantity_units(quantity: i128, scale: u32) -> i128 {
-    quantity * (ONE / 10_i128.pow(scale))
+/// What a meter takes of events of its type; none if they were read before anybody asked for it.
+fn taken(meter: &Meter, layout: &EventLayout) -> Option<Taken> {
+    let Some(property) = &meter.property else { return Some(Taken::Once) };
+    let column =
+        if meter.aggregation.reads_number() { layout.number(property, meter.scale) } else { layout.text(property) };
+    column.map(Taken::Column)
 }

@@ -11,6 +11,11 @@ pub const PLACES: u32 = 12;
 /// One currency unit (or one unit of quantity), in units of 10^-12.
 pub const ONE: i128 = 1_000_000_000_000;
 
+/// A quantity that counts units of 10^-`scale`, in units of 10^-12.
+pub fn quantity_units(quantity: i128, scale: u32) -> i128 {
+    quantity * (ONE / 10_i128.pow(scale))
+}
+
 /// An amount of money in units of 10^-12 of its currency.
 pub type Amount = i128;
 

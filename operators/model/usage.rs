@@ -16,6 +16,10 @@ use crate::grain::Micros;
 use crate::identity::Identity;
 use crate::layout::EventLayout;
 
+/// In place of the value of a column that is read on: the event did not have it, or nothing that could be read.
+/// No value of an event is nearly as great.
+pub const MISSING: i128 = i128::MIN;
+
 /// One event, in 48 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageRow {
@@ -161,7 +165,7 @@ impl UsageBatch {
         Arrival::at(self.origin.clone(), self.received_at)
     }
 
-    /// The value of a row in a column of its layout.
+    /// The value of a row in a column of its layout; it may be [`MISSING`].
     pub fn value(&self, row: &UsageRow, column: usize) -> i128 {
         if row.wide == 0 { i128::from(row.value) } else { self.wide_values(row)[column] }
     }
@@ -354,13 +358,13 @@ impl EventBatchBuilder {
     }
 
     /// Adds an event whose values were read by `layout`: its numbers, its texts and its
-    /// dimensions, each in the layout's order.
+    /// dimensions, each in the layout's order. A number that is not there is [`MISSING`].
     pub fn push(
         &mut self,
         head: Head<'_>,
         layout: &EventLayout,
         numbers: &[i128],
-        texts: &[&str],
+        texts: &[Option<&str>],
         dimensions: &[Option<&str>],
     ) {
         debug_assert_eq!((numbers.len(), texts.len()), (layout.numbers.len(), layout.texts.len()));
@@ -399,8 +403,8 @@ impl EventBatchBuilder {
         self.subjects.place_text(&mut self.batch.subjects, subject)
     }
 
-    fn text(&mut self, text: &str) -> i128 {
-        i128::from(self.texts.place_text(&mut self.batch.texts, text))
+    fn text(&mut self, text: Option<&str>) -> i128 {
+        text.map_or(MISSING, |text| i128::from(self.texts.place_text(&mut self.batch.texts, text)))
     }
 
     fn property_set(&mut self, layout: &EventLayout, dimensions: &[Option<&str>]) -> u32 {
@@ -415,14 +419,14 @@ impl EventBatchBuilder {
         self.properties.place(&mut self.batch.properties, &(event_type, dimensions), is_same, make)
     }
 
-    fn values(&mut self, numbers: &[i128], texts: &[&str]) -> (i64, u16) {
+    fn values(&mut self, numbers: &[i128], texts: &[Option<&str>]) -> (i64, u16) {
         if let ([number], []) = (numbers, texts)
             && let Ok(narrow) = i64::try_from(*number)
         {
             return (narrow, 0);
         }
-        if let ([], [text]) = (numbers, texts) {
-            return (self.text(text) as i64, 0);
+        if let ([], [text @ Some(_)]) = (numbers, texts) {
+            return (self.text(*text) as i64, 0);
         }
         if numbers.is_empty() && texts.is_empty() {
             return (0, 0);
@@ -430,7 +434,7 @@ impl EventBatchBuilder {
         let start = self.batch.wide.len() as i64;
         self.batch.wide.extend_from_slice(numbers);
         for text in texts {
-            let text = self.text(text);
+            let text = self.text(*text);
             self.batch.wide.push(text);
         }
         (start, (numbers.len() + texts.len()) as u16)

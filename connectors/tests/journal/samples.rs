@@ -202,6 +202,7 @@ fn any_change() -> impl Strategy<Value = CatalogChange> {
             scale: 12,
             dimensions: vec!["model".to_owned()],
             filter: [("model".to_owned(), ["a".to_owned(), "b".to_owned()].into())].into(),
+            forget: if number > 0 { ["prompts".to_owned()].into() } else { Default::default() },
         }),
         1 => CatalogChange::Feature(Feature { name, meter: None, filter: Default::default() }),
         2 => CatalogChange::Plan(plan(name, number, moment)),

@@ -10,7 +10,7 @@ use trueup_model::decimal;
 use trueup_model::dictionary::Properties;
 use trueup_model::grain::{Micros, show_micros};
 use trueup_model::layout::{EventLayout, Layouts};
-use trueup_model::usage::{EventBatch, Reason, Refused, SentIds, UsageBatch, UsageRow};
+use trueup_model::usage::{EventBatch, MISSING, Reason, Refused, SentIds, UsageBatch, UsageRow};
 
 use super::{Acceptance, Door, DoorError, Proposal};
 
@@ -139,7 +139,7 @@ impl Bounds {
         if reason == Reason::TooManyDimensions {
             return format!(
                 "it brings a new combination of type and dimensions, and {} are kept apart already: leave out of the \
-                 meters' dimensions what is different for each event, and send it again",
+                 meters' dimensions what is different for each event, name it under `forget`, and send it again",
                 self.property_sets_max
             );
         }
@@ -192,13 +192,13 @@ fn event(batch: &EventBatch, row: &UsageRow, layout: &EventLayout, (source, id):
         0 => i128::from(row.value),
         _ => batch.wide[row.value as usize + column],
     };
-    let numbers = layout.numbers.iter().enumerate().map(|(place, column)| {
-        let number = decimal::show(value(place), column.scale);
-        (column.property.clone(), Value::String(number))
+    let numbers = layout.numbers.iter().enumerate().filter_map(|(place, column)| {
+        let number = Some(value(place)).filter(|number| *number != MISSING)?;
+        Some((column.property.clone(), Value::String(decimal::show(number, column.scale))))
     });
-    let texts = layout.texts.iter().zip(layout.numbers.len()..).map(|(property, column)| {
-        let text = usize::try_from(value(column)).ok().and_then(|place| batch.texts.get(place));
-        (property.clone(), Value::String(text.map(ToString::to_string).unwrap_or_default()))
+    let texts = layout.texts.iter().zip(layout.numbers.len()..).filter_map(|(property, column)| {
+        let text = batch.texts.get(usize::try_from(value(column)).ok()?)?;
+        Some((property.clone(), Value::String(text.to_string())))
     });
     // What is read as a dimension too is as it was sent, so that comes last.
     let dimensions = layout.dimensions.iter().zip(&batch.properties[row.properties as usize].dimensions);
@@ -228,7 +228,7 @@ fn rename_texts(row: &mut UsageRow, wide: &mut [i128], columns: Range<usize>, id
         row.value = i64::from(id(row.value as u32));
         return;
     }
-    for value in &mut wide[row.value as usize..][columns] {
+    for value in wide[row.value as usize..][columns].iter_mut().filter(|value| **value != MISSING) {
         *value = i128::from(id(*value as u32));
     }
 }
@@ -255,6 +255,7 @@ mod tests {
             scale: 0,
             dimensions: vec!["model".to_owned()],
             filter: Filter::new(),
+            forget: Default::default(),
         };
         let beginning = vec![Submission::Clock(NOW), Submission::Catalog(vec![CatalogChange::Meter(meter)])];
         engine.accept(beginning).expect("there is a meter");

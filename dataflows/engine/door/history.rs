@@ -80,7 +80,7 @@ impl<'a> History<'a> {
 
     /// What stands in a region, but for some events; in the order of the journal.
     pub fn displaced(&self, region: &Region, named: &HashSet<Identity>) -> Vec<RowRef> {
-        let rows = self.standing.values().filter(|row| region.has(row_of(row)));
+        let rows = self.standing.values().filter(|row| region.has(&row.0, row_of(row)));
         let mut rows: Vec<RowRef> = rows.filter(|row| !named.contains(&row_of(row).identity)).cloned().collect();
         rows.sort_unstable_by_key(|(batch, place)| (batch.first_row, *place));
         rows

@@ -111,8 +111,9 @@ impl<'a> Said<'a> {
             if entry.epoch >= before || found.len() > most {
                 break;
             }
-            let rows = usage(&entry).flat_map(|batch| &batch.rows);
-            found.extend(rows.filter(|row| region.has(row)).map(|row| row.identity));
+            for batch in usage(&entry) {
+                found.extend(batch.rows.iter().filter(|row| region.has(batch, row)).map(|row| row.identity));
+            }
         }
         Ok(found)
     }

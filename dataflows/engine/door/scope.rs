@@ -6,8 +6,8 @@ use trueup_model::backfill::{Scope, Whose};
 use trueup_model::catalog::{Catalog, CustomerId, MeterId};
 use trueup_model::dictionary::{Dictionary, Names, SubjectId};
 use trueup_model::grain::Micros;
-use trueup_model::metering::column_read;
-use trueup_model::usage::UsageRow;
+use trueup_model::metering::is_read;
+use trueup_model::usage::{UsageBatch, UsageRow};
 
 use crate::engine::nearest::hint;
 
@@ -49,11 +49,11 @@ impl Region {
     }
 
     /// Whether a row asserts something in it.
-    pub fn has(&self, row: &UsageRow) -> bool {
+    pub fn has(&self, batch: &UsageBatch, row: &UsageRow) -> bool {
         row.asserts()
             && (self.from..self.to).contains(&row.occurred_at)
             && self.is_whose(row.subject)
-            && self.reads(row)
+            && is_read(self.catalog.meters.get(self.meter), self.names.properties(row.properties), batch, row)
     }
 
     fn is_whose(&self, subject: SubjectId) -> bool {
@@ -61,9 +61,5 @@ impl Region {
             WhoseId::Subject(one) => one == Some(subject),
             WhoseId::Customer(customer) => self.catalog.owner(subject) == Some(customer),
         }
-    }
-
-    fn reads(&self, row: &UsageRow) -> bool {
-        column_read(self.catalog.meters.get(self.meter), self.names.properties(row.properties)).is_some()
     }
 }

@@ -1,6 +1,8 @@
 //! A backfill that was taken back is as if it had never been said.
 
+use std::collections::BTreeSet;
 use trueup::engine::view_rows::Cell;
+
 use trueup_model::catalog::Customer;
 
 use super::*;
@@ -67,8 +69,17 @@ fn any_batch(engine: &Engine, name: &str, dice: &mut Dice) -> impl Fn(&Engine) {
     }
 }
 
-/// From now on a meter reads these properties, beside what others read of the same events.
+/// From now on a meter reads these properties, beside what others read of the same events; and nobody those that it
+/// read before.
 fn read_otherwise(engine: &Engine, dimensions: &[&str]) {
+    let others = OTHERWISE.iter().filter(|property| !dimensions.contains(property));
+    read_as_well(engine, dimensions, others.map(ToString::to_string).collect());
+}
+
+/// What is read of events or is not.
+const OTHERWISE: [&str; 2] = ["extra", "plan"];
+
+fn read_as_well(engine: &Engine, dimensions: &[&str], forget: BTreeSet<String>) {
     let meter = Meter {
         name: "otherwise".to_owned(),
         event_type: trueup_workload::events::TYPES[0].to_owned(),
@@ -77,6 +88,7 @@ fn read_otherwise(engine: &Engine, dimensions: &[&str]) {
         scale: 0,
         dimensions: dimensions.iter().map(ToString::to_string).collect(),
         filter: Filter::new(),
+        forget,
     };
     engine.accept(vec![Submission::Catalog(vec![CatalogChange::Meter(meter)])]).expect("it makes sense");
 }
@@ -105,8 +117,11 @@ fn what_is_taken_back_is_as_if_it_had_never_been_said() {
                     assert!(revert(&engine, &name).is_ok());
                 }
                 6 | 7 => {
-                    let dimensions = dice.some(&["extra", "plan"]);
-                    both(&|engine| read_otherwise(engine, &dimensions));
+                    let dimensions = dice.some(&OTHERWISE);
+                    match dice.one_in(2) {
+                        true => both(&|engine| read_otherwise(engine, &dimensions)),
+                        false => both(&|engine| read_as_well(engine, &dimensions, BTreeSet::new())),
+                    }
                 }
                 _ => {
                     both(&hear_of);

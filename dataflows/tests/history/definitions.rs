@@ -5,6 +5,7 @@ use trueup_model::calendar::Cadence;
 use trueup_model::catalog::{
     AnchorRule, CatalogChange, Customer, EventSchema, Feature, Plan, PriceVersion, Quota, RateCard, Subscription,
 };
+use trueup_model::layout::EventLayout;
 use trueup_model::meter::{Aggregation, Filter, Meter};
 use trueup_model::money::{ONE, Rounding, RoundingMode, RoundingScope};
 use trueup_model::price::{Price, Tier};
@@ -83,6 +84,7 @@ impl World {
             scale: 3,
             dimensions: dimensions.to_vec(),
             filter: Filter::new(),
+            forget: Default::default(),
         };
         match name {
             "every_call" => return meter,
@@ -108,6 +110,11 @@ impl World {
         }
         if self.dice.one_in(2) {
             meter.dimensions.reverse();
+        }
+        if self.reads_more() {
+            let asked = EventLayout::asked_by(&meter);
+            meter.forget = ["desk", "extra"].map(str::to_owned).into();
+            meter.forget.retain(|property| !asked.reads(property));
         }
         if self.dice.one_in(3) {
             meter.filter = self.filter(&meter.dimensions);
@@ -211,7 +218,7 @@ impl World {
     /// Fine enough that rounding matters; rarely the largest that a price may have, which makes the
     /// amount of an absurd quantity larger than can be kept.
     fn amount(&mut self) -> i128 {
-        if self.dice.one_in(20) {
+        if self.dice.one_in(12) {
             return self.dice.pick(&[ONE * ONE, -ONE * ONE]);
         }
         let thousandth = ONE / 1000;

@@ -2,6 +2,7 @@
 
 use super::definition::{Feature, PriceVersion};
 use crate::grain::{Grain, GrainStep, Micros, QUARTER_MICROS, show_micros};
+use crate::layout::EventLayout;
 use crate::meter::{Aggregation, Meter};
 use crate::price::Price;
 use crate::{money, pricing};
@@ -92,6 +93,12 @@ pub(super) fn check_meter(meter: &Meter) -> Result<(), CatalogError> {
         return Err(contradiction(
             what(),
             format!("its filter names '{stranger}', which is not among its dimensions: add it there"),
+        ));
+    }
+    if let Some(wanted) = meter.forget.iter().find(|property| EventLayout::asked_by(meter).reads(property)) {
+        return Err(contradiction(
+            what(),
+            format!("it is to forget '{wanted}', which it reads: leave one of them out"),
         ));
     }
     Ok(())

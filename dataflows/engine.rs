@@ -246,6 +246,12 @@ impl Engine {
         Ok((document, receipt))
     }
 
+    /// The last epoch that was accepted and may not be computed yet. Nobody is kept from the door while that is
+    /// waited for.
+    fn last(&self) -> Epoch {
+        self.door().last()
+    }
+
     /// Waits until an epoch can be read.
     pub fn wait(&self, epoch: Epoch) -> Result<Arc<Moment>, Stopped> {
         self.published.wait(epoch)

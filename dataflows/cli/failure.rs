@@ -66,9 +66,10 @@ impl From<DoorError> for Failure {
             | DoorError::ClockTooFar { .. }
             | DoorError::WallClock => Failure::input(&error),
             DoorError::Journal(ref journal) if !journal.is_final() => Failure::Later(with_causes(&error)),
-            DoorError::Clock(_) | DoorError::QuarantineFull { .. } | DoorError::Contradicting { .. } => {
-                Failure::Later(with_causes(&error))
-            }
+            DoorError::Clock(_)
+            | DoorError::QuarantineFull { .. }
+            | DoorError::Contradicting { .. }
+            | DoorError::DeclaredFull { .. } => Failure::Later(with_causes(&error)),
             DoorError::Journal(_) | DoorError::Stopped(_) => Failure::engine(&error),
         }
     }

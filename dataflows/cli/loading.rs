@@ -18,7 +18,6 @@ use trueup_model::catalog::{Catalog, CatalogChange, Plan};
 use trueup_model::fact::Epoch;
 use trueup_model::grain::Micros;
 use trueup_model::layout::Layouts;
-use trueup_model::usage::EventBatch;
 
 use super::failure::{Failure, Outcome};
 use super::words;
@@ -144,8 +143,8 @@ fn is_known(catalog: &Catalog, plans: &BTreeSet<String>, change: &CatalogChange)
 }
 
 /// Reads files of events into an engine; returns when the views show them. A file that was read
-/// before is not read again, unless it was written since, or meters ask for other properties of
-/// its events by now; one that was read in part is, since an event that comes twice counts once.
+/// before is not read again, and one that was read in part is read on from there, unless it was written
+/// since, or meters ask for other properties of its events by now.
 pub fn load_events(engine: &Engine, files: &EventFiles) -> Result<Loaded, Failure> {
     load_events_that_can_be(engine, files, |_, failure| Err(failure))
 }
@@ -172,46 +171,49 @@ pub fn load_events_that_can_be(
 }
 
 fn load_file(engine: &Engine, path: &Path, mappings: &Mappings, spinner: &ProgressBar, loaded: &mut Loaded) -> Outcome {
-    let (source, end) = (path.display().to_string(), at_end(path, &engine.layouts(), mappings)?);
-    if engine.read_to(&source).and_then(|read| read.parse().ok()) == Some(end) {
+    let (source, begun) = (path.display().to_string(), not_begun(path, &engine.layouts(), mappings)?);
+    let before = engine.read_to(&source).and_then(|read| read.parse().ok()).filter(|read| begun.is_of(read));
+    let Some(after) = before.unwrap_or(begun).read_to else {
         tracing::info!(file = source, "read before");
         return Ok(());
-    }
+    };
+    let read_to =
+        |read_to| Submission::ReadTo { source: source.clone(), position: Progress { read_to, ..begun }.to_string() };
     let before = *loaded;
-    for batch in open(engine, path, mappings)? {
+    let mut batches = open(engine, path, mappings, after)?;
+    while let Some(batch) = batches.next() {
         let batch = batch.map_err(|error| Failure::input(&error))?;
-        accept(engine, batch, loaded)?;
+        accept(engine, vec![Submission::Events(batch), read_to(Some(batches.read_to()))], loaded)?;
         spinner.set_message(format!("{} events, {}", words::count(loaded.taken), path.display()));
         spinner.tick();
     }
     let (taken, refused) = (loaded.taken - before.taken, loaded.refused - before.refused);
     tracing::info!(file = source, taken, refused, "read");
-    loaded.epoch = engine.accept(vec![Submission::ReadTo { source, position: end.to_string() }])?.epoch;
-    Ok(())
+    accept(engine, vec![read_to(None)], loaded)
 }
 
-/// How far a file is read when nothing is left of it as it is now.
-fn at_end(path: &Path, layouts: &Layouts, mappings: &Mappings) -> Result<Progress, Failure> {
+/// How far a file is read of which nothing was.
+fn not_begun(path: &Path, layouts: &Layouts, mappings: &Mappings) -> Result<Progress, Failure> {
     let file = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
     let mapped_by = if format(path) == Format::Csv { Some(mappings.digest_of(path)?) } else { None };
-    Ok(Progress { mark: Mark::of(&file), generation: layouts.generation, mapped_by, read_to: None })
+    Ok(Progress { mark: Mark::of(&file), generation: layouts.generation, mapped_by, read_to: Some(0) })
 }
 
-fn accept(engine: &Engine, batch: EventBatch, loaded: &mut Loaded) -> Result<(), Failure> {
-    let receipt = engine.accept(vec![Submission::Events(batch)])?;
+fn accept(engine: &Engine, submissions: Vec<Submission>, loaded: &mut Loaded) -> Outcome {
+    let receipt = engine.accept(submissions)?;
     loaded.epoch = receipt.epoch;
     loaded.taken += receipt.taken();
     loaded.refused += receipt.refused();
     Ok(())
 }
 
-/// Opens a file of events, to be read by the layouts of now.
-pub fn open(engine: &Engine, path: &Path, mappings: &Mappings) -> Result<EventBatches, Failure> {
+/// Opens a file of events behind so many of its records, to be read by the layouts of now.
+pub fn open(engine: &Engine, path: &Path, mappings: &Mappings, after: u64) -> Result<EventBatches, Failure> {
     let (name, layouts) = (path.display().to_string(), engine.layouts());
     let format = format(path);
     let mapping = if format == Format::Csv { Some(mappings.of(path)?) } else { None };
     let reading = Reading { layouts: &layouts, tenant: TENANT, file: &name, threads: READERS };
-    read_file(path, format, mapping, 0, &reading).map_err(|error| match error {
+    read_file(path, format, mapping, after, &reading).map_err(|error| match error {
         ReadError::Io { error, .. } => cannot_read(path, &error),
         error => Failure::input(&error),
     })

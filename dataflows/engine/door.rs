@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use trueup_connectors::checkpoint::{Manifest, outline};
-use trueup_connectors::journal::{Journal, MemoryJournal, SealedSegment, hexadecimal};
+use trueup_connectors::journal::{Hash, Journal, MemoryJournal, SealedSegment, hexadecimal};
 use trueup_connectors::schemas::check_schema;
 use trueup_model::books::{Books, Replayed, Turn};
 use trueup_model::calendar::CENTURY;
@@ -45,8 +45,8 @@ mod said;
 mod scope;
 mod undoing;
 
-pub use backfills::Apply;
 use backfills::take_backfill;
+pub use backfills::{Apply, EVENTS_MAX as BACKFILL_EVENTS_MAX};
 use documents::{keeps_currencies, take_document};
 pub use error::DoorError;
 pub use receipt::{Part, Receipt};
@@ -91,6 +91,8 @@ pub struct Acceptance {
     /// How many inputs may stand in quarantine until they are read again and accepted; and how many
     /// contradictions of one source. Each takes memory.
     pub quarantined_max: u64,
+    /// For how many hours of ways in it may be declared what was sent. Each takes memory for good.
+    pub declared_max: usize,
 }
 
 impl Default for Acceptance {
@@ -101,6 +103,7 @@ impl Default for Acceptance {
             future: HOUR,
             property_sets_max: 1_000_000,
             quarantined_max: 5_000_000,
+            declared_max: 10_000_000,
         }
     }
 }
@@ -174,7 +177,8 @@ impl Proposal {
         }
     }
 
-    fn take_declaration(&mut self, declaration: Declaration) {
+    fn take_declaration(&mut self, mut declaration: Declaration, origins: &mut Origins) {
+        declaration.arrival.origin = origins.shared(&declaration.arrival.origin);
         self.books.declared.insert(declaration.arrival.clone(), declaration.events);
         self.facts.push(Fact::Declared(declaration));
     }
@@ -391,7 +395,7 @@ impl Door {
                 Fact::Refused(refused) => proposal.take_refused(refused.clone(), &mut self.origins),
                 Fact::Catalog(change) => self.take_changes(&mut proposal, vec![change.clone()])?,
                 Fact::Issued(document) => take_document(&mut proposal, document.clone())?,
-                Fact::Declared(declaration) => proposal.take_declaration(declaration.clone()),
+                Fact::Declared(declaration) => proposal.take_declaration(declaration.clone(), &mut self.origins),
                 Fact::Replayed(replays) => proposal.take_replays(replays.clone()),
                 Fact::Backfill(backfill) => take_backfill(&mut proposal, backfill.clone()),
             }
@@ -445,7 +449,7 @@ impl Door {
         proposal.may_go_on(&submission)?;
         match submission {
             Submission::Clock(_) => {}
-            Submission::Declaration(declaration) => proposal.take_declaration(declaration),
+            Submission::Declaration(declaration) => self.declare(proposal, declaration)?,
             Submission::Catalog(changes) => {
                 check_schemas(&changes)?;
                 self.take_changes(proposal, changes)?;
@@ -496,10 +500,12 @@ impl Door {
         let epoch = entry.epoch;
         let accepted: u64 = proposal.batches.iter().map(|batch| batch.rows.len() as u64).sum();
         let inputs = accepted + proposal.set_aside_count();
+        // Asked before anything is changed: what is accepted reaches the workers, whatever fails.
+        let seal = if is_kept && self.keeping.is_some() { self.journal.seal_of(epoch)? } else { None };
         let input = self.settle(epoch, proposal);
         let oldest = self.past.pass(epoch, inputs);
         let mut input = EpochInput { epoch, oldest, ..input };
-        if self.order(entry, is_kept)? {
+        if self.order(entry, seal) {
             input.intake.push(Intake::PutAway);
             input.is_kept = true;
         }
@@ -511,12 +517,11 @@ impl Door {
         Ok(())
     }
 
-    /// Outlines an entry; if there is to be a checkpoint of it, orders that. Says whether it did.
-    fn order(&mut self, entry: &Entry, is_kept: bool) -> Result<bool, DoorError> {
-        let Some(keeping) = &mut self.keeping else { return Ok(false) };
+    /// Outlines an entry; if there is to be a checkpoint of it, orders that under its seal. Says whether it did.
+    fn order(&mut self, entry: &Entry, seal: Option<Hash>) -> bool {
+        let Some(keeping) = &mut self.keeping else { return false };
         outline::gather(&mut keeping.outline, entry);
-        let seal = if is_kept { self.journal.seal_of(entry.epoch)? } else { None };
-        let Some(seal) = seal else { return Ok(false) };
+        let Some(seal) = seal else { return false };
         remember_end(&mut *self.journal);
         keeping.last = entry.epoch;
         let outline = std::mem::take(&mut keeping.outline);
@@ -527,7 +532,7 @@ impl Door {
             quarantined: self.quarantined,
             outline,
         }));
-        Ok(true)
+        true
     }
 
     /// Makes a proposal the state of things, and says what workers have to know of it.

@@ -74,7 +74,7 @@ struct Wanted {
 impl Engine {
     /// Reads what is set aside again, in as many epochs as it needs.
     pub fn replay_quarantine(&self, tenant: &str, selection: &Selection) -> Result<quarantine::Replayed, DoorError> {
-        let moment = self.published.wait(self.door().last())?;
+        let moment = self.published.wait(self.last())?;
         let (inputs, conflicts) = quarantine_rows::set_aside(&moment.newest_as_of(), selection);
         let mut replayed = quarantine::Replayed { unreadable: conflicts, ..Default::default() };
         let journal = moment.newest_as_of().journal;
@@ -111,7 +111,7 @@ impl Engine {
 
     /// An input that was set aside, as it was kept; none if there is none of this name.
     pub fn set_aside(&self, input: InputId) -> Result<Option<SetAside>, DoorError> {
-        let moment = self.published.wait(self.door().last())?;
+        let moment = self.published.wait(self.last())?;
         Ok(quarantine_rows::find(&moment.newest_as_of(), input))
     }
 }

@@ -298,6 +298,30 @@ fn check_backfills(folder: &PathBuf) {
 }
 
 #[test]
+fn a_file_that_was_read_in_part_is_read_on_where_it_was_left() {
+    let others: Vec<String> = (0..30_000).map(|id| GOOD.replace(r#""id":"1""#, &format!(r#""id":"{id}""#))).collect();
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    let folder = folder("in_part", &[&[BAD, BAD], &others[..], &[BAD, BAD, BAD]].concat());
+    let address = free_address();
+    let config = "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'";
+    let room_for = |inputs: u32| {
+        let config = format!("{config}\naddress = '{address}'\nquarantine_inputs = {inputs}");
+        fs::write(folder.join("trueup.toml"), config).expect("a file can be written");
+    };
+    room_for(4);
+    serve_once(&folder);
+    room_for(5);
+    let _server = serve(&folder);
+    let asked = ["sql", "select state, events from ledger order by state", "--json"];
+    let told = String::from_utf8_lossy(&trueup(&folder, &asked, Stdio::piped()).stdout).into_owned();
+    let events =
+        |row: &serde_json::Value| (row["state"].as_str().unwrap_or_default().to_owned(), row["events"].as_u64());
+    let told: Vec<(String, Option<u64>)> = objects(&told).iter().map(events).collect();
+    let expected = [("quarantined", 5), ("received", 30_005), ("waiting", 30_000)];
+    assert_eq!(told, expected.map(|(state, events)| (state.to_owned(), Some(events))), "no line is read twice");
+}
+
+#[test]
 fn what_was_sent_is_declared_to_a_journal() {
     let folder = folder("declared", &[GOOD]);
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");

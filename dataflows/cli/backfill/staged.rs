@@ -7,20 +7,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use trueup::engine::Engine;
+use trueup::engine::door::BACKFILL_EVENTS_MAX as EVENTS_MAX;
 use trueup_connectors::files::Format;
 use trueup_connectors::journal::Folder;
 use trueup_connectors::shelf::{self, Copied, Given, Staged, StagedFile};
 use trueup_model::arrival::Origin;
 use trueup_model::backfill::{Scope, origin};
-use trueup_model::usage::EventBatch;
+use trueup_model::usage::{EventBatch, Refused};
 
 use crate::cli::failure::Failure;
 use crate::cli::loading::{EventFiles, Mappings, cannot_read, format, open, spread};
 use crate::cli::words;
 
-/// The most events of a batch: they are in memory at once, about 300 bytes each, since they enter as one
-/// epoch.
-const EVENTS_MAX: usize = 10_000_000;
+/// The most bytes that the events of a batch may take: they are in memory at once, since they enter as one epoch.
+const BYTES_MAX: usize = EVENTS_MAX * EVENT_BYTES;
+/// What an event takes about, and its refusal beside what was kept of it.
+const EVENT_BYTES: usize = 300;
 
 /// Where batches are staged.
 #[derive(Clone)]
@@ -78,13 +80,13 @@ impl Shelf {
         let paths: Vec<PathBuf> = staged.files().iter().map(|file| inside(&file.copy)).collect();
         let mapped: Vec<PathBuf> = staged.files().iter().filter_map(|file| file.mapping.as_ref().map(inside)).collect();
         let mappings = Mappings::read(&mapped, &paths)?;
-        let (mut batches, mut events) = (Vec::new(), 0);
+        let (mut batches, mut bytes) = (Vec::new(), 0);
         for (file, path) in staged.files().iter().zip(&paths) {
-            for batch in open(engine, path, &mappings)? {
+            for batch in open(engine, path, &mappings, 0)? {
                 let mut batch = batch.map_err(|error| Failure::input(&error))?;
                 belongs(staged.name(), file, &mut batch);
-                events += batch.rows.len() + batch.refused.len();
-                if events > EVENTS_MAX {
+                bytes += weight(&batch);
+                if bytes > BYTES_MAX {
                     return Err(too_many(staged.name()));
                 }
                 batches.push(batch);
@@ -96,10 +98,16 @@ impl Shelf {
     }
 }
 
+/// How many bytes a batch takes about.
+fn weight(batch: &EventBatch) -> usize {
+    let kept = |refused: &Refused| refused.payload.as_ref().map_or(0, String::len) + refused.detail.len();
+    (batch.rows.len() + batch.refused.len()) * EVENT_BYTES + batch.refused.iter().map(kept).sum::<usize>()
+}
+
 fn too_many(name: &str) -> Failure {
     Failure::Input(format!(
-        "backfill '{name}' has more than {} events, which is too many for one epoch: stage it in parts, each under a name \
-         of its own",
+        "backfill '{name}' has more than {} events, or too much that cannot be read, for one epoch: stage it in parts, \
+         each under a name of its own",
         words::count(EVENTS_MAX as i128)
     ))
 }
@@ -116,26 +124,28 @@ fn belongs(name: &str, file: &StagedFile, batch: &mut EventBatch) {
 }
 
 /// A file that is opened when it is read, as there may be more of them than can be open at once.
-struct Lying {
-    path: PathBuf,
-    file: Option<File>,
+enum Lying {
+    Closed(PathBuf),
+    Open(File),
+    Ended,
 }
 
 impl Lying {
     fn at(path: &Path) -> Lying {
-        Lying { path: path.to_path_buf(), file: None }
+        Lying::Closed(path.to_path_buf())
     }
 }
 
 impl Read for Lying {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let mut file = match self.file.take() {
-            Some(file) => file,
-            None => File::open(&self.path)?,
-        };
+        if let Lying::Closed(path) = self {
+            *self = Lying::Open(File::open(path)?);
+        }
+        let Lying::Open(file) = self else { return Ok(0) };
         let read = file.read(bytes)?;
-        // At its end it is done with.
-        self.file = (read > 0).then_some(file);
+        if read == 0 && !bytes.is_empty() {
+            *self = Lying::Ended;
+        }
         Ok(read)
     }
 }

@@ -143,7 +143,7 @@ impl Desk {
     /// Writes what is not written of a worker's rows, as far as the disk takes it.
     fn write_rows(&mut self, worker: usize) {
         while let Some(rows) = self.unwritten[worker].front().cloned() {
-            if self.shelf(worker).runs.len() >= RUNS_MAX {
+            if !self.has_place(worker) {
                 return tracing::warn!(
                     worker,
                     "rows are not put away: there are too many runs that could not be merged"
@@ -154,9 +154,21 @@ impl Desk {
                 Err(error) => return tracing::warn!(worker, %error, "rows are not put away: they cannot be written"),
             }
             self.unwritten[worker].pop_front();
-            if let Err(error) = self.merge(worker) {
-                tracing::warn!(worker, %error, "runs cannot be merged");
-            }
+            self.merge_if_it_can_be(worker);
+        }
+    }
+
+    /// Whether there is a place for another run of a worker. What could not be merged before may be by now.
+    fn has_place(&mut self, worker: usize) -> bool {
+        if self.shelf(worker).runs.len() >= RUNS_MAX {
+            self.merge_if_it_can_be(worker);
+        }
+        self.shelf(worker).runs.len() < RUNS_MAX
+    }
+
+    fn merge_if_it_can_be(&mut self, worker: usize) {
+        if let Err(error) = self.merge(worker) {
+            tracing::warn!(worker, %error, "runs cannot be merged");
         }
     }
 
@@ -308,7 +320,41 @@ fn write_table(disk: &dyn Disk, name: &str, table: &Table) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use trueup_connectors::journal::simulated_disk::{Failure, SimulatedDisk};
+    use trueup_model::arrival::Origin;
+    use trueup_model::identity::Identity;
+    use trueup_model::packed_row::PackedRow;
+    use trueup_model::usage::{Says, UsageRow};
+
     use super::*;
+
+    /// A run of one row.
+    fn one_row(disk: &dyn Disk, name: &str) -> io::Result<u64> {
+        let identity = Identity::of("t", "s", name);
+        let (says, value, occurred_at) = (Says::Assertion, 0, 0);
+        let row = UsageRow { identity, occurred_at, value, subject: 0, properties: 0, revision: 0, says, wide: 0 };
+        let mut writer = RunWriter::create(disk, name, 1)?;
+        let origin = writer.origin(&Arc::new(Origin::default()));
+        writer.put(PackedRow::of(&row, 0, 0), origin, &[])?;
+        writer.finish()
+    }
+
+    #[test]
+    fn what_could_not_be_merged_makes_place_when_it_can_be() {
+        let disk = SimulatedDisk::new(1);
+        let settings = Settings::on(Arc::new(disk.clone()));
+        let mut desk = Desk::begin(&settings, Vec::new(), vec![SharedShelf::default()]).unwrap();
+        for _ in 0..RUNS_MAX {
+            let run = desk.write_run(one_row).unwrap();
+            desk.shelf(0).add(run);
+        }
+        disk.fail_after(0, Failure::Full);
+        assert!(!desk.has_place(0), "nothing is written over a full disk");
+        assert!(desk.has_place(0), "it is tried again");
+        let runs = desk.shelf(0).runs.clone();
+        let rows: u64 = runs.iter().map(|run| run.rows()).sum();
+        assert!(runs.len() < TIER && rows == RUNS_MAX as u64, "{rows} rows in {} runs", runs.len());
+    }
 
     #[test]
     fn runs_stay_few_whatever_their_sizes_and_rows_are_seldom_written() {

@@ -18,8 +18,11 @@ impl Door {
         let origin = self.origins.shared(&Origin { source: batch.source.clone(), partition: batch.partition.clone() });
         let arrival = Arrival::at(origin, received_at);
         let (rows, ids) = (batch.rows.clone(), std::mem::take(&mut batch.ids));
-        // Once to see what the door says of each, and once more without what it would set aside.
+        // Once to see what the door says of each, and once more without what it would set aside, which leaves no
+        // names behind.
+        let mark = self.dictionary.mark();
         let (_, faults) = self.usage(proposal, batch.clone(), received_at)?;
+        self.dictionary.rewind(mark);
         let faults: BTreeMap<usize, Refused> = faults.into_iter().collect();
         let (mut replays, mut place) = (Vec::with_capacity(inputs.len()), 0);
         batch.rows.clear();

@@ -21,7 +21,7 @@ use super::{Door, DoorError, Fact, Proposal, Submission};
 
 /// How many events a batch may concern: those that it names, and of which something was said in its scope. They are
 /// in memory together.
-const EVENTS_MAX: usize = 10_000_000;
+pub const EVENTS_MAX: usize = 10_000_000;
 
 /// What is to be said of a batch when it is applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

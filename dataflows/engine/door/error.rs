@@ -64,6 +64,15 @@ pub enum DoorError {
         /// How many there may be.
         max: u64,
     },
+    /// It is declared of as many hours as may be.
+    #[error(
+        "of {max} hours of ways in it is declared already how much was sent, and more are not kept: leave out hours in \
+         which nothing was sent, and parts of sources that need not be told apart"
+    )]
+    DeclaredFull {
+        /// How many there may be.
+        max: usize,
+    },
     /// Time is told to an engine that reads it from the machine.
     #[error(
         "this engine takes its time from the machine's clock: start one whose time is told, or leave the clock out"
@@ -88,8 +97,11 @@ pub enum DoorError {
 }
 
 impl DoorError {
-    /// Whether there is no room in the quarantine.
+    /// Whether there is no room for what it brings, in the quarantine or beside the ledger.
     pub fn is_full(&self) -> bool {
-        matches!(self, DoorError::QuarantineFull { .. } | DoorError::Contradicting { .. })
+        matches!(
+            self,
+            DoorError::QuarantineFull { .. } | DoorError::Contradicting { .. } | DoorError::DeclaredFull { .. }
+        )
     }
 }

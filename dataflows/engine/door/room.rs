@@ -1,6 +1,7 @@
-//! How much may be set aside, and what is not taken any more when that is full.
+//! How much may be set aside, and declared, and what is not taken any more when that is full.
 
 use trueup_model::backfill;
+use trueup_model::fact::Declaration;
 use trueup_model::usage::{EventBatch, Refused};
 
 use super::{Door, DoorError, Proposal};
@@ -34,6 +35,16 @@ impl Door {
         Ok(())
     }
 
+    /// Takes what a producer says to have sent, if it says so of an hour of before or there is room for another.
+    pub(super) fn declare(&mut self, proposal: &mut Proposal, declaration: Declaration) -> Result<(), DoorError> {
+        let (declared, max) = (&proposal.books.declared, self.acceptance.declared_max);
+        if declared.len() >= max && !declared.contains_key(&declaration.arrival) {
+            return Err(DoorError::DeclaredFull { max });
+        }
+        proposal.take_declaration(declaration, &mut self.origins);
+        Ok(())
+    }
+
     /// Refuses events of a source that contradicted as often as may be. Which event contradicts is found behind
     /// the journal, when its sender has the answer, so it is held against those that come later. Of a backfill
     /// it is known before.
@@ -43,5 +54,33 @@ impl Door {
             return Ok(());
         }
         Err(DoorError::Contradicting { standing, source_name: batch.source.clone(), max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use trueup_model::arrival::{Arrival, Origin};
+
+    use super::*;
+    use crate::engine::clock::Clock;
+    use crate::engine::door::{Acceptance, Submission};
+    use crate::engine::{Engine, Setup};
+
+    #[test]
+    fn what_is_declared_has_a_bound_and_what_was_declared_can_be_corrected() {
+        let acceptance = Acceptance { declared_max: 2, ..Acceptance::default() };
+        let engine = Engine::start(Setup { clock: Clock::Told, acceptance, ..Setup::default() });
+        let declare = |partition: &str, events| {
+            let origin = Origin { source: "http".to_owned(), partition: partition.to_owned() };
+            let arrival = Arrival::at(Arc::new(origin), 0);
+            engine.accept(vec![Submission::Declaration(Declaration { arrival, events })]).map(|_| ())
+        };
+        assert!([declare("0", 1), declare("1", 1)].iter().all(Result::is_ok));
+        assert!(declare("2", 1).is_err_and(|error| error.is_full()));
+        assert!(declare("1", 2).is_ok());
+        let declared = &engine.books().declared;
+        assert_eq!(declared.values().copied().collect::<Vec<u64>>(), [1, 2]);
     }
 }

@@ -19,5 +19,6 @@ mod gate;
 mod multiset;
 mod past;
 mod quoting;
+mod scans;
 
 pub use error::Error;

@@ -40,7 +40,8 @@ pub struct Limits {
     pub busy_max: Duration,
     /// How many statements may run at once.
     pub statements_max: usize,
-    /// How many views may be read by path at once; each holds a thread while it is read.
+    /// How many views may be read by path, or for the snapshot of a subscription, at once; each holds a thread while it
+    /// is read.
     pub scans_max: usize,
     /// How many streams of events may be put at once.
     pub puts_max: usize,

@@ -5,9 +5,12 @@
 //! two sets of rows, each under the books of its own epoch.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
 
-use arrow::array::Int64Array;
+use arrow::array::{Int64Array, RecordBatch};
 use imbl::Vector;
 use tokio::sync::watch;
 use trueup_connectors::journal::ReadBack;
@@ -148,7 +151,7 @@ fn large_scan(
     is_wanted: impl Fn(&Row) -> bool + Send + 'static,
     rows_max: usize,
 ) -> Batches {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(4);
+    let (sender, receiver) = sync_channel(4);
     let read = move || {
         let mut writer = RowWriter::new(view);
         let mut left = rows_max;
@@ -169,11 +172,28 @@ fn large_scan(
             let _ = sender.send(writer.finish());
         }
     };
-    std::thread::Builder::new().name(format!("scan {}", view.name())).spawn(read).expect("a thread can be started");
-    Box::new(receiver.into_iter())
+    let thread = thread::Builder::new().name(format!("scan {}", view.name()));
+    Box::new(Found { receiver, thread: Some(thread.spawn(read).expect("a thread can be started")) })
 }
 
-fn in_batches(view: View, rows: impl Iterator<Item = Row>) -> impl Iterator<Item = arrow::array::RecordBatch> {
+/// What a thread finds. If that failed, so does this: rows that end too early would look like all there are.
+struct Found {
+    receiver: Receiver<RecordBatch>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Iterator for Found {
+    type Item = RecordBatch;
+
+    fn next(&mut self) -> Option<RecordBatch> {
+        self.receiver.recv().ok().or_else(|| {
+            let failed = self.thread.take().and_then(|thread| thread.join().err());
+            failed.map(|failed| resume_unwind(failed))
+        })
+    }
+}
+
+fn in_batches(view: View, rows: impl Iterator<Item = Row>) -> impl Iterator<Item = RecordBatch> {
     let mut rows = rows.peekable();
     std::iter::from_fn(move || {
         rows.peek()?;

@@ -6,7 +6,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::{self, StreamExt};
 use prost::bytes::Bytes;
-use tokio::sync::mpsc;
 
 use super::catalog;
 use super::encode::{Messages, messages};
@@ -16,9 +15,6 @@ use crate::error::Error;
 use crate::reading::{Epoch, Reading, Scan};
 use crate::subscribe::{Piece, follow};
 use crate::wire;
-
-/// Batches that wait for a slow reader.
-const BATCHES_AHEAD: usize = 2;
 
 /// The messages that `ticket` is good for.
 pub async fn fetch(desk: &Desk, ticket: Ticket) -> Result<Messages, Error> {
@@ -35,25 +31,15 @@ pub fn epoch_metadata(epoch: Epoch) -> Bytes {
     format!("{{\"epoch\":{epoch}}}").into()
 }
 
-/// Rows are made on a thread that may wait, a few batches ahead of the reader; it ends when the
-/// reader goes away.
 async fn rows_of_view(desk: &Desk, name: &str, epoch: Option<Epoch>) -> Result<Messages, Error> {
     let view = view_named(name)?;
-    let turn = desk.turn_to_scan().await?;
     let reading = moment(desk, epoch)?;
     let metadata = epoch_metadata(reading.epoch());
     let schema = wire::sent_schema(&view.schema());
     let sent = schema.clone();
-    let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        let mut batches = reading.scan(view, &Scan::default());
-        while let Some(batch) = batches.next()
-            && sender.blocking_send(batch).is_ok()
-        {}
-    });
+    let mut receiver = desk.scans.read(move || reading.scan(view, &Scan::default())).await?;
     let batches = stream::poll_fn(move |context| receiver.poll_recv(context));
-    let rows = batches.flat_map(move |batch| stream::iter(cut(&sent, &metadata, Ok(batch))));
+    let rows = batches.flat_map(move |batch| stream::iter(cut(&sent, &metadata, batch)));
     Ok(messages(&schema, rows))
 }
 
@@ -71,7 +57,7 @@ async fn result(desk: &Desk, query: Query, epoch: Option<Epoch>) -> Result<Messa
 async fn changes(desk: &Desk, asked: Follow, epoch: Option<Epoch>) -> Result<Messages, Error> {
     let request = asked.request(epoch)?;
     let schema = follow::schema(&request, &desk.sql).await?;
-    let pieces = follow::follow(request, desk.moments.clone(), desk.sql.clone(), desk.limits.clone()).await?;
+    let pieces = follow::follow(request, desk.moments.clone(), desk.sql.clone(), &desk.scans, &desk.limits).await?;
     let pieces = pieces.map(|piece| piece.map(|Piece { rows, progress }| (rows, Bytes::from(progress.bytes()))));
     Ok(messages(&schema, pieces))
 }

@@ -12,8 +12,6 @@ use arrow_flight::flight_descriptor::DescriptorType;
 use arrow_flight::sql::{Any, Command};
 use prost::Message;
 use prost::bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 
 use super::descriptor::Path;
@@ -24,6 +22,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::moments::Moments;
 use crate::reading::{Epoch, Reading};
+use crate::scans::Scans;
 use crate::sql::{Sql, Statement};
 use crate::subscribe::{Request, Target, follow};
 use crate::wire;
@@ -38,7 +37,8 @@ pub struct Desk {
     pub seal: Seal,
     /// Bounds, of which ages matter here.
     pub limits: Limits,
-    scans: Arc<Semaphore>,
+    /// Turns to read views.
+    pub scans: Scans,
     tickets: AtomicU64,
 }
 
@@ -61,19 +61,10 @@ pub enum Said {
 }
 
 impl Desk {
-    /// Waits for a turn to read a view, which lasts until what is given is dropped.
-    pub async fn turn_to_scan(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let waited = timeout(self.limits.wait_max, self.scans.clone().acquire_owned()).await;
-        waited.ok().and_then(Result::ok).ok_or_else(|| {
-            let most = self.limits.scans_max;
-            Error::Limit(format!("{most} views are being read, which is the most at once: try again later"))
-        })
-    }
-
     /// A desk with a seal of its own.
     pub fn new(moments: Arc<Moments>, limits: Limits) -> Desk {
         let sql = Arc::new(Sql::new(limits.clone()));
-        let scans = Arc::new(Semaphore::new(limits.scans_max));
+        let scans = Scans::new(&limits);
         Desk { moments, sql, seal: Seal::new(), limits, scans, tickets: AtomicU64::new(0) }
     }
 

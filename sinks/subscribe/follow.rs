@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::moments::Moments;
 use crate::reading::{Epoch, Reading};
+use crate::scans::{Found, Scans};
 use crate::sql::Sql;
 use crate::wire;
 
@@ -45,9 +46,10 @@ pub async fn follow(
     request: Request,
     moments: Arc<Moments>,
     sql: Arc<Sql>,
-    limits: Limits,
+    scans: &Scans,
+    limits: &Limits,
 ) -> Result<BoxStream<'static, Result<Piece, Error>>, Error> {
-    let following = Following::begin(request, moments, sql, limits).await?;
+    let following = Following::begin(request, moments, sql, scans, limits).await?;
     Ok(stream::unfold(Some(following), step).boxed())
 }
 
@@ -75,7 +77,7 @@ struct Following {
     marks: bool,
     last: Option<Epoch>,
     /// The rest of the snapshot, while one is being sent.
-    snapshot: Option<Box<dyn Iterator<Item = RecordBatch> + Send>>,
+    snapshot: Option<Found>,
     /// Every change up to and with this epoch is sent or waits in `ready`.
     done: Epoch,
     /// The last epoch that the reader was told it has whole.
@@ -88,7 +90,13 @@ struct Following {
 }
 
 impl Following {
-    async fn begin(request: Request, moments: Arc<Moments>, sql: Arc<Sql>, limits: Limits) -> Result<Following, Error> {
+    async fn begin(
+        request: Request,
+        moments: Arc<Moments>,
+        sql: Arc<Sql>,
+        scans: &Scans,
+        limits: &Limits,
+    ) -> Result<Following, Error> {
         let source = Source::new(&request.target, &sql).await?;
         let schema = columns::schema(&source.schema());
         // Followed from before the first look, so that nothing published between is missed.
@@ -100,14 +108,17 @@ impl Following {
             End::At(epoch) => Some(epoch),
         };
         let (done, known) = (first.epoch(), source.known(first).await?);
-        let snapshot = request.snapshot.then(|| source.contents(&known));
+        let snapshot = match request.snapshot {
+            true => Some(scans.read(source.contents(&known)).await?),
+            false => None,
+        };
         let now = Instant::now();
         let mut following = Following {
             source,
             schema,
             moments,
             epochs,
-            limits,
+            limits: limits.clone(),
             marks: request.progress,
             last,
             snapshot,
@@ -133,7 +144,7 @@ impl Following {
                 return Ok(Some(piece));
             }
             if self.snapshot.is_some() {
-                self.send_snapshot()?;
+                self.send_snapshot().await?;
             } else if self.last.is_some_and(|last| self.done >= last) {
                 return Ok(None);
             } else if !self.send_changes().await? {
@@ -142,11 +153,13 @@ impl Following {
         }
     }
 
-    fn send_snapshot(&mut self) -> Result<(), Error> {
-        let Some(batch) = self.snapshot.as_mut().and_then(Iterator::next) else {
+    async fn send_snapshot(&mut self) -> Result<(), Error> {
+        let Some(snapshot) = &mut self.snapshot else { return Ok(()) };
+        let Some(batch) = snapshot.recv().await else {
             self.snapshot = None;
             return self.mark(self.done, true);
         };
+        let batch = batch?;
         let times = Int64Array::from(vec![columns::signed(self.done); batch.num_rows()]);
         let ones = Int64Array::from(vec![1; batch.num_rows()]);
         let rows = columns::rows(&self.schema, times, ones, &batch)?;

@@ -15,7 +15,7 @@ use super::columns::signed;
 use super::request::Target;
 use crate::error::Error;
 use crate::multiset::Multiset;
-use crate::reading::{Change, Epoch, Reading, Scan};
+use crate::reading::{Batches, Change, Epoch, Reading, Scan};
 use crate::sql::{Sql, Statement};
 use crate::view::View;
 
@@ -70,13 +70,20 @@ impl Source {
         }
     }
 
-    /// The rows that a reader has, as they come.
-    pub fn contents(&self, known: &Known) -> Box<dyn Iterator<Item = RecordBatch> + Send> {
-        match (self, known) {
-            (Source::View(view), Known::Moment(reading)) => reading.clone().scan(*view, &Scan::default()),
-            (_, Known::Result(batches)) => Box::new(batches.clone().into_iter()),
+    /// Finds the rows that a reader has, on a thread that may wait.
+    pub fn contents(&self, known: &Known) -> impl FnOnce() -> Batches + Send + use<> {
+        let found: Box<dyn FnOnce() -> Batches + Send> = match (self, known) {
+            (Source::View(view), Known::Moment(reading)) => {
+                let (view, reading) = (*view, reading.clone());
+                Box::new(move || reading.scan(view, &Scan::default()))
+            }
+            (_, Known::Result(batches)) => {
+                let batches = batches.clone();
+                Box::new(move || Box::new(batches.into_iter()))
+            }
             (Source::Query { .. }, Known::Moment(_)) => unreachable!("a query is known by its result"),
-        }
+        };
+        found
     }
 
     /// What leads from `known`, which is as of `after`, to `target`.
@@ -86,15 +93,20 @@ impl Source {
         after: Epoch,
         target: &Arc<dyn Reading>,
     ) -> Result<(Vec<Delta>, Known), Error> {
-        if let Source::View(view) = self
-            && let Ok(changes) = target.clone().changes(*view, after)
-        {
-            return Ok((together(*view, changes)?, Known::Moment(target.clone())));
+        if let Source::View(view) = *self {
+            let target = target.clone();
+            let work = tokio::task::spawn_blocking({
+                let target = target.clone();
+                move || target.changes(view, after)
+            });
+            if let Ok(changes) = work.await.map_err(|_| Error::Stopped)? {
+                return Ok((together(view, changes)?, Known::Moment(target)));
+            }
         }
         let next = self.known(target.clone()).await?;
         let (schema, old, new) = (self.schema(), self.contents(known), self.contents(&next));
         let through = target.epoch();
-        let work = tokio::task::spawn_blocking(move || difference(schema, old, new, through));
+        let work = tokio::task::spawn_blocking(move || difference(schema, old(), new(), through));
         let delta = work.await.map_err(|_| Error::Stopped)??;
         Ok((Vec::from_iter(delta), next))
     }

@@ -168,7 +168,7 @@ pub struct KafkaSource {
 /// Starts a source, on a thread of its own. Brokers need not be there yet. To be called where tokio
 /// runs, since what is handed in is awaited there.
 pub fn start(intake: Arc<dyn Intake>, options: Options) -> Result<KafkaSource, StartError> {
-    check(&options)?;
+    check_names(&options)?;
     let Options { name, brokers, topics, start, format, settings, tenant, board, survey_every } = options;
     let config = settings::client_config(&name, &brokers, &settings)?;
     let source = format!("kafka/{name}");
@@ -228,7 +228,15 @@ impl Drop for KafkaSource {
     }
 }
 
-fn check(options: &Options) -> Result<(), StartError> {
+/// Whether a source can be started with these options, as far as that can be known without its brokers.
+pub fn check(options: &Options) -> Result<(), StartError> {
+    check_names(options)?;
+    let Options { name, brokers, settings, .. } = options;
+    let config = settings::client_config(name, brokers, settings)?.create_native_config();
+    config.map(drop).map_err(|error| StartError::Settings { name: name.clone(), why: shown(&error) })
+}
+
+fn check_names(options: &Options) -> Result<(), StartError> {
     let Options { name, brokers, topics, .. } = options;
     let is_good = |name: &str| {
         let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');

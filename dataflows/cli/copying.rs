@@ -13,18 +13,22 @@ use super::failure::Failure;
 /// How often to look whether a segment has ended.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// Where copies are to be, if that is a place for them.
+pub fn place(place: &str) -> Result<Copies, Failure> {
+    Copies::at(place).map_err(|error| Failure::input(&error))
+}
+
 /// Copies what has ended, again and again, until it is aborted. A place that cannot be used is told in
 /// the log, and tried again.
-pub fn start(engine: &Arc<Engine>, journal: &Path, place: &str) -> Result<JoinHandle<()>, Failure> {
-    let copies = Copies::at(place).map_err(|error| Failure::input(&error))?;
+pub fn start(engine: &Arc<Engine>, journal: &Path, copies: Copies) -> JoinHandle<()> {
     let (engine, journal) = (engine.clone(), journal.to_path_buf());
-    Ok(spawn(async move {
+    spawn(async move {
         let mut known = 0;
         loop {
             known = copy(&engine, &journal, &copies, known).await;
             tokio::time::sleep(LOOK).await;
         }
-    }))
+    })
 }
 
 /// Copies what has ended, if it is more than was known; says how many segments are known to be there.

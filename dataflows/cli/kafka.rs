@@ -8,7 +8,7 @@ use std::sync::Arc;
 use trueup_connectors::board::Board;
 use trueup_connectors::intake::Intake;
 
-use super::failure::Failure;
+use super::failure::{Failure, Outcome};
 use crate::config::kafka::KafkaConfig;
 
 #[cfg(feature = "kafka")]
@@ -26,23 +26,17 @@ pub struct Sources {
 
 #[cfg(feature = "kafka")]
 impl Sources {
+    /// Whether they could be started, as far as that can be known without their brokers.
+    pub fn check(wanted: &[KafkaConfig]) -> Outcome {
+        wanted.iter().try_for_each(|one| kafka::check(&options(one))).map_err(|error| Failure::input(&error))
+    }
+
     /// Starts all of them, each with its place on the board; their brokers need not be there yet.
     pub fn start(intake: &Arc<dyn Intake>, wanted: &[KafkaConfig], board: &Board) -> Result<Sources, Failure> {
         let mut sources = Sources::default();
-        for KafkaConfig { name, brokers, topics, start, format, settings } in wanted.iter().cloned() {
-            sources.words += &format!(", reading {} from Kafka as '{name}'", topics.join(" and "));
-            let start = match start {
-                Start::Beginning => kafka::Start::Beginning,
-                Start::End => kafka::Start::End,
-            };
-            let format = match format {
-                Format::Json => kafka::Format::Json,
-                Format::Arrow => kafka::Format::Arrow,
-            };
-            let tenant = super::loading::TENANT.to_owned();
-            let board = board.clone();
-            let options =
-                Options { name, brokers, topics, start, format, settings, tenant, board, ..Options::default() };
+        for one in wanted {
+            sources.words += &format!(", reading {} from Kafka as '{}'", one.topics.join(" and "), one.name);
+            let options = Options { board: board.clone(), ..options(one) };
             let source = kafka::start(intake.clone(), options).map_err(|error| Failure::input(&error))?;
             sources.running.push(source);
         }
@@ -57,8 +51,28 @@ impl Sources {
     }
 }
 
+#[cfg(feature = "kafka")]
+fn options(wanted: &KafkaConfig) -> Options {
+    let KafkaConfig { name, brokers, topics, start, format, settings } = wanted.clone();
+    let start = match start {
+        Start::Beginning => kafka::Start::Beginning,
+        Start::End => kafka::Start::End,
+    };
+    let format = match format {
+        Format::Json => kafka::Format::Json,
+        Format::Arrow => kafka::Format::Arrow,
+    };
+    let tenant = super::loading::TENANT.to_owned();
+    Options { name, brokers, topics, start, format, settings, tenant, ..Options::default() }
+}
+
 #[cfg(not(feature = "kafka"))]
 impl Sources {
+    /// There is nothing to check.
+    pub fn check(_wanted: &[KafkaConfig]) -> Outcome {
+        Ok(())
+    }
+
     /// None: a configuration that names some is refused as it is read.
     pub fn start(_intake: &Arc<dyn Intake>, _wanted: &[KafkaConfig], _board: &Board) -> Result<Sources, Failure> {
         Ok(Sources::default())

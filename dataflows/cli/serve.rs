@@ -20,6 +20,7 @@ use trueup::engine::recovery::Recovery;
 use trueup_connectors::board::{Board, Phase};
 use trueup_connectors::http::{self, HttpServer};
 use trueup_connectors::intake::Intake;
+use trueup_connectors::journal::Copies;
 use trueup_connectors::watched::{self, Watch};
 use trueup_model::grain::{Micros, QUARTER_MICROS};
 use trueup_sinks::limits::Limits;
@@ -74,6 +75,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
 /// Listens first, shows the views once they are true, reads what the configuration names, and serves
 /// until told to end.
 async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
+    // What is wrong with the configuration is told at once, and not when all has been read.
+    Sources::check(&config.kafka)?;
+    let copies = config.copies.as_deref().map(copying::place).transpose()?;
     let mut recovery = Recovery::default();
     let listening = Listening::begin(config, &recovery).await?;
     let engine = Arc::new(block_in_place(|| recover(config, &mut recovery))?);
@@ -87,7 +91,7 @@ async fn serve(config: &Config) -> Result<Arc<Engine>, Failure> {
     let files = EventFiles { events: config.events.clone(), mapping: config.mappings.clone() };
     let loaded = block_in_place(|| load_if_there_is_room(&engine, &files))?;
     early.abort();
-    let reading = Reading::begin(config, &engine, intake, board)?;
+    let reading = Reading::begin(config, copies, &engine, intake, board)?;
     page::line(format!(
         "{} events were read; {} so far. Serving on {}{}; ctrl-c stops.",
         words::count(loaded.taken),
@@ -218,14 +222,18 @@ struct Reading {
 }
 
 impl Reading {
-    fn begin(config: &Config, engine: &Arc<Engine>, intake: Arc<dyn Intake>, board: Board) -> Result<Reading, Failure> {
+    fn begin(
+        config: &Config,
+        copies: Option<Copies>,
+        engine: &Arc<Engine>,
+        intake: Arc<dyn Intake>,
+        board: Board,
+    ) -> Result<Reading, Failure> {
         let sources = Sources::start(&intake, &config.kafka, &board)?;
         let (folders, tenant) = (config.watch.clone(), TENANT.to_owned());
         let watch = watched::start(intake, watched::Options { folders, tenant, board, ..watched::Options::default() });
-        let copying = match (&config.journal, &config.copies) {
-            (Some(journal), Some(place)) => Some(copying::start(engine, journal, place)?),
-            _ => None,
-        };
+        let copying = config.journal.as_ref().zip(copies);
+        let copying = copying.map(|(journal, copies)| copying::start(engine, journal, copies));
         Ok(Reading { sources, watch, copying })
     }
 

@@ -322,6 +322,32 @@ fn a_file_that_was_read_in_part_is_read_on_where_it_was_left() {
 }
 
 #[test]
+fn what_is_wrong_with_a_configuration_is_told_before_anything_is_begun() {
+    let folder = folder("wrong", &[GOOD]);
+    let config = "catalog = 'catalog'\nevents = ['events.ndjson']\njournal = 'kept'\naddress = '127.0.0.1:0'";
+    let wrong = |more: &str| {
+        fs::write(folder.join("trueup.toml"), format!("{config}\n{more}")).expect("a file can be written");
+        let output = trueup(&folder, &["serve"], Stdio::null());
+        assert!(!folder.join("kept").exists(), "{more}");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = wrong("copies = 'ftp://somewhere'");
+    assert!(code == Some(2) && said.contains("`ftp://somewhere` is no place for copies"), "{said}");
+    if cfg!(feature = "kafka") {
+        let source = "[[kafka]]\nbrokers = ['127.0.0.1:1']";
+        for (more, what) in [
+            ("topics = ['a b']", "'a b' cannot be the name"),
+            ("topics = []", "has no topics"),
+            ("topics = ['a']\nsettings = { group.protocol = 'x' }", "passes `group.protocol` through"),
+            ("topics = ['a']\nsettings = { fetch.wait.min = 1 }", "cannot use its settings"),
+        ] {
+            let (code, said) = wrong(&format!("{source}\n{more}"));
+            assert!(code == Some(2) && said.contains(what), "{more}: {said}");
+        }
+    }
+}
+
+#[test]
 fn what_was_sent_is_declared_to_a_journal() {
     let folder = folder("declared", &[GOOD]);
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file can be written");

@@ -3,12 +3,29 @@
 //! A fault is an answer, not an error of ours: the input goes to quarantine with it, and the
 //! next one is read. Its sentence names the thing, what is wrong with it, and what to do.
 
+use std::error::Error as StdError;
 use std::fmt::Display;
 
 use thiserror::Error;
 use trueup_model::usage::{Reason, Refused};
 
 use crate::limits::{EVENT_BYTES_MAX, ID_BYTES_MAX, PAYLOAD_BYTES_MAX, SOURCE_BYTES_MAX, cut};
+
+/// An error with what caused it, in one sentence.
+pub fn with_causes(error: &dyn StdError) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some libraries repeat their cause in their own words.
+        let words = error.to_string();
+        if !sentence.contains(&words) {
+            sentence.push_str(": ");
+            sentence.push_str(&words);
+        }
+        cause = error.source();
+    }
+    sentence
+}
 
 /// Why an input cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

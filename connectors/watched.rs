@@ -27,6 +27,7 @@ use trueup_model::usage::{EventBatch, Reason, Refused};
 use crate::files::progress::{self, Mark, Progress};
 
 use crate::board::{Board, Phase, Standing};
+use crate::fault::with_causes;
 use crate::files::csv_mapping::CsvMapping;
 use crate::files::{EventBatches, Format, ReadError, Reading, read_file};
 use crate::intake::{HandInError, Intake, Position};
@@ -337,14 +338,4 @@ fn refusal(name: &str, format: Format, progress: Progress, error: &ReadError) ->
         detail: with_causes(error),
         ..Refused::default()
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        told.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    told
 }

@@ -109,7 +109,7 @@ impl Engine {
         let load = |settings| checkpoints::load(settings, &*setup.journal, workers);
         let loaded = setup.checkpoints.as_ref().map(load).transpose()?.flatten();
         let engine = Engine::begin(setup, loaded)?;
-        engine.door().replay(told)?;
+        engine.door().compute_again(told)?;
         let last = engine.door().last();
         engine.wait(last)?;
         Ok(engine)

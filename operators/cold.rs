@@ -57,7 +57,7 @@ pub struct Written {
 
 #[cfg(test)]
 pub(crate) mod memory {
-    //! An archive in memory, that is as late and as untidy as an archive may be.
+    //! An archive in memory, that is as late and as untidy as an archive may be. Now and then it merges.
 
     use std::collections::BTreeMap;
     use std::convert::Infallible;
@@ -65,7 +65,7 @@ pub(crate) mod memory {
     use super::*;
     use crate::scratch::memory::MemoryScratch;
 
-    struct Run(BTreeMap<Identity, Arc<UsageBatch>>);
+    pub struct Run(BTreeMap<Identity, Arc<UsageBatch>>);
 
     impl ColdRun for Run {
         fn may_hold(&self, identities: &[Identity], bit: u32, masks: &mut Masks) {
@@ -82,20 +82,36 @@ pub(crate) mod memory {
         }
     }
 
+    /// How many runs there may be before the newest are merged.
+    const RUNS_FEW: usize = 6;
+    /// How many of them.
+    const TOGETHER: usize = 3;
+
     /// Writes a part when `late` others have come after it.
     pub struct MemoryArchive {
-        pub rows_max: usize,
-        pub late: usize,
-        pub parts: Vec<Arc<Table>>,
-        pub told: u64,
+        rows_max: usize,
+        late: usize,
+        parts: Vec<Arc<Table>>,
+        /// What is written, oldest first.
+        runs: Vec<Arc<Run>>,
+        told: usize,
     }
 
     impl MemoryArchive {
         pub fn new(rows_max: usize, late: usize) -> MemoryArchive {
-            MemoryArchive { rows_max, late, parts: Vec::new(), told: 0 }
+            MemoryArchive { rows_max, late, parts: Vec::new(), runs: Vec::new(), told: 0 }
         }
 
-        fn run(part: &Table) -> Arc<dyn ColdRun> {
+        fn write(&mut self, part: usize) {
+            self.runs.push(Self::run(&self.parts[part]));
+            if self.runs.len() > RUNS_FEW {
+                let newest = self.runs.split_off(self.runs.len() - TOGETHER);
+                let rows = newest.iter().flat_map(|run| run.0.iter());
+                self.runs.push(Arc::new(Run(rows.map(|(identity, row)| (*identity, row.clone())).collect())));
+            }
+        }
+
+        fn run(part: &Table) -> Arc<Run> {
             let mut rows = BTreeMap::new();
             let Ok(()) = part.each_standing(|row| -> Result<(), Infallible> {
                 rows.insert(row.packed().identity(), row.kept().alone());
@@ -122,14 +138,13 @@ pub(crate) mod memory {
 
         fn written(&mut self) -> Option<Written> {
             let parts = self.parts.len().saturating_sub(self.late);
-            if parts as u64 == self.told {
+            if parts == self.told {
                 return None;
             }
-            self.told = parts as u64;
-            Some(Written {
-                parts: self.told,
-                runs: self.parts[..parts].iter().rev().map(|part| Self::run(part)).collect(),
-            })
+            (self.told..parts).for_each(|part| self.write(part));
+            self.told = parts;
+            let runs = self.runs.iter().rev().map(|run| run.clone() as Arc<dyn ColdRun>);
+            Some(Written { parts: parts as u64, runs: runs.collect() })
         }
     }
 }

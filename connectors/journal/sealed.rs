@@ -1,8 +1,8 @@
 //! Segments that will never change again, to be copied away and brought back.
 //!
 //! A copy is checked by itself, wherever it lies, and says where it belongs: the seal before its
-//! first entry is that of the last entry of the segment before. How copies travel is not decided
-//! here.
+//! first entry is that of the last entry of the segment before. How copies travel is for `copies` to
+//! say.
 
 use trueup_model::fact::Epoch;
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use trueup::engine::door::DoorError;
 use trueup::engine::issue::IssueError;
 use trueup::engine::publication::Stopped;
+use trueup_connectors::fault::with_causes;
 use trueup_connectors::shelf::ShelfError;
 
 /// How a command ends.
@@ -115,19 +116,4 @@ impl From<trueup_sinks::Error> for Failure {
             _ => Failure::input(&error),
         }
     }
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Some libraries repeat their cause in their own words.
-        let words = error.to_string();
-        if !sentence.contains(&words) {
-            sentence.push_str(": ");
-            sentence.push_str(&words);
-        }
-        cause = error.source();
-    }
-    sentence
 }

@@ -370,7 +370,7 @@ impl Door {
 
     /// Computes again what the journal holds after the last epoch, as it was accepted; tells of each.
     /// To be called once, before anything is accepted.
-    pub fn replay(&mut self, mut told: impl FnMut(Epoch)) -> Result<(), DoorError> {
+    pub fn compute_again(&mut self, mut told: impl FnMut(Epoch)) -> Result<(), DoorError> {
         let journal = std::mem::replace(&mut self.journal, Box::new(MemoryJournal::default()));
         let replayed = journal.entries(self.dispatched + 1).try_for_each(|entry| {
             let entry = entry?;

@@ -7,7 +7,8 @@ use num_rational::BigRational;
 use trueup_model::money::{Rounding, RoundingMode, RoundingScope};
 use trueup_model::price::{Price, Tier};
 
-const ONE: i128 = 1_000_000_000_000;
+/// One unit of money or of a quantity, in those of 10^-12.
+pub(super) const ONE: i128 = 1_000_000_000_000;
 /// The largest amount that is kept: 10^18, in units of 10^-12.
 pub(super) const AMOUNT_MAX: i128 = ONE * ONE * 1_000_000;
 

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use trueup_model::catalog::{AnchorRule, Customer, Plan, RateCard, Subscription};
 
-use super::amount::AMOUNT_MAX;
+use super::amount::{AMOUNT_MAX, ONE};
 use super::cell::{Cell, Row, integer, text};
 use super::days::Tiling;
 use super::definitions::{Definitions, price_at, price_changes};
 use super::reading::{Reading, Readings, meets};
 use super::{amount, measure};
-
-const ONE: i128 = 1_000_000_000_000;
 
 /// A subscription with all that it refers to.
 pub(super) struct Contract<'a> {

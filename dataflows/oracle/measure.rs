@@ -7,10 +7,8 @@ use num_rational::BigRational;
 use trueup_model::meter::Aggregation;
 use trueup_model::money::RoundingMode;
 
-use super::amount;
+use super::amount::{self, ONE};
 use super::reading::{Reading, Value};
-
-const ONE: i128 = 1_000_000_000_000;
 
 /// The quantity of a meter's readings, of which there is at least one, in units of 10^-12.
 pub(super) fn quantity(readings: &[&Reading<'_>]) -> i128 {

@@ -86,36 +86,35 @@ impl<'a> Standing<'a> {
 
     /// Hears what was said at an epoch, but for what is taken back.
     pub(super) fn hear(&mut self, epoch: u64, statements: &'a [Statement]) {
-        let standing = self;
-        standing.backfills.next_epoch(statements);
+        self.backfills.next_epoch(statements);
         // Each that is set aside is named by its place among those of its epoch.
         let mut inputs = (0..).map(|place| InputId { epoch, place });
         let mut next = || inputs.next().expect("there is always another");
         for statement in statements {
             match statement {
                 Statement::Backfill(Backfill::Apply { scope: Some(scope), .. }, arrival) => {
-                    if !standing.backfills.is_unsaid(arrival) {
-                        standing.displace(scope, statements, arrival);
+                    if !self.backfills.is_unsaid(arrival) {
+                        self.displace(scope, statements, arrival);
                     }
                 }
                 // To take back is for whoever knows all that was said.
                 Statement::Backfill(Backfill::Apply { .. } | Backfill::Revert { .. }, _) => {}
-                Statement::Catalog(change) => standing.definitions.change(change),
-                Statement::Issued(document) => standing.documents.push(document),
+                Statement::Catalog(change) => self.definitions.change(change),
+                Statement::Issued(document) => self.documents.push(document),
                 Statement::Declared(declaration) => {
-                    standing.declared.insert(&declaration.arrival, declaration.events);
+                    self.declared.insert(&declaration.arrival, declaration.events);
                 }
                 Statement::Refused(reason, arrival, _) => {
-                    standing.uncounted += 1;
-                    standing.aside.insert(next(), Aside { reason: *reason, arrival, event: None });
+                    self.uncounted += 1;
+                    self.aside.insert(next(), Aside { reason: *reason, arrival, event: None });
                 }
-                Statement::Replayed(replays) => replays.iter().for_each(|replay| standing.replayed(replay)),
-                Statement::Event(event, arrival) => match Heard::by(&standing.definitions, event, arrival) {
-                    Ok(_) if standing.backfills.is_unsaid(arrival) => {}
-                    Ok(heard) => standing.judge(heard),
+                Statement::Replayed(replays) => replays.iter().for_each(|replay| self.replayed(replay)),
+                Statement::Event(event, arrival) => match Heard::by(&self.definitions, event, arrival) {
+                    Ok(_) if self.backfills.is_unsaid(arrival) => {}
+                    Ok(heard) => self.judge(heard),
                     Err(reason) => {
-                        standing.uncounted += 1;
-                        standing.aside.insert(next(), Aside { reason, arrival, event: Some(event) });
+                        self.uncounted += 1;
+                        self.aside.insert(next(), Aside { reason, arrival, event: Some(event) });
                     }
                 },
             }

@@ -23,7 +23,7 @@
 
 pub mod kafka;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,6 +72,29 @@ pub struct Config {
     pub clock_trusted_until: Micros,
 }
 
+/// The address that is meant by a host and a port; of several the first of version 4.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| {
+        format!("`{text}` is no address ({error}): write a host and a port, such as 127.0.0.1:8815 or localhost:8815")
+    })?;
+    let found: Vec<SocketAddr> = found.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| format!("`{text}` stands for no address: write another host"))
+}
+
+/// An address as written.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Address(SocketAddr);
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Address, String> {
+        address(&text).map(Address)
+    }
+}
+
 /// The file as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,8 +106,8 @@ struct Written {
     mappings: Vec<PathBuf>,
     #[serde(default)]
     watch: Vec<PathBuf>,
-    address: Option<SocketAddr>,
-    http: Option<SocketAddr>,
+    address: Option<Address>,
+    http: Option<Address>,
     #[serde(default)]
     kafka: Vec<kafka::Written>,
     token: Option<String>,
@@ -147,8 +170,8 @@ impl Written {
             events: inside(self.events),
             mappings: inside(self.mappings),
             watch: inside(self.watch),
-            address: self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815))),
-            http: self.http,
+            address: self.address.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8815)), |address| address.0),
+            http: self.http.map(|address| address.0),
             kafka: Vec::new(),
             token: token.filter(|token| !token.is_empty()),
             journal: self.journal.map(|journal| folder.join(journal)),
@@ -183,6 +206,16 @@ mod tests {
         assert_eq!(config.catalog, Path::new("/etc/trueup/catalog"));
         assert_eq!(config.events, [PathBuf::from("/etc/trueup/june"), PathBuf::from("/data/july")]);
         assert_eq!((config.token, config.workers), (None, 1));
+    }
+
+    #[test]
+    fn an_address_may_have_a_name() {
+        let written: Written = toml::from_str("catalog = 'c'\naddress = 'localhost:1'\nhttp = '[::1]:2'").unwrap();
+        let config = written.meant(Path::new(""), None);
+        assert_eq!(config.address, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(config.http, "[::1]:2".parse().ok());
+        let wrong = toml::from_str::<Written>("catalog = 'c'\nhttp = '127.0.0.1'").unwrap_err().to_string();
+        assert!(wrong.contains("`127.0.0.1` is no address"), "{wrong}");
     }
 
     #[test]

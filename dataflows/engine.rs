@@ -43,7 +43,7 @@ use trueup_model::layout::Layouts;
 
 use checkpoints::{Keeper, Kept, Line, Loaded};
 use clock::{Clock, Timekeeper};
-use door::{Acceptance, Accepted, Door, DoorError, Receipt, Submission};
+use door::{Acceptance, Accepted, Ahead, Door, DoorError, Plan, Receipt, Submission};
 use graph::{EpochInput, Start};
 use moment::Moment;
 use publication::{Published, Stopped};
@@ -170,15 +170,32 @@ impl Engine {
     }
 
     /// Accepts submissions as one epoch, all or none. Returns when they are in the journal and
-    /// handed to the workers; `wait` for the epoch to see them in the views.
+    /// handed to the workers; `wait` for the epoch to see them in the views. What a backfill needs of the journal is
+    /// read before, while others are accepted.
     pub fn accept(&self, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
-        let mut door = self.door();
-        self.accept_at(&mut door, submissions)
+        let ahead = self.read_ahead(&submissions)?;
+        self.accept_at(&mut self.door(), submissions, ahead)
+    }
+
+    /// Reads what a backfill needs of the journal, if there is one among these.
+    fn read_ahead(&self, submissions: &[Submission]) -> Result<Option<Ahead>, DoorError> {
+        let is_backfill = |one: &Submission| matches!(one, Submission::Backfill(_) | Submission::Revert(_));
+        if !submissions.iter().any(is_backfill) {
+            return Ok(None);
+        }
+        let plan = self.door().plan(submissions);
+        let read = plan.map(Plan::read).transpose();
+        self.tell_end(&mut self.door(), read)
     }
 
     /// Accepts an epoch at the door.
-    fn accept_at(&self, door: &mut Door, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
-        let accepted = door.accept(submissions);
+    fn accept_at(
+        &self,
+        door: &mut Door,
+        submissions: Vec<Submission>,
+        ahead: Option<Ahead>,
+    ) -> Result<Receipt, DoorError> {
+        let accepted = door.accept(submissions, ahead);
         self.tell_end(door, accepted)
     }
 
@@ -242,7 +259,7 @@ impl Engine {
         let mut door = self.door();
         let moment = self.published.wait(door.last())?;
         let document = issue::draw_up(&moment, request)?;
-        let receipt = self.accept_at(&mut door, vec![Submission::Document(document.clone())])?;
+        let receipt = self.accept_at(&mut door, vec![Submission::Document(document.clone())], None)?;
         Ok((document, receipt))
     }
 

@@ -44,7 +44,21 @@ impl ReadBack {
         EntryReader { journal: self.clone(), ahead: None, found: None }
     }
 
-    fn entries(&self, from: Epoch) -> Option<Entries> {
+    /// The entries from an epoch on that are there now, in order. One that cannot be read is an error, and the last
+    /// that is given. The last of all may not be durable yet.
+    pub fn entries(&self, from: Epoch) -> Box<dyn Iterator<Item = Result<Arc<Entry>, JournalError>>> {
+        match &self.0 {
+            Place::Memory(entries) => {
+                let entries = entries.read().unwrap_or_else(PoisonError::into_inner);
+                let after = entries.partition_point(|entry| entry.epoch < from);
+                let found = entries[after..].to_vec();
+                Box::new(found.into_iter().map(Ok))
+            }
+            Place::Disk(..) => Box::new(self.on_disk(from).into_iter().flatten()),
+        }
+    }
+
+    fn on_disk(&self, from: Epoch) -> Option<Entries> {
         let Place::Disk(disk, segments) = &self.0 else { return None };
         let segments = segments.read().unwrap_or_else(PoisonError::into_inner);
         Some(Entries::new(disk.clone(), &segments, from))
@@ -85,7 +99,7 @@ impl EntryReader {
             }
         }
         // It lies behind, or came after the last look.
-        self.ahead = self.journal.entries(epoch);
+        self.ahead = self.journal.on_disk(epoch);
         let entry = self.ahead.as_mut().and_then(Iterator::next).transpose()?;
         Ok(entry.filter(|entry| entry.epoch == epoch))
     }
@@ -125,6 +139,10 @@ mod tests {
             assert_eq!(find(epoch), Some(epoch));
         }
         assert_eq!(find(14), None);
+        for from in [0, 1, 7, 13, 14] {
+            let given = read_back.entries(from).map(|entry| entry.expect("it can be read").epoch);
+            assert_eq!(given.collect::<Vec<Epoch>>(), (from.max(1)..14).collect::<Vec<Epoch>>());
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::config::Config;
 pub use doing::Served;
 use known::Known;
 pub use staged::Shelf;
-use told::Told;
+use told::{DIGITS, Told};
 
 /// Stage events, preview what they move, apply them as one epoch, and take them back.
 ///
@@ -85,7 +85,7 @@ struct Stage {
     /// The meter of the usage that is replaced
     #[arg(long, requires = "replace")]
     meter: Option<String>,
-    /// When the usage that is replaced begins: a time, or a date, whose midnight is that of UTC
+    /// When the usage that is replaced begins: a time, or a date, which begins where the customer is
     #[arg(long, value_name = "TIME", requires = "replace")]
     from: Option<String>,
     /// When it ends: the first instant after it, likewise
@@ -131,7 +131,7 @@ struct Preview {
 struct ApplyArguments {
     /// The name of the batch
     name: String,
-    /// Apply it only if this is its digest, as its preview showed it
+    /// Apply it only if this is its digest, as its preview showed it, or at least its first 12 digits
     #[arg(long, value_name = "SHA256")]
     digest: Option<String>,
     /// Set aside what cannot be counted, and apply the rest
@@ -160,23 +160,22 @@ pub fn run(arguments: &Arguments, json: bool) -> Outcome {
 
 fn stage(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Stage, json: bool) -> Outcome {
     let files = EventFiles { events: arguments.files.clone(), mapping: arguments.mapping.clone() };
-    let scope = scope(arguments)?;
-    if arguments.again || scope.is_some() {
+    let mut scope = None;
+    if arguments.again || arguments.replace {
         let known = Known::of(journal)?;
         known.check_name(&arguments.name)?;
-        if let Some(scope) = &scope {
+        if arguments.replace {
             // Of a catalog that no server has read yet the journal knows nothing.
-            let known = known.with_catalog(&config.catalog)?;
-            known.check(scope)?;
-            say_doubt(&known, scope);
+            scope = known_scope(arguments, &known.with_catalog(&config.catalog)?)?;
         }
     }
+    let said = scope.as_ref().map(in_place_of).unwrap_or_default();
     let staged = shelf.stage(&arguments.name, &files, scope, arguments.again)?;
     let (name, digest) = (staged.name(), staged.digest());
     match json {
         true => page::line(json!({"name": name, "files": staged.files().len(), "digest": digest}).to_string()),
         false => page::line(format!(
-            "{} staged as `{name}`, digest {digest}. See what it moves: trueup backfill preview {name}",
+            "{} staged as `{name}`, digest {digest}.{said} See what it moves: trueup backfill preview {name}",
             words::counted(staged.files().len(), "file")
         )),
     }
@@ -189,7 +188,28 @@ fn say_doubt(known: &Known, scope: &Scope) {
     }
 }
 
-fn scope(arguments: &Stage) -> Result<Option<Scope>, Failure> {
+/// What the batch is to stand in place of, if all of it is known.
+fn known_scope(arguments: &Stage, known: &Known) -> Result<Option<Scope>, Failure> {
+    let scope = scope(arguments, known)?;
+    if let Some(scope) = &scope {
+        known.check(scope)?;
+        say_doubt(known, scope);
+    }
+    Ok(scope)
+}
+
+/// What a batch stands in place of, as a sentence behind another.
+fn in_place_of(scope: &Scope) -> String {
+    let Scope { whose, meter, from, to } = scope;
+    let whose = match whose {
+        Whose::Subject(subject) => format!("subject `{subject}`"),
+        Whose::Customer(customer) => format!("customer `{customer}`"),
+    };
+    let [from, to] = [from, to].map(|at| words::instant(*at));
+    format!(" It stands in place of what meter `{meter}` counts of {whose} from {from} to {to}, in UTC.")
+}
+
+fn scope(arguments: &Stage, known: &Known) -> Result<Option<Scope>, Failure> {
     let whose = match (&arguments.whose.subject, &arguments.whose.customer) {
         (Some(subject), _) => Whose::Subject(subject.clone()),
         (None, Some(customer)) => Whose::Customer(customer.clone()),
@@ -198,7 +218,8 @@ fn scope(arguments: &Stage) -> Result<Option<Scope>, Failure> {
     let (Some(meter), Some(from), Some(to)) = (&arguments.meter, &arguments.from, &arguments.to) else {
         return Ok(None);
     };
-    let (from, to) = (words::parse_instant(from)?, words::parse_instant(to)?);
+    let zone = known.zone(&whose);
+    let (from, to) = (words::parse_instant_in(from, zone)?, words::parse_instant_in(to, zone)?);
     if from >= to {
         return Err(Failure::Input("what is replaced ends before it begins: give a --to after --from".to_owned()));
     }
@@ -221,6 +242,8 @@ fn preview(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Preview, 
     // What time alone moves is none of the batch's doing, so it passes before.
     let now = Clock::Wall.now(engine.books().clock);
     let before = engine.accept(vec![Submission::Clock(now)])?.epoch;
+    let scope = staged.as_ref().and_then(Staged::scope);
+    let beside = scope.map_or(0, |scope| doing::beside(&engine, scope, &submissions));
     let receipt = engine.accept(submissions)?;
     let after = engine.wait(receipt.epoch)?;
     let told = doing::told(&engine, name, receipt.uncounted())?.into_preview();
@@ -228,7 +251,11 @@ fn preview(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Preview, 
     match json {
         true => moved.print_json(&told.json()),
         false => {
-            page::line(told.sentence());
+            page::line(told.sentence() + &scope.map(in_place_of).unwrap_or_default());
+            if beside > 0 {
+                let events = words::counted(beside, "event");
+                page::line(format!("{events} of it not in what it stands in place of: they come on top."));
+            }
             moved.print(arguments.show);
             if staged.is_some() {
                 page::line(told.how_to_apply());
@@ -277,19 +304,20 @@ fn say(told: &Told, json: bool) {
 
 fn list(journal: &Path, shelf: &Shelf, json: bool) -> Outcome {
     let known = Known::of(journal)?;
-    let mut table = Table::new(&["name", "state", ">epoch", ">events", ">retracted", "digest"]);
+    let mut table = Table::new(&["name", "state", ">epoch", ">taken back", ">events", ">retracted", "digest"]);
     for (name, applied) in known.backfills() {
         if json {
             page::line(Told::of(name, applied, 0).json().to_string());
             continue;
         }
-        let (state, epoch) = match applied.reverted {
-            Some((epoch, _)) => ("taken back", epoch),
-            None => ("applied", applied.epoch),
+        let (state, reverted) = match applied.reverted {
+            Some((epoch, _)) => ("taken back", words::count(epoch)),
+            None => ("applied", String::new()),
         };
-        let [epoch, events, displaced] = [epoch, applied.batch.events, applied.batch.displaced].map(words::count);
-        let digest = applied.batch.digest.chars().take(12).collect();
-        table.row([name.to_string(), state.to_owned(), epoch, events, displaced, digest]);
+        let [epoch, events, displaced] =
+            [applied.epoch, applied.batch.events, applied.batch.displaced].map(words::count);
+        let digest = applied.batch.digest.chars().take(DIGITS).collect();
+        table.row([name.to_string(), state.to_owned(), epoch, reverted, events, displaced, digest]);
     }
     for name in shelf.names()?.into_iter().filter(|name| !known.backfills().contains_key(name.as_str())) {
         let staged = shelf.find(&name);
@@ -300,8 +328,9 @@ fn list(journal: &Path, shelf: &Shelf, json: bool) -> Outcome {
         match json {
             true => page::line(json!({"name": name, "digest": digest, "epoch": null}).to_string()),
             false => {
-                let digest = digest.chars().take(12).collect();
-                table.row([name, state.to_owned(), String::new(), String::new(), String::new(), digest]);
+                let digest = digest.chars().take(DIGITS).collect();
+                let [epoch, reverted, events, displaced] = [const { String::new() }; 4];
+                table.row([name, state.to_owned(), epoch, reverted, events, displaced, digest]);
             }
         }
     }

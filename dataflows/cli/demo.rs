@@ -30,6 +30,7 @@ use super::proof::{self, Proof};
 use super::remote::{ADDRESS, block_on};
 use super::serve::listen;
 use super::signals::told_to_end;
+use crate::config;
 use stage::Stage;
 
 /// Bill an hour of recorded LLM calls, with everything going wrong that does in practice.
@@ -46,7 +47,7 @@ pub struct Arguments {
     #[arg(long)]
     exit: bool,
     /// Where to serve the views; port 0 takes a free one [default: 127.0.0.1:8815]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = config::address)]
     address: Option<SocketAddr>,
     /// How many threads compute
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=WORKERS_MAX as u64))]

@@ -110,12 +110,13 @@ fn list(config: &Path, listed: &Listed, json: bool) -> Outcome {
         rows.iter().for_each(|row| page::line(shown::object(row.batch, row.row)));
         return Ok(());
     }
-    let mut table = Table::new(&["input", "state", "received", "source", "position", "reason", "why, and what to do"]);
+    let mut table =
+        Table::new(&["input", "state", "received", "source", "position", "event", "reason", "why, and what to do"]);
     for row in &rows {
         let source = [row.cell("source"), row.cell("partition")].join(" ");
-        let [state, received, position, reason, detail] =
-            ["state", "received_at", "position", "reason", "detail"].map(|column| row.cell(column));
-        table.row([row.input(), state, received, source.trim_end().to_owned(), position, reason, detail]);
+        let [state, received, position, event, reason, detail] =
+            ["state", "received_at", "position", "event_id", "reason", "detail"].map(|column| row.cell(column));
+        table.row([row.input(), state, received, source.trim_end().to_owned(), position, event, reason, detail]);
     }
     if !table.is_empty() {
         table.print();

@@ -34,7 +34,7 @@ use super::remote::block_on;
 use super::resume::resume_telling;
 use super::signals::Ending;
 use super::{copying, descriptors, ledger, page, words};
-use crate::config::Config;
+use crate::config::{self, Config};
 
 /// Run an engine and serve its views over Arrow Flight, until ctrl-c or SIGTERM.
 ///
@@ -50,7 +50,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "trueup.toml")]
     config: PathBuf,
     /// Where to listen, whatever the configuration says
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = config::address)]
     address: Option<SocketAddr>,
 }
 

@@ -94,12 +94,23 @@ fn month(day: Date) -> String {
 
 /// Reads an instant: RFC 3339 with its offset, or a date, which means its first instant in UTC.
 pub fn parse_instant(text: &str) -> Result<Micros, Failure> {
-    let date = || text.parse::<Date>().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC)).map(|day| day.timestamp());
-    let instant = text.parse::<Timestamp>().or_else(|_| date());
-    instant
-        .map(Timestamp::as_microsecond)
-        .map_err(|_| Failure::Input(format!("`{text}` is no time: write it like 2026-07-01 or 2026-07-01T12:00:00Z")))
+    parse_instant_in(text, "UTC")
 }
+
+/// Reads an instant: RFC 3339 with its offset, or a date, which means its first instant in a zone.
+pub fn parse_instant_in(text: &str, zone: &str) -> Result<Micros, Failure> {
+    if let Ok(day) = text.parse::<Date>()
+        && text.len() == DATE.len()
+    {
+        let first = calendar::first_grain(zone, day).map(|grain| grain.micros());
+        return first.map_err(|error| Failure::Input(format!("`{text}` is no date to count from: {error}")));
+    }
+    let wrong = |_| Failure::Input(format!("`{text}` is no time: write it like {DATE} or 2026-07-01T12:00:00Z"));
+    text.parse::<Timestamp>().map(Timestamp::as_microsecond).map_err(wrong)
+}
+
+/// How a date is written.
+const DATE: &str = "2026-07-01";
 
 #[cfg(test)]
 mod tests {
@@ -112,6 +123,14 @@ mod tests {
         assert_eq!(amount(-999_500_000_000_000, "USD"), "-999.50");
         assert_eq!(quantity(1_000_000_000_000_001), "1,000.000000000001");
         assert_eq!(difference(5_000_000_000_000, "JPY"), "+5");
+    }
+
+    #[test]
+    fn a_date_begins_where_it_is_lived_and_a_time_is_one_everywhere() {
+        let at = |text, zone| parse_instant_in(text, zone).ok();
+        assert_eq!(at("2026-07-01", "Europe/Berlin"), at("2026-06-30T22:00:00Z", "Europe/Berlin"));
+        assert_eq!(at("2026-07-01", "UTC"), at("2026-07-01T02:00:00+02:00", "Asia/Tokyo"));
+        assert_eq!([at("1999-07-01", "UTC"), at("yesterday", "UTC"), at("2026-07-01T12:00:00", "UTC")], [None; 3]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ use super::retention::{Past, Retention};
 use super::set_aside::{Contradictions, Origins, Quarantined};
 
 mod again;
+mod ahead;
 mod backfills;
 mod documents;
 mod error;
@@ -45,6 +46,7 @@ mod said;
 mod scope;
 mod undoing;
 
+pub use ahead::{Ahead, Plan};
 use backfills::take_backfill;
 pub use backfills::{Apply, EVENTS_MAX as BACKFILL_EVENTS_MAX};
 use documents::{keeps_currencies, take_document};
@@ -159,6 +161,8 @@ struct Proposal {
     replays: Vec<Replay>,
     rows: u64,
     catalog_changed: bool,
+    /// What was read of the journal ahead.
+    ahead: Option<Ahead>,
     /// How many events of a backfill contradict what stands.
     contradicting: u64,
     /// Whether its usage is what is to stand where a backfill was taken back.
@@ -319,15 +323,15 @@ impl Door {
         self.keeping.as_ref().is_some_and(|keeping| keeping.last < self.dispatched && keeping.keeper.has_room())
     }
 
-    /// Accepts submissions as one epoch, all or none.
-    pub fn accept(&mut self, submissions: Vec<Submission>) -> Result<Receipt, DoorError> {
-        let proposal = self.check(submissions)?;
+    /// Accepts submissions as one epoch, all or none; for a backfill among them something may have been read ahead.
+    pub fn accept(&mut self, submissions: Vec<Submission>, ahead: Option<Ahead>) -> Result<Receipt, DoorError> {
+        let proposal = self.check(submissions, ahead)?;
         self.enter(proposal, false)
     }
 
     /// Accepts submissions as one epoch, all or none; none if they say nothing.
     pub fn accept_news(&mut self, submissions: Vec<Submission>) -> Result<Option<Receipt>, DoorError> {
-        let proposal = self.check(submissions)?;
+        let proposal = self.check(submissions, None)?;
         if proposal.facts.is_empty() {
             self.dictionary.rewind(proposal.mark);
             return Ok(None);
@@ -337,17 +341,17 @@ impl Door {
 
     /// Accepts an epoch without facts and orders a checkpoint of it.
     pub fn checkpoint(&mut self) -> Result<Epoch, DoorError> {
-        let proposal = self.check(Vec::new())?;
+        let proposal = self.check(Vec::new(), None)?;
         Ok(self.enter(proposal, true)?.epoch)
     }
 
     /// Makes an epoch of submissions, or refuses them and leaves no names behind.
-    fn check(&mut self, submissions: Vec<Submission>) -> Result<Proposal, DoorError> {
+    fn check(&mut self, submissions: Vec<Submission>, ahead: Option<Ahead>) -> Result<Proposal, DoorError> {
         if self.workers.is_empty() {
             return Err(Stopped("it takes nothing any more".to_owned()).into());
         }
         let mark = self.dictionary.mark();
-        self.propose(submissions).inspect_err(|_| self.dictionary.rewind(mark))
+        self.propose(submissions, ahead).inspect_err(|_| self.dictionary.rewind(mark))
     }
 
     /// Writes an epoch to the journal, and hands it to the workers.
@@ -404,8 +408,8 @@ impl Door {
     }
 
     /// Checks submissions and makes an epoch of them.
-    fn propose(&mut self, submissions: Vec<Submission>) -> Result<Proposal, DoorError> {
-        let mut proposal = self.begin(self.journal.last() + 1);
+    fn propose(&mut self, submissions: Vec<Submission>, ahead: Option<Ahead>) -> Result<Proposal, DoorError> {
+        let mut proposal = Proposal { ahead, ..self.begin(self.journal.last() + 1) };
         proposal.books.clock = self.clock.now(proposal.books.clock)?;
         // An epoch has one time: whatever comes in with it is received then.
         for submission in &submissions {
@@ -438,6 +442,7 @@ impl Door {
             replays: Vec::new(),
             rows: self.rows,
             catalog_changed: false,
+            ahead: None,
             contradicting: 0,
             restores: false,
             dropped: 0,

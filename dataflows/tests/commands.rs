@@ -240,7 +240,9 @@ fn check_backfills(folder: &PathBuf) {
     let digest = previewed[0]["digest"].as_str().expect("it has a digest").to_owned();
     let (code, _, why) = answer(&["apply", "june", "--digest", "00"]);
     assert_eq!((code, why.contains("preview it again")), (Some(2), true), "{why}");
-    let (code, applied, why) = answer(&["apply", "june", "--digest", &digest]);
+    let (code, _, why) = answer(&["apply", "juen"]);
+    assert!(code == Some(2) && why.contains("did you mean 'june'?"), "{why}");
+    let (code, applied, why) = answer(&["apply", "june", "--digest", &digest[..12]]);
     assert_eq!(code, Some(0), "{why}");
     let applied = &objects(&applied)[0];
     assert_eq!(applied["events"], 2);

@@ -13,15 +13,18 @@ use trueup::engine::door::{Apply, Submission};
 use trueup_connectors::backfills::{BackfillError, Backfills, Terms};
 use trueup_connectors::intake::HandInError;
 use trueup_connectors::shelf::Staged;
+use trueup_model::backfill::{Scope, Whose};
+use trueup_model::usage::{EventBatch, UsageRow};
 
 use super::staged::Shelf;
-use super::told::Told;
+use super::told::{DIGITS, Told};
 use crate::cli::failure::Failure;
 
 /// Applies a batch as one epoch; returns when the views show it.
 pub fn apply(engine: &Engine, shelf: &Shelf, name: &str, terms: &Terms) -> Result<Told, Failure> {
     let staged = shelf.find(name)?;
-    if let Some(digest) = terms.digest.as_ref().filter(|digest| **digest != staged.digest()) {
+    let is_its = |digest: &&String| digest.len() >= DIGITS && staged.digest().starts_with(digest.as_str());
+    if let Some(digest) = terms.digest.as_ref().filter(|digest| !is_its(digest)) {
         return Err(Failure::Input(format!(
             "backfill '{name}' has the digest {}, not {digest}: if it was staged again since, preview it again",
             staged.digest()
@@ -67,6 +70,29 @@ pub fn submissions(
         sets_aside,
     };
     Ok(batches.into_iter().map(Submission::Events).chain([Submission::Backfill(apply)]).collect())
+}
+
+/// How many events of a batch that is to be applied are not in its scope. They count beside it.
+pub fn beside(engine: &Engine, scope: &Scope, submissions: &[Submission]) -> usize {
+    let catalog = &engine.books().catalog;
+    let is_whose = |subject: &str| match &scope.whose {
+        Whose::Subject(one) => one == subject,
+        Whose::Customer(id) => {
+            let customer = catalog.customers.named(id);
+            customer.is_some_and(|customer| customer.subjects.iter().any(|known| known == subject))
+        }
+    };
+    let event_type = catalog.meters.named(&scope.meter).map(|meter| meter.event_type.as_str());
+    let is_beside = |batch: &EventBatch, row: &UsageRow| {
+        !(scope.from..scope.to).contains(&row.occurred_at)
+            || !is_whose(&batch.subjects[row.subject as usize])
+            || Some(&*batch.properties[row.properties as usize].event_type) != event_type
+    };
+    let beside = submissions.iter().map(|submission| match submission {
+        Submission::Events(batch) => batch.rows.iter().filter(|row| row.asserts() && is_beside(batch, row)).count(),
+        _ => 0,
+    });
+    beside.sum()
 }
 
 /// The staged batches of a server's journal, for those who ask it over HTTP.

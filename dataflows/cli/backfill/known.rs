@@ -1,7 +1,7 @@
 //! What a journal tells of backfills and of names, read entry by entry beside whoever writes it: nothing is
 //! computed for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use imbl::OrdMap;
 use trueup::engine::nearest::hint;
 use trueup_connectors::journal::{FileJournal, Journal, Settings};
 use trueup_model::backfill::{Applied, Scope, Whose, enter};
-use trueup_model::catalog::CatalogChange;
+use trueup_model::catalog::{CatalogChange, Customer};
 use trueup_model::fact::{Entry, Fact};
 
 use crate::cli::failure::Failure;
@@ -21,7 +21,8 @@ use crate::cli::resume::aside;
 pub struct Known {
     backfills: OrdMap<Arc<str>, Applied>,
     meters: BTreeSet<String>,
-    customers: BTreeSet<String>,
+    /// By id, as they were defined last.
+    customers: BTreeMap<String, Customer>,
     /// Whom events or customers name as the user.
     subjects: BTreeSet<String>,
 }
@@ -65,7 +66,7 @@ impl Known {
     fn define(&mut self, change: &CatalogChange) {
         match change {
             CatalogChange::Meter(meter) => drop(self.meters.insert(meter.name.to_string())),
-            CatalogChange::Customer(customer) => drop(self.customers.insert(customer.id.to_string())),
+            CatalogChange::Customer(customer) => drop(self.customers.insert(customer.id.clone(), customer.clone())),
             CatalogChange::Feature(_)
             | CatalogChange::Plan(_)
             | CatalogChange::Price { .. }
@@ -92,12 +93,21 @@ impl Known {
             return Err(Failure::Input(format!("there is no meter '{}': {hint}", scope.meter)));
         }
         match &scope.whose {
-            Whose::Customer(customer) if !self.customers.contains(customer) => {
-                let hint = hint(customer, self.customers.iter().map(String::as_str), elsewhere);
+            Whose::Customer(customer) if !self.customers.contains_key(customer) => {
+                let hint = hint(customer, self.customers.keys().map(String::as_str), elsewhere);
                 Err(Failure::Input(format!("there is no customer '{customer}': {hint}")))
             }
             Whose::Customer(_) | Whose::Subject(_) => Ok(()),
         }
+    }
+
+    /// The zone in which somebody's days begin: UTC where that is of nobody who is known.
+    pub fn zone(&self, whose: &Whose) -> &str {
+        let customer = match whose {
+            Whose::Customer(id) => self.customers.get(id),
+            Whose::Subject(subject) => self.customers.values().find(|customer| customer.subjects.contains(subject)),
+        };
+        customer.map_or("UTC", |customer| &customer.zone)
     }
 
     /// Says that nothing is known of the subject of a scope, where that is so. It may be new, so it is not

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use trueup::engine::Engine;
 use trueup::engine::door::BACKFILL_EVENTS_MAX as EVENTS_MAX;
+use trueup::engine::nearest::hint;
 use trueup_connectors::files::Format;
 use trueup_connectors::journal::Folder;
-use trueup_connectors::shelf::{self, Copied, Given, Staged, StagedFile};
+use trueup_connectors::shelf::{self, Copied, Given, ShelfError, Staged, StagedFile};
 use trueup_model::arrival::Origin;
 use trueup_model::backfill::{Scope, origin};
 use trueup_model::usage::{EventBatch, Refused};
@@ -66,7 +67,14 @@ impl Shelf {
 
     /// A batch that was staged, its files as they were then.
     pub fn find(&self, name: &str) -> Result<Staged, Failure> {
-        Ok(self.shelf.find(name)?)
+        self.shelf.find(name).map_err(|error| match error {
+            ShelfError::Absent { .. } => {
+                let names = self.shelf.names().unwrap_or_default();
+                let hint = hint(name, names.iter().map(String::as_str), "`trueup backfill list` has all there are");
+                Failure::Input(format!("{error}; {hint}"))
+            }
+            other => other.into(),
+        })
     }
 
     /// The names of all that was staged, in their order.

@@ -6,6 +6,9 @@ use trueup_model::fact::Epoch;
 
 use crate::cli::words;
 
+/// How many digits of a digest are shown where there is little room, and tell it from others.
+pub const DIGITS: usize = 12;
+
 /// What was done, or, where there are no epochs, what would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
@@ -87,14 +90,15 @@ impl Told {
                 0 => String::new(),
                 _ => format!(" {} that it left in the quarantine will never count.", counted(*dropped, "input")),
             };
-            return format!(
-                "Backfill `{name}` {}: {} not counted any more, {} as others say, {} left, since others changed them \
-                 after it.{set_aside}",
-                when("taken back", *epoch),
-                counted(*retracted, "event"),
-                words::count(*restored),
-                words::count(*left),
-            );
+            let became = [
+                (*retracted, format!("{} not counted any more", counted(*retracted, "event"))),
+                (*restored, format!("{} as others say", counted(*restored, "event"))),
+                (*left, format!("{} left, since others changed them after it", counted(*left, "event"))),
+            ];
+            let became: Vec<String> =
+                became.into_iter().filter(|(events, _)| *events > 0).map(|(_, said)| said).collect();
+            let became = if became.is_empty() { "no event stands otherwise".to_owned() } else { became.join(", ") };
+            return format!("Backfill `{name}` {}: {became}.{set_aside}", when("taken back", *epoch));
         }
         format!(
             "Backfill `{name}` {}: {}, {} others of its scope retracted, {} set aside.",

@@ -8,16 +8,19 @@
 use std::collections::HashSet;
 
 use trueup_model::backfill::{self, Applied, Backfill, Batch, Scope, Undone, enter, origin};
+use trueup_model::books::Books;
 use trueup_model::fact::Epoch;
 use trueup_model::identity::Identity;
 use trueup_operators::event_index::RowRef;
 
+use super::ahead::Ahead;
 use super::history::History;
 use super::rows::{Rows, names_set_aside, sent_as};
 use super::said::Said;
 use super::scope::Region;
 use super::undoing::Undoing;
 use super::{Door, DoorError, Fact, Proposal, Submission};
+use crate::engine::nearest::hint;
 
 /// How many events a batch may concern: those that it names, and of which something was said in its scope. They are
 /// in memory together.
@@ -67,7 +70,8 @@ impl Door {
         }
         let region = scope.as_ref().map(|scope| Region::of(scope, &proposal.catalog.clone().into(), &self.dictionary));
         let region = region.transpose().map_err(&refuse)?;
-        let followed = self.follow(proposal, region.as_ref(), refuse)?;
+        let ahead = self.still_ahead(proposal);
+        let followed = self.follow(proposal, region.as_ref(), ahead.as_ref(), refuse)?;
         let uncounted = proposal.set_aside_count() + followed.contradicting;
         if uncounted > 0 && !sets_aside {
             return Err(refuse(cannot_be_counted(uncounted)));
@@ -96,17 +100,16 @@ impl Door {
         &self,
         proposal: &Proposal,
         region: Option<&Region>,
+        ahead: Option<&Ahead>,
         refuse: impl Fn(String) -> DoorError,
     ) -> Result<Followed, DoorError> {
         let rows = proposal.batches.iter().flat_map(|batch| &batch.rows);
         let named: HashSet<Identity> = rows.map(|row| row.identity).collect();
-        let said = Said::at(self).map_err(&refuse)?;
-        let mut concerned = named.clone();
-        if let Some(region) = region {
-            concerned.extend(said.within(region, proposal.epoch, EVENTS_MAX)?);
-        }
-        if concerned.len() > EVENTS_MAX {
-            return Err(refuse(concerns_too_many()));
+        let said = Said::at(self, ahead).map_err(&refuse)?;
+        let concerned = said.concerned_by(&named, region, proposal.epoch)?;
+        let concerned = concerned.ok_or_else(|| refuse(concerns_too_many()))?;
+        if ahead.is_some_and(|ahead| !ahead.is_for(&concerned)) {
+            return self.follow(proposal, region, None, refuse);
         }
         // Rows of the batch may have property sets that nobody had before.
         let metering = self.metering.knowing(self.dictionary.names());
@@ -121,22 +124,16 @@ impl Door {
     pub(super) fn revert(&mut self, proposal: &mut Proposal, name: &str) -> Result<(), DoorError> {
         let refuse = |why: String| DoorError::Backfill { name: name.to_owned(), why };
         let applied = proposal.books.backfills.get(name);
-        let applied =
-            applied.ok_or_else(|| refuse("was never applied, so there is nothing to take back".to_owned()))?;
+        let applied = applied.ok_or_else(|| refuse(never_applied(name, &proposal.books)))?;
         if let Some((epoch, _)) = applied.reverted {
             return Err(refuse(format!("was taken back before, at epoch {epoch}: there is nothing left to do")));
         }
         if !proposal.batches.is_empty() {
             return Err(refuse("is taken back in an epoch of its own: send events before or after".to_owned()));
         }
-        let said = Said::at(self).map_err(&refuse)?;
-        let read_again = self.read_again(applied.epoch);
-        let Some((mut concerned, set_aside)) = said.named_by(name, read_again > 0)? else {
-            return Err(refuse("is not in the journal where its books say: restore the journal".to_owned()));
-        };
-        if let Some(region) = said.region(applied.epoch) {
-            concerned.extend(said.within(region, applied.epoch, usize::MAX)?);
-        }
+        let read_again = read_again(&self.books, applied.epoch);
+        let ahead = self.still_ahead(proposal);
+        let (said, concerned, set_aside) = self.said_with(name, read_again > 0, ahead.as_ref())?;
         let undoing = Undoing::of(name, &concerned, &said, &self.metering)?;
         let mut made = Rows::new(proposal.rows, proposal.books.clock, origin(name));
         let mut undone = Undone { dropped: set_aside.saturating_sub(read_again), ..Undone::default() };
@@ -152,11 +149,35 @@ impl Door {
         Ok(())
     }
 
-    /// How many inputs of an epoch were read again and count.
-    fn read_again(&self, epoch: Epoch) -> u64 {
-        let replayed = self.books.replayed.iter();
-        replayed.filter(|(input, replayed)| input.epoch == epoch && replayed.still.is_none()).count() as u64
+    /// What was said, the events that a batch concerns if it is taken back, and how many of its inputs were set aside
+    /// when it was applied.
+    fn said_with<'a>(
+        &'a self,
+        name: &str,
+        was_read_again: bool,
+        ahead: Option<&'a Ahead>,
+    ) -> Result<(Said<'a>, HashSet<Identity>, u64), DoorError> {
+        let refuse = |why: String| DoorError::Backfill { name: name.to_owned(), why };
+        let said = Said::at(self, ahead).map_err(refuse)?;
+        let Some((concerned, set_aside)) = said.concerned_with(name, was_read_again)? else {
+            return Err(refuse("is not in the journal where its books say: restore the journal".to_owned()));
+        };
+        match ahead.is_none_or(|ahead| ahead.is_for(&concerned)) {
+            true => Ok((said, concerned, set_aside)),
+            false => self.said_with(name, was_read_again, None),
+        }
     }
+
+    /// What was read ahead for an epoch, if that is of use under the catalog of now.
+    fn still_ahead(&self, proposal: &mut Proposal) -> Option<Ahead> {
+        proposal.ahead.take().filter(|ahead| ahead.is_under(&self.books.catalog))
+    }
+}
+
+/// How many inputs of an epoch were read again and count.
+pub(super) fn read_again(books: &Books, epoch: Epoch) -> u64 {
+    let replayed = books.replayed.iter();
+    replayed.filter(|(input, replayed)| input.epoch == epoch && replayed.still.is_none()).count() as u64
 }
 
 impl Proposal {
@@ -209,7 +230,7 @@ fn contradict_too_often(contradicting: u64, standing: u64, max: u64) -> String {
     )
 }
 
-fn concerns_too_many() -> String {
+pub(super) fn concerns_too_many() -> String {
     format!(
         "concerns more than {EVENTS_MAX} events, with all of which something was said in its scope: replace less at a \
          time, such as a week"
@@ -222,6 +243,13 @@ fn would_displace_what_it_names(inputs: usize) -> String {
         "sets {inputs} input{s} aside that name what stands in its scope, or of which nobody can read what they name, so \
          that {their} would be displaced, and nothing of it was applied: mend and stage them again"
     )
+}
+
+/// Why a batch cannot be taken back that was not applied, and which one may be meant.
+fn never_applied(name: &str, books: &Books) -> String {
+    let near = hint(name, books.backfills.keys().map(|name| &**name), "");
+    let near = if near.is_empty() { near } else { format!(": {near}") };
+    format!("was never applied, so there is nothing to take back{near}")
 }
 
 /// Why a name cannot be applied any more.

@@ -23,6 +23,14 @@ pub struct NumberColumn {
     pub scale: u32,
 }
 
+impl NumberColumn {
+    /// The number that a meter reads, if it reads one.
+    pub fn read_by(meter: &Meter) -> Option<NumberColumn> {
+        let property = meter.property.clone().filter(|_| meter.aggregation.reads_number())?;
+        Some(NumberColumn { property, scale: meter.scale })
+    }
+}
+
 /// What is kept of the events of one type. Columns are the numbers, then the texts; each kind in the order
 /// of its names, so that layouts of the same properties are the same. (Those of journals that were written
 /// before version 4 may have another order.)
@@ -44,17 +52,23 @@ impl EventLayout {
         self.numbers.len() + self.texts.len()
     }
 
-    /// What one meter asks for.
-    pub fn asked_by(meter: &Meter) -> EventLayout {
-        let mut layout = EventLayout { event_type: meter.event_type.clone(), ..EventLayout::default() };
-        layout.dimensions.clone_from(&meter.dimensions);
-        if let Some(property) = meter.property.clone() {
-            match meter.aggregation.reads_number() {
-                true => layout.numbers.push(NumberColumn { property, scale: meter.scale }),
-                false => layout.texts.push(property),
+    /// What meters of this type ask for.
+    pub fn asked_by<'m>(event_type: &str, meters: impl IntoIterator<Item = &'m Meter>) -> EventLayout {
+        let (mut numbers, mut texts, mut dimensions) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for meter in meters {
+            dimensions.extend(&meter.dimensions);
+            match (&meter.property, NumberColumn::read_by(meter)) {
+                (_, Some(column)) => drop(numbers.insert(column)),
+                (Some(text), None) => drop(texts.insert(text)),
+                (None, None) => {}
             }
         }
-        layout.with(&EventLayout::default())
+        EventLayout {
+            event_type: event_type.to_owned(),
+            numbers: numbers.into_iter().collect(),
+            texts: texts.into_iter().cloned().collect(),
+            dimensions: dimensions.into_iter().cloned().collect(),
+        }
     }
 
     /// What either keeps.

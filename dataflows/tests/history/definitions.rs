@@ -112,7 +112,7 @@ impl World {
             meter.dimensions.reverse();
         }
         if self.reads_more() {
-            let asked = EventLayout::asked_by(&meter);
+            let asked = EventLayout::asked_by("call", [&meter]);
             meter.forget = ["desk", "extra"].map(str::to_owned).into();
             meter.forget.retain(|property| !asked.reads(property));
         }

@@ -95,7 +95,7 @@ pub(super) fn check_meter(meter: &Meter) -> Result<(), CatalogError> {
             format!("its filter names '{stranger}', which is not among its dimensions: add it there"),
         ));
     }
-    if let Some(wanted) = meter.forget.iter().find(|property| EventLayout::asked_by(meter).reads(property)) {
+    if let Some(wanted) = meter.forget.iter().find(|property| EventLayout::asked_by("", [meter]).reads(property)) {
         return Err(contradiction(
             what(),
             format!("it is to forget '{wanted}', which it reads: leave one of them out"),

@@ -11,15 +11,12 @@ use crate::meter::Meter;
 impl Catalog {
     /// Whether other meters read the same number at the same scale: nobody would know at which to send it.
     pub(super) fn check_scale(&self, meter: &Meter) -> Result<(), CatalogError> {
-        let asked = EventLayout::asked_by(meter);
-        let differs = |other: &NumberColumn| {
-            asked.numbers.iter().any(|column| column.property == other.property && column.scale != other.scale)
-        };
+        let (event_type, Some(asked)) = (&meter.event_type, NumberColumn::read_by(meter)) else { return Ok(()) };
         let others = self.meters.iter().map(|(.., other)| other);
-        let others = others.filter(|other| other.name != meter.name && other.event_type == meter.event_type);
-        let mut numbers = others.flat_map(|other| EventLayout::asked_by(other).numbers);
-        let Some(NumberColumn { property, scale }) = numbers.find(differs) else { return Ok(()) };
-        let event_type = &meter.event_type;
+        let others = others.filter(|other| other.name != meter.name && other.event_type == *event_type);
+        let differs = |other: &NumberColumn| other.property == asked.property && other.scale != asked.scale;
+        let Some(other) = others.filter_map(|other| NumberColumn::read_by(other)).find(differs) else { return Ok(()) };
+        let NumberColumn { property, scale } = other;
         let why =
             format!("another meter reads '{property}' of '{event_type}' at scale {scale}: give both the same scale");
         Err(contradiction(format!("meter '{}'", meter.name), why))
@@ -45,13 +42,12 @@ impl Catalog {
 
     /// What meters ask for of each type.
     fn asked(&self) -> BTreeMap<String, EventLayout> {
-        let mut by_type = BTreeMap::<String, EventLayout>::new();
+        let mut by_type = BTreeMap::<&str, Vec<&Meter>>::new();
         for (.., meter) in self.meters.iter() {
-            let asked = EventLayout::asked_by(meter);
-            let layout = by_type.get(&meter.event_type).map_or(asked.clone(), |others| others.with(&asked));
-            by_type.insert(meter.event_type.clone(), layout);
+            by_type.entry(&meter.event_type).or_default().push(meter);
         }
-        by_type
+        let asked = |(name, meters): (&str, Vec<&Meter>)| (name.to_owned(), EventLayout::asked_by(name, meters));
+        by_type.into_iter().map(asked).collect()
     }
 
     /// The properties of a type that meters do without from now on.

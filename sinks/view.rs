@@ -412,6 +412,7 @@ const DEFINITIONS: [Definition; View::ALL.len()] = [
             integer("scale"),
             text("dimensions"),
             text("filter"),
+            text("forget"),
         ],
     },
     Definition {

@@ -81,7 +81,7 @@ impl WrittenMoment {
         let needs_zone = self.written.offset.is_none();
         let instant = match zone {
             None if needs_zone => Err(format!(
-                "the time zone of customer '{customer}' is not known, as no [[customer]] has this id; define it, or write {} as a time with its offset",
+                "the time zone of customer '{customer}' is not known, as no [[customer]] with this id could be read; define it, or write {} as a time with its offset",
                 self.key
             )),
             zone => moment(self.written, zone.unwrap_or("UTC")),

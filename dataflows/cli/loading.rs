@@ -68,6 +68,7 @@ pub fn load_catalog(engine: &Engine, folder: &Path, clock: Option<Micros>) -> Re
     let is_news = |(change, _): &(CatalogChange, Place)| !is_known(&books.catalog, &plans, change);
     let (changes, places): (Vec<_>, Vec<_>) = written.into_iter().filter(is_news).unzip();
     tell_redefined(&books.catalog, &changes);
+    tell_forgotten(&books.catalog, &changes);
     let submissions = clock.map(Submission::Clock).into_iter().chain([Submission::Catalog(changes)]).collect();
     let receipt = engine.accept(submissions).map_err(|error| match error {
         DoorError::Catalog { index, error } => Failure::Input(format!("{}: {error}", places[index])),
@@ -114,11 +115,28 @@ fn tell_redefined(catalog: &Catalog, changes: &[CatalogChange]) {
     let redefined: BTreeSet<(&str, &str)> = changes.iter().map(CatalogChange::concerns).collect();
     for (kind, name) in redefined.into_iter().filter(|thing| names.contains(thing)) {
         let past = match kind {
-            "meter" => ": past events are metered anew, by what was read of them",
+            "meter" => {
+                ": past events are metered anew, by what was read of them; those of which something was not read that it \
+                 asks for count for it once they are sent again"
+            }
             "plan" => ": past usage is priced anew, and what was issued is corrected",
             _ => "",
         };
         eprintln!("trueup: {kind} '{name}' is not as it was{past}");
+    }
+}
+
+/// Says what meters are to forget that none ever asked for: it may be mistyped, and the right one be read on.
+fn tell_forgotten(catalog: &Catalog, changes: &[CatalogChange]) {
+    for change in changes {
+        let CatalogChange::Meter(meter) = change else { continue };
+        let asked_for = |property: &&String| catalog.has_asked_for(&meter.event_type, property);
+        for property in meter.forget.iter().filter(|property| !asked_for(property)) {
+            let (name, event_type) = (&meter.name, &meter.event_type);
+            eprintln!(
+                "trueup: meter '{name}' is to forget '{property}', which no meter asked for of '{event_type}' before"
+            );
+        }
     }
 }
 
@@ -294,7 +312,8 @@ impl Mappings {
         found.map(|(_, mapping)| mapping).ok_or_else(|| {
             let file = file.display();
             Failure::Input(format!(
-                "`{file}` is CSV and has no mapping: say with --mapping which of its columns is what"
+                "`{file}` is CSV and has no mapping, which says which of its columns is what: give one with --mapping, \
+                 or as one of `mappings` in trueup.toml"
             ))
         })
     }

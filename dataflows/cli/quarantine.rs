@@ -236,7 +236,8 @@ fn replay(config: &Path, selected: &Selected, json: bool) -> Outcome {
                 ));
                 if is_served {
                     page::line(
-                        "A server has the catalog that it started with: if the fix is there, start it again first.",
+                        "A server has the catalog that it started with: if the fix is there, start it again first. If \
+                         what was sent is wrong, send it again as it should be.",
                     );
                 }
             }

@@ -44,7 +44,9 @@ impl Connection {
     /// The same, with its address.
     fn addressed(&self) -> Result<(String, Option<String>), Failure> {
         if let Some(address) = &self.address {
-            return Ok((address.clone(), self.token.clone()));
+            // As a server tells it, it has a scheme.
+            let address = address.strip_prefix("grpc://").unwrap_or(address);
+            return Ok((address.to_owned(), self.token.clone()));
         }
         let near = Path::new(CONFIG);
         let Some(path) = self.config.as_deref().or_else(|| near.exists().then_some(near)) else {

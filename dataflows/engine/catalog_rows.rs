@@ -97,6 +97,7 @@ fn meters(books: &Books) -> Vec<Row> {
             Cell::Integer(i64::from(meter.scale)),
             text(&meter.dimensions.join(", ")),
             text(&filter(&meter.filter)),
+            text(&meter.forget.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
         ]
     };
     books.catalog.meters.iter().map(|(_, _, meter)| row(meter)).collect()

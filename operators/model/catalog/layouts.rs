@@ -40,6 +40,11 @@ impl Catalog {
         }
     }
 
+    /// Whether meters ask for a property of a type, or asked for it once and none forgot it.
+    pub fn has_asked_for(&self, event_type: &str, property: &str) -> bool {
+        self.remembered.get(event_type).is_some_and(|layout| layout.reads(property))
+    }
+
     /// What meters ask for of each type.
     fn asked(&self) -> BTreeMap<String, EventLayout> {
         let mut by_type = BTreeMap::<&str, Vec<&Meter>>::new();

@@ -7,9 +7,11 @@
 mod admit;
 mod as_of;
 mod functions;
+mod nesting;
 mod parameters;
 mod plans;
 mod running;
+mod sizes;
 mod sum;
 mod table;
 
@@ -149,8 +151,11 @@ impl Statement {
 }
 
 fn understood(state: &SessionState, text: &str, limits: &Limits) -> Result<Statement, Error> {
+    let dialect = state.config().options().sql_parser.dialect;
+    let statement = state.sql_to_statement(text, &dialect).map_err(refused)?;
+    sizes::admit(&statement, limits)?;
     // Nothing in it waits: the views are all known beforehand.
-    let plan = Handle::current().block_on(state.create_logical_plan(text)).map_err(refused)?;
+    let plan = Handle::current().block_on(state.statement_to_plan(statement)).map_err(refused)?;
     admit::plan(&plan, limits)?;
     Statement::new(plan)
 }

@@ -3,14 +3,21 @@
 //! Checked before anything is computed. What a statement may cost while it runs is bounded in
 //! `running.rs`.
 
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use super::nesting;
 use crate::error::Error;
 use crate::limits::Limits;
+
+/// How deep a type may be: whoever gets it walks through it with little stack.
+const TYPES_DEEP_MAX: usize = 32;
 
 /// Refuses texts that are too long to be planned safely: planning takes stack for each level,
 /// and a stack that overflows would end the process.
@@ -20,6 +27,7 @@ pub fn text(text: &str, limits: &Limits) -> Result<(), Error> {
         return Err(Error::Limit(format!("the statement has {bytes} bytes, at most {most} are planned")));
     }
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().map_err(|error| Error::Sql(error.to_string()))?;
+    nesting::admit(&tokens)?;
     let words = tokens.iter().filter(|token| nests(token)).count();
     match words > limits.sql_words_max {
         true => {
@@ -41,13 +49,23 @@ fn nests(token: &Token) -> bool {
 pub fn plan(plan: &LogicalPlan, limits: &Limits) -> Result<(), Error> {
     let mut nodes = 0;
     let mut refusal = None;
-    let mut deep = false;
+    let (mut deep, mut deep_types) = (false, false);
     plan.apply_with_subqueries(|node| {
         nodes += 1;
         refusal = refusal.take().or_else(|| refusal_of(node));
+        let mut types = node.schema().fields().iter().map(|field| field.data_type());
+        deep_types |= types.any(|kind| deeper_type(kind, TYPES_DEEP_MAX));
         node.apply_expressions(|expression| {
             deep |= deeper(expression, limits.depth_max);
-            Ok(TreeNodeRecursion::Continue)
+            expression.apply(|part| {
+                deep_types |= match part {
+                    Expr::Cast(cast) => deeper_type(cast.field.data_type(), TYPES_DEEP_MAX),
+                    Expr::TryCast(cast) => deeper_type(cast.field.data_type(), TYPES_DEEP_MAX),
+                    Expr::Literal(value, _) => deeper_type(&value.data_type(), TYPES_DEEP_MAX),
+                    _ => false,
+                };
+                Ok(TreeNodeRecursion::Continue)
+            })
         })
     })
     .map_err(super::refused)?;
@@ -64,9 +82,31 @@ pub fn plan(plan: &LogicalPlan, limits: &Limits) -> Result<(), Error> {
             "the statement nests deeper than {most}: write IN instead of many OR, fewer joins and unions"
         )));
     }
+    if deep_types {
+        return Err(Error::Limit(format!("the statement has a type that nests deeper than {TYPES_DEEP_MAX}")));
+    }
     // A second opinion, kept by those who know of verbs that come later.
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(plan).map_err(super::refused)
+}
+
+/// Whether a type nests deeper than `most`.
+fn deeper_type(kind: &DataType, most: usize) -> bool {
+    let Some(rest) = most.checked_sub(1) else { return true };
+    let inside = |field: &Arc<Field>| deeper_type(field.data_type(), rest);
+    match kind {
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => inside(field),
+        DataType::Struct(fields) => fields.iter().any(inside),
+        DataType::Union(fields, _) => fields.iter().any(|(_, field)| inside(field)),
+        DataType::Dictionary(key, value) => deeper_type(key, rest) || deeper_type(value, rest),
+        DataType::RunEndEncoded(ends, values) => inside(ends) || inside(values),
+        _ => false,
+    }
 }
 
 fn deeper_plan(plan: &LogicalPlan, most: usize) -> bool {

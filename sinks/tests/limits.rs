@@ -28,9 +28,40 @@ async fn hostile_statements_are_refused_and_the_server_lives() {
     let cross = "SELECT count(*) FROM usage_hourly a, usage_hourly b, usage_hourly c, usage_hourly d";
     let wide = "SELECT a.* FROM usage_hourly a, usage_hourly b";
     let hungry = "SELECT a.subject, b.window_start, c.window_start FROM usage_hourly a, usage_hourly b, usage_hourly c ORDER BY 3, 2";
+    let nested = |before: &str, inside: &str, after: &str, times: usize| {
+        format!("SELECT {}{inside}{}", before.repeat(times), after.repeat(times))
+    };
+    let struct_of = |inside: &str| format!("{}{inside}{}", "struct(".repeat(10), ")".repeat(10));
+    let part = |n: usize| format!("a{n} AS (SELECT {} AS x FROM a{})", struct_of("x"), n - 1);
+    let structs: Vec<String> = (1..20).map(part).collect();
+    let structs = format!("WITH a0 AS (SELECT 1 AS x), {} SELECT 1 FROM a19 WHERE x IS NULL", structs.join(", "));
+    let twice = |n: usize| format!("a{n} AS (SELECT p.x FROM a{0} p CROSS JOIN a{0} q)", n - 1);
+    let doubled: Vec<String> = (1..25).map(twice).collect();
+    let doubled = format!("WITH a0 AS (SELECT 1 AS x), {} SELECT count(*) FROM a24", doubled.join(", "));
+    for text in [
+        nested("CAST(", "1", " AS INT)", 60),
+        nested("CAST(", "1 1", " AS INT)", 25),
+        nested("position(", "1 1", " in 'a')", 25),
+        nested("CASE WHEN true THEN ", "1 1", " END", 30),
+        nested("EXISTS (SELECT 1 WHERE ", "true", ")", 20),
+        format!("SELECT CAST(NULL AS INT{})", "[]".repeat(300)),
+        format!("SELECT TRY_CAST(NULL AS {}INT{})", "ARRAY<".repeat(300), ">".repeat(300)),
+        format!("SELECT arrow_cast(NULL, '{}Int32{}')", "List(".repeat(300), ")".repeat(300)),
+        format!("EXPLAIN SELECT CAST(NULL AS INT{})", "[]".repeat(300)),
+        nested("struct(", "1", ")", 35),
+        structs,
+        doubled,
+    ] {
+        let begun = std::time::Instant::now();
+        let refused = select(&mut client, &text).await.expect_err(&text);
+        println!("{:?} {}", begun.elapsed(), &text[..text.len().min(90)]);
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{text}: {}", refused.message());
+    }
     for (text, code) in [
         (deep.as_str(), Code::ResourceExhausted),
-        (&deep.replace("((((", "(").replace("))))", ")"), Code::InvalidArgument),
+        (&deep.replace("((((", "(").replace("))))", ")"), Code::ResourceExhausted),
+        (&nested("CAST(", "1 1", " AS INT)", 11), Code::InvalidArgument),
+        (&nested("position(", "1 1", " in 'a')", 11), Code::InvalidArgument),
         (&longer_or, Code::ResourceExhausted),
         (&longest_or, Code::ResourceExhausted),
         (&longest_or.replace('+', "-"), Code::ResourceExhausted),
@@ -64,6 +95,8 @@ async fn hostile_statements_are_refused_and_the_server_lives() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{shown}");
     }
     assert!(select(&mut client, &long_or).await.is_ok());
+    assert_eq!(select(&mut client, &nested("CAST(", "1", " AS INT)", 12)).await.unwrap(), ["1"]);
+    assert_eq!(select(&mut client, &nested("(", "1", ")", 40)).await.unwrap(), ["1"]);
     assert_eq!(select(&mut client, "SELECT 1").await.unwrap(), ["1"]);
 }
 

@@ -173,6 +173,13 @@ struct Proposal {
 }
 
 impl Proposal {
+    /// Ends changes of the catalog that follow one another, and so belong together.
+    fn end_changes(&mut self) {
+        if matches!(self.facts.last(), Some(Fact::Catalog(_))) {
+            self.catalog.forget();
+        }
+    }
+
     fn take_usage(&mut self, usage: Arc<UsageBatch>) {
         if !usage.rows.is_empty() {
             self.rows += usage.rows.len() as u64;
@@ -394,6 +401,9 @@ impl Door {
         proposal.books.clock = entry.clock;
         proposal.offsets.clone_from(&entry.offsets);
         for fact in &entry.facts {
+            if !matches!(fact, Fact::Catalog(_)) {
+                proposal.end_changes();
+            }
             match fact {
                 Fact::Usage(usage) => proposal.take_usage(usage.clone()),
                 Fact::Refused(refused) => proposal.take_refused(refused.clone(), &mut self.origins),
@@ -404,6 +414,7 @@ impl Door {
                 Fact::Backfill(backfill) => take_backfill(&mut proposal, backfill.clone()),
             }
         }
+        proposal.end_changes();
         Ok(proposal)
     }
 
@@ -422,6 +433,7 @@ impl Door {
             let contradicting = proposal.contradicting - contradicting;
             proposal.parts.push(Part { taken: proposal.rows - rows, refused, contradicting });
         }
+        proposal.end_changes();
         Ok(proposal)
     }
 
@@ -452,6 +464,9 @@ impl Door {
 
     fn take(&mut self, proposal: &mut Proposal, submission: Submission) -> Result<(), DoorError> {
         proposal.may_go_on(&submission)?;
+        if !matches!(submission, Submission::Catalog(_) | Submission::Clock(_) | Submission::ReadTo { .. }) {
+            proposal.end_changes();
+        }
         match submission {
             Submission::Clock(_) => {}
             Submission::Declaration(declaration) => self.declare(proposal, declaration)?,

@@ -63,10 +63,12 @@ impl Definitions {
     }
 
     fn define_meter(&mut self, meter: Meter) {
-        let event_type = meter.event_type.clone();
-        self.ever_read.entry(event_type.clone()).or_default().extend(Wanted::by(&meter));
+        self.ever_read.entry(meter.event_type.clone()).or_default().extend(Wanted::by(&meter));
         self.meters.insert(meter.name.clone(), meter);
-        // Also what the meter that it replaces wanted of another type may be forgotten now.
+    }
+
+    /// Forgets what meters are to forget: when all that belongs together is said.
+    pub fn forget(&mut self) {
         for (event_type, read) in &mut self.ever_read {
             let meters: Vec<&Meter> = self.meters.values().filter(|meter| meter.event_type == *event_type).collect();
             let is_forgotten =

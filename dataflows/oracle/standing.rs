@@ -90,7 +90,7 @@ impl<'a> Standing<'a> {
         // Each that is set aside is named by its place among those of its epoch.
         let mut inputs = (0..).map(|place| InputId { epoch, place });
         let mut next = || inputs.next().expect("there is always another");
-        for statement in statements {
+        for (place, statement) in statements.iter().enumerate() {
             match statement {
                 Statement::Backfill(Backfill::Apply { scope: Some(scope), .. }, arrival) => {
                     if !self.backfills.is_unsaid(arrival) {
@@ -99,7 +99,13 @@ impl<'a> Standing<'a> {
                 }
                 // To take back is for whoever knows all that was said.
                 Statement::Backfill(Backfill::Apply { .. } | Backfill::Revert { .. }, _) => {}
-                Statement::Catalog(change) => self.definitions.change(change),
+                Statement::Catalog(change) => {
+                    self.definitions.change(change);
+                    // Changes that follow one another belong together.
+                    if !matches!(statements.get(place + 1), Some(Statement::Catalog(_))) {
+                        self.definitions.forget();
+                    }
+                }
                 Statement::Issued(document) => self.documents.push(document),
                 Statement::Declared(declaration) => {
                     self.declared.insert(&declaration.arrival, declaration.events);

@@ -170,6 +170,14 @@ impl EngineSubject {
         }
     }
 
+    /// Ends changes of the catalog that follow one another, as the door does.
+    fn end_changes(&mut self) {
+        let mut said = self.submissions.iter().rev().filter(|one| !matches!(one, Submission::Clock(_)));
+        if matches!(said.next(), Some(Submission::Catalog(_))) {
+            self.catalog.forget();
+        }
+    }
+
     /// Which worker made each step of all that was committed.
     pub fn trace(&self) -> Vec<usize> {
         self.engine.wait(self.epoch).expect("the engine runs");
@@ -185,6 +193,7 @@ impl Subject for EngineSubject {
     }
 
     fn event(&mut self, event: UsageEvent) {
+        self.end_changes();
         let mut reader = EventReader::new(self.catalog.layouts().clone(), "default", &self.way.source)
             .of_partition(&self.way.partition);
         let mut batch = reader.batch();
@@ -193,6 +202,7 @@ impl Subject for EngineSubject {
     }
 
     fn refused(&mut self, reason: Reason) {
+        self.end_changes();
         let refused = Refused {
             source: self.way.source.clone(),
             partition: self.way.partition.clone(),
@@ -209,6 +219,7 @@ impl Subject for EngineSubject {
     }
 
     fn declare(&mut self, declaration: Declaration) {
+        self.end_changes();
         self.submissions.push(Submission::Declaration(declaration));
     }
 
@@ -220,6 +231,7 @@ impl Subject for EngineSubject {
         if self.mortality.is_some() && self.epoch % 5 == 3 {
             self.engine.checkpoint().expect("the journal is good");
         }
+        self.end_changes();
         let submissions = std::mem::take(&mut self.submissions);
         self.epoch = self.engine.accept(submissions).expect("what was checked is accepted").epoch;
         self.kill_in_time();
@@ -228,6 +240,7 @@ impl Subject for EngineSubject {
 
     fn backfill(&mut self, name: &str, scope: Option<Scope>, sets_aside: bool) -> Option<u64> {
         let apply = Apply { name: name.to_owned(), digest: String::new(), scope, sets_aside };
+        self.end_changes();
         self.submissions.push(Submission::Backfill(apply));
         match self.engine.accept(std::mem::take(&mut self.submissions)) {
             Ok(receipt) => self.epoch = receipt.epoch,
@@ -239,6 +252,7 @@ impl Subject for EngineSubject {
     }
 
     fn revert(&mut self, name: &str) -> u64 {
+        self.end_changes();
         self.submissions.push(Submission::Revert(name.to_owned()));
         self.commit()
     }

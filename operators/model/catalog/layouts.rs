@@ -24,10 +24,20 @@ impl Catalog {
 
     /// Derives the layouts from the meters that stand, and from what those before them asked for.
     pub(super) fn lay_out(&mut self) {
+        self.lay_out_without(|_, _| BTreeSet::new());
+    }
+
+    /// Forgets what meters are to forget. Only when all changes that belong together are made: between them some may
+    /// not ask yet for what others still forget.
+    pub fn forget(&mut self) {
+        self.lay_out_without(Catalog::forgotten);
+    }
+
+    fn lay_out_without(&mut self, forgotten: for<'c> fn(&'c Catalog, &str) -> BTreeSet<&'c str>) {
         let asked = self.asked();
         for (event_type, layout) in &asked {
             let before = self.remembered.get(event_type).map(|before| (**before).clone()).unwrap_or_default();
-            let remembered = layout.with(&before.without(&self.forgotten(event_type)));
+            let remembered = layout.with(&before.without(&forgotten(self, event_type)));
             self.remembered.insert(event_type.clone(), Arc::new(remembered));
         }
         let by_type = asked.keys().map(|name| (name.clone(), self.remembered[name].clone())).collect();

@@ -3,6 +3,7 @@
 //! Nothing is checked here; changes come from a journal that holds only what was taken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use trueup_model::catalog::{
     CatalogChange, Customer, EventSchema, Feature, Plan, PriceVersion, RateCard, Subscription,
@@ -18,8 +19,10 @@ pub(super) struct Definitions {
     pub customers: BTreeMap<String, Customer>,
     pub subscriptions: BTreeMap<String, Subscription>,
     pub schemas: BTreeMap<String, EventSchema>,
-    /// What meters ever read, of the events of each type, and none forgets.
-    pub ever_read: BTreeMap<String, BTreeSet<Wanted>>,
+    /// What meters want of the events of each type; of a type that none reads it has nothing.
+    pub asked_for: BTreeMap<String, BTreeSet<Wanted>>,
+    /// What they ever wanted and none forgets. Each event shares what was looked for in it.
+    pub ever_read: BTreeMap<String, Arc<BTreeSet<Wanted>>>,
 }
 
 /// A property that is to be read of an event.
@@ -63,18 +66,23 @@ impl Definitions {
     }
 
     fn define_meter(&mut self, meter: Meter) {
-        self.ever_read.entry(meter.event_type.clone()).or_default().extend(Wanted::by(&meter));
+        let ever_read = self.ever_read.entry(meter.event_type.clone()).or_default();
+        Arc::make_mut(ever_read).extend(Wanted::by(&meter));
         self.meters.insert(meter.name.clone(), meter);
+        self.asked_for.clear();
+        for meter in self.meters.values() {
+            self.asked_for.entry(meter.event_type.clone()).or_default().extend(Wanted::by(meter));
+        }
     }
 
     /// Forgets what meters are to forget: when all that belongs together is said.
     pub fn forget(&mut self) {
-        for (event_type, read) in &mut self.ever_read {
-            let meters: Vec<&Meter> = self.meters.values().filter(|meter| meter.event_type == *event_type).collect();
-            let is_forgotten =
-                |wanted: &Wanted| meters.iter().any(|meter| meter.forget.iter().any(|name| name == wanted.property()));
-            let is_asked_for = |wanted: &Wanted| meters.iter().any(|meter| Wanted::by(meter).contains(wanted));
-            read.retain(|wanted| is_asked_for(wanted) || !is_forgotten(wanted));
+        for (event_type, asked_for) in &self.asked_for {
+            let meters = self.meters.values().filter(|meter| meter.event_type == *event_type);
+            let forgotten: BTreeSet<&String> = meters.flat_map(|meter| &meter.forget).collect();
+            let ever_read = self.ever_read.entry(event_type.clone()).or_default();
+            Arc::make_mut(ever_read)
+                .retain(|wanted| asked_for.contains(wanted) || !forgotten.contains(wanted.property()));
         }
     }
 

@@ -6,13 +6,13 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use trueup_model::arrival::Arrival;
 use trueup_model::backfill::{Scope, Whose};
 use trueup_model::decimal;
 use trueup_model::event::UsageEvent;
 use trueup_model::fact::{Document, InputId, Replay};
-use trueup_model::meter::Meter;
 use trueup_model::usage::Reason;
 
 use super::backfills::Backfills;
@@ -60,7 +60,7 @@ pub(super) struct Heard<'a> {
     /// Whether it stands for nothing, as all that was said was taken back: then it yields to whatever is said.
     pub silent: bool,
     /// What was looked for in it.
-    pub wanted: BTreeSet<Wanted>,
+    pub wanted: Arc<BTreeSet<Wanted>>,
     /// The properties that some meter reads or read as numbers with so many places, in units of 10^-12.
     pub numbers: BTreeMap<(String, u32), i128>,
     /// The properties that some meter reads or read as texts.
@@ -273,14 +273,10 @@ enum Verdict {
 impl<'a> Heard<'a> {
     /// Reads an event by the meters there are, or says why it cannot be counted.
     pub fn by(definitions: &Definitions, event: &'a UsageEvent, arrival: &'a Arrival) -> Result<Heard<'a>, Reason> {
-        let meters: Vec<&Meter> =
-            definitions.meters.values().filter(|meter| meter.event_type == event.event_type).collect();
-        if meters.is_empty() {
-            return Err(Reason::UnknownType);
-        }
+        let asked_for = definitions.asked_for.get(&event.event_type).ok_or(Reason::UnknownType)?;
         let (numbers, texts, dimensions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let wanted = definitions.ever_read[&event.event_type].clone();
-        let (revision, retract) = (event.revision, event.retract);
+        let ever_read = &definitions.ever_read[&event.event_type];
+        let (wanted, revision, retract) = (ever_read.clone(), event.revision, event.retract);
         let mut heard = Heard { event, arrival, revision, retract, silent: false, wanted, numbers, texts, dimensions };
         if event.retract {
             return Ok(heard);
@@ -288,8 +284,7 @@ impl<'a> Heard<'a> {
         if definitions.schemas.get(&event.event_type).is_some_and(|schema| schema::breaks(schema, event)) {
             return Err(Reason::BreaksSchema);
         }
-        let asked_for: BTreeSet<Wanted> = meters.into_iter().flat_map(Wanted::by).collect();
-        for wanted in &definitions.ever_read[&event.event_type] {
+        for wanted in &**ever_read {
             let read = heard.read(wanted);
             // What no meter asks for any more may as well be absent, or written anyhow.
             if asked_for.contains(wanted) {

@@ -156,7 +156,7 @@ mod tests {
     };
     use trueup_model::dictionary::Dictionary;
     use trueup_model::grain::QUARTER_MICROS;
-    use trueup_model::meter::{Aggregation, Meter};
+    use trueup_model::meter::Meter;
     use trueup_model::money::Rounding;
     use trueup_model::price::Price;
 
@@ -181,16 +181,7 @@ mod tests {
             quota: is_limited.then_some(Quota { limit: 2, warning_at: 1 }),
         };
         let changes = [
-            CatalogChange::Meter(Meter {
-                name: "calls".to_owned(),
-                event_type: "call".to_owned(),
-                aggregation: Aggregation::Count,
-                property: None,
-                scale: 0,
-                dimensions: Vec::new(),
-                filter: BTreeMap::new(),
-                forget: BTreeSet::new(),
-            }),
+            CatalogChange::Meter(Meter::counting("calls", "call")),
             feature("fee", None),
             feature("nothing", None),
             feature("limit", Some("calls")),

@@ -14,7 +14,7 @@ use trueup_connectors::quarantine::Selection;
 use trueup_model::backfill::{SOURCE, Scope, Undone, Whose};
 use trueup_model::catalog::CatalogChange;
 use trueup_model::fact::InputId;
-use trueup_model::meter::{Aggregation, Filter, Meter};
+use trueup_model::meter::Meter;
 use trueup_model::usage::EventBatch;
 use trueup_sinks::view::View;
 use trueup_workload::catalog::{MONTH_END, MONTH_START, Outputs, changes, customer_name};
@@ -147,16 +147,7 @@ fn retraction(engine: &Engine, id: u32) -> EventBatch {
 
 /// From now on a meter reads them.
 fn hear_of(engine: &Engine) {
-    let meter = Meter {
-        name: "late".to_owned(),
-        event_type: "late".to_owned(),
-        aggregation: Aggregation::Count,
-        property: None,
-        scale: 0,
-        dimensions: Vec::new(),
-        filter: Filter::new(),
-        forget: Default::default(),
-    };
+    let meter = Meter::counting("late", "late");
     engine.accept(vec![Submission::Catalog(vec![CatalogChange::Meter(meter)])]).expect("it makes sense");
 }
 

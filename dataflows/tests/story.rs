@@ -155,16 +155,7 @@ impl<'s> Teller<'s> {
 
     fn meter(&mut self, text: &str) {
         let (name, clauses) = self.named(text);
-        let mut meter = Meter {
-            name: name.to_owned(),
-            event_type: name.to_owned(),
-            aggregation: Aggregation::Count,
-            property: None,
-            scale: 3,
-            dimensions: Vec::new(),
-            filter: Filter::new(),
-            forget: BTreeSet::new(),
-        };
+        let mut meter = Meter { scale: 3, ..Meter::counting(name, name) };
         for clause in clauses {
             if let Some(event_type) = clause.strip_prefix("of ").and_then(|rest| rest.strip_suffix(" events")) {
                 meter.event_type = event_type.to_owned();

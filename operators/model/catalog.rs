@@ -472,21 +472,12 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{Aggregation, Filter};
     use crate::money::Rounding;
     use crate::price::Price;
 
     fn meter(dimensions: &[&str]) -> CatalogChange {
-        CatalogChange::Meter(Meter {
-            name: "calls".to_owned(),
-            event_type: "call".to_owned(),
-            aggregation: Aggregation::Count,
-            property: None,
-            scale: 0,
-            dimensions: dimensions.iter().map(|&dimension| dimension.to_owned()).collect(),
-            filter: Filter::new(),
-            forget: BTreeSet::new(),
-        })
+        let dimensions = dimensions.iter().map(|&dimension| dimension.to_owned()).collect();
+        CatalogChange::Meter(Meter { dimensions, ..Meter::counting("calls", "call") })
     }
 
     fn feature(meter: Option<&str>, filter: &[&str]) -> CatalogChange {

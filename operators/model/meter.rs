@@ -68,6 +68,20 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// The meter that counts all events of a type, undivided.
+    pub fn counting(name: &str, event_type: &str) -> Meter {
+        Meter {
+            name: name.to_owned(),
+            event_type: event_type.to_owned(),
+            aggregation: Aggregation::Count,
+            property: None,
+            scale: 0,
+            dimensions: Vec::new(),
+            filter: Filter::new(),
+            forget: BTreeSet::new(),
+        }
+    }
+
     /// Whether it makes the same of the same events as another.
     pub fn measures_as(&self, other: &Meter) -> bool {
         let Meter { name: _, event_type, aggregation, property, scale, dimensions, filter, forget: _ } = self;

@@ -153,7 +153,7 @@ mod tests {
     use trueup_connectors::EventReader;
     use trueup_model::backfill::{Scope, Whose};
     use trueup_model::catalog::CatalogChange;
-    use trueup_model::meter::{Aggregation, Filter, Meter};
+    use trueup_model::meter::{Filter, Meter};
     use trueup_sinks::view::View;
 
     use super::*;
@@ -166,16 +166,8 @@ mod tests {
     const NOW: i64 = 1_780_315_200_000_000;
 
     fn meter(filter: Filter) -> Submission {
-        Submission::Catalog(vec![CatalogChange::Meter(Meter {
-            name: "calls".to_owned(),
-            event_type: "call".to_owned(),
-            aggregation: Aggregation::Count,
-            property: None,
-            scale: 0,
-            dimensions: vec!["model".to_owned()],
-            filter,
-            forget: Default::default(),
-        })])
+        let meter = Meter { dimensions: vec!["model".to_owned()], filter, ..Meter::counting("calls", "call") };
+        Submission::Catalog(vec![CatalogChange::Meter(meter)])
     }
 
     /// An event that happened at this hour of the day.

@@ -241,22 +241,13 @@ mod tests {
     use crate::engine::{Engine, Setup};
     use trueup_connectors::EventReader;
     use trueup_model::catalog::CatalogChange;
-    use trueup_model::meter::{Aggregation, Filter, Meter};
+    use trueup_model::meter::Meter;
 
     const NOW: Micros = 1_750_000_000_000_000;
 
     fn engine(acceptance: Acceptance) -> Engine {
         let engine = Engine::start(Setup { clock: Clock::Told, acceptance, ..Setup::default() });
-        let meter = Meter {
-            name: "calls".to_owned(),
-            event_type: "call".to_owned(),
-            aggregation: Aggregation::Count,
-            property: None,
-            scale: 0,
-            dimensions: vec!["model".to_owned()],
-            filter: Filter::new(),
-            forget: Default::default(),
-        };
+        let meter = Meter { dimensions: vec!["model".to_owned()], ..Meter::counting("calls", "call") };
         let beginning = vec![Submission::Clock(NOW), Submission::Catalog(vec![CatalogChange::Meter(meter)])];
         engine.accept(beginning).expect("there is a meter");
         engine

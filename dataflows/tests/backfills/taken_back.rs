@@ -80,16 +80,8 @@ fn read_otherwise(engine: &Engine, dimensions: &[&str]) {
 const OTHERWISE: [&str; 2] = ["extra", "plan"];
 
 fn read_as_well(engine: &Engine, dimensions: &[&str], forget: BTreeSet<String>) {
-    let meter = Meter {
-        name: "otherwise".to_owned(),
-        event_type: trueup_workload::events::TYPES[0].to_owned(),
-        aggregation: Aggregation::Count,
-        property: None,
-        scale: 0,
-        dimensions: dimensions.iter().map(ToString::to_string).collect(),
-        filter: Filter::new(),
-        forget,
-    };
+    let dimensions = dimensions.iter().map(ToString::to_string).collect();
+    let meter = Meter { dimensions, forget, ..Meter::counting("otherwise", trueup_workload::events::TYPES[0]) };
     engine.accept(vec![Submission::Catalog(vec![CatalogChange::Meter(meter)])]).expect("it makes sense");
 }
 

@@ -14,7 +14,7 @@ use arrow_array::RecordBatch;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use trueup_model::layout::{EventLayout, Layouts};
-use trueup_model::usage::{EventBatch, EventBatchBuilder, Head, MISSING};
+use trueup_model::usage::{EventBatch, EventBatchBuilder, Head};
 
 use crate::cloud_events::attributes::{
     ID, NAMES, RETRACT, REVISION, SOURCE, SPEC_VERSION, SUBJECT, TIME, TYPE, missing, spec_version,
@@ -24,7 +24,6 @@ use crate::columns::{Slot, slots};
 use crate::fault::{Fault, Sender};
 use crate::limits::{ID_BYTES_MAX, SOURCE_BYTES_MAX, check_name};
 use crate::schemas::Compiled;
-use crate::value::missing_property;
 
 mod column;
 mod exact;
@@ -337,16 +336,13 @@ impl<'c> Buffers<'c> {
         let column = |slot: &Slot| &columns.properties[slot.place];
         let layout = of_type.layout;
         for (slot, number) in of_type.numbers.iter().zip(&layout.numbers) {
-            let quantity = column(slot).quantity(row, &number.property, number.scale);
-            self.numbers.push(slot.accept(quantity.map(Some))?.unwrap_or(MISSING));
+            self.numbers.push(slot.number(column(slot).quantity(row, &number.property, number.scale))?);
         }
         for (slot, property) in of_type.texts.iter().zip(&layout.texts) {
-            let text = column(slot).kept(row, property);
-            let text = text.and_then(|text| text.ok_or_else(|| missing_property(property)));
-            self.texts.push(slot.accept(text.map(Some))?);
+            self.texts.push(slot.text(column(slot).kept(row, property), property)?);
         }
         for (slot, property) in of_type.dimensions.iter().zip(&layout.dimensions) {
-            self.dimensions.push(slot.accept(column(slot).kept(row, property))?);
+            self.dimensions.push(slot.dimension(column(slot).kept(row, property))?);
         }
         Ok(())
     }

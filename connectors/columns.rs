@@ -43,9 +43,23 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// What was read of the value in it; nothing, where nobody asks for it and it could not be.
-    pub fn accept<V: Default>(self, read: Result<V, Fault>) -> Result<V, Fault> {
-        read.or_else(|fault| if self.is_asked { Err(fault) } else { Ok(V::default()) })
+    /// The number that was read; missing, where nobody asks for it and it could not be.
+    pub fn number(self, read: Result<i128, Fault>) -> Result<i128, Fault> {
+        self.accept(read, MISSING)
+    }
+
+    /// The text that was read of a property, likewise.
+    pub fn text<T>(self, read: Result<Option<T>, Fault>, property: &str) -> Result<Option<T>, Fault> {
+        self.accept(read.and_then(|text| text.ok_or_else(|| missing_property(property)).map(Some)), None)
+    }
+
+    /// The dimension that was read; none also where nobody asks for it and it could not be.
+    pub fn dimension<T>(self, read: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+        self.accept(read, None)
+    }
+
+    fn accept<V>(self, read: Result<V, Fault>, otherwise: V) -> Result<V, Fault> {
+        if self.is_asked { read } else { Ok(read.unwrap_or(otherwise)) }
     }
 }
 
@@ -123,18 +137,15 @@ impl RowBuffers {
         let property = |slot: Slot| &*columns.properties[slot.place];
         self.numbers.clear();
         for (slot, column) in columns.numbers.iter().zip(&columns.layout.numbers) {
-            let number = values[slot.place].number(property(*slot), column.scale);
-            self.numbers.push(slot.accept(number.map(Some))?.unwrap_or(MISSING));
+            self.numbers.push(slot.number(values[slot.place].number(property(*slot), column.scale))?);
         }
         let mut texts = emptied(take(&mut self.texts));
         for slot in &columns.texts {
-            let text = values[slot.place].text(property(*slot));
-            let text = text.and_then(|text| text.ok_or_else(|| missing_property(property(*slot))));
-            texts.push(slot.accept(text.map(Some))?);
+            texts.push(slot.text(values[slot.place].text(property(*slot)), property(*slot))?);
         }
         let mut dimensions = emptied(take(&mut self.dimensions));
         for slot in &columns.dimensions {
-            dimensions.push(slot.accept(values[slot.place].text(property(*slot)))?);
+            dimensions.push(slot.dimension(values[slot.place].text(property(*slot)))?);
         }
         builder.push(head, &columns.layout, &self.numbers, &texts, &dimensions);
         self.texts = emptied(texts);

@@ -201,8 +201,7 @@ impl Watcher {
         if self.done.get(path).is_some_and(|done| done.is_of(&begun)) {
             return Ok(());
         }
-        let before = self.intake.read_to(&name).and_then(|text| text.parse::<Progress>().ok());
-        let before = before.filter(|before| before.is_of(&begun)).unwrap_or(begun);
+        let before = begun.or_as_written(self.intake.read_to(&name));
         if let Some(after) = before.read_to {
             self.stand_reading(path);
             let reading =

@@ -56,6 +56,13 @@ impl Progress {
     pub fn is_of(&self, other: &Progress) -> bool {
         Progress { read_to: other.read_to, ..*self } == *other
     }
+
+    /// How far a file was read before by what is written of it; as far as this, if that is of another file, or was
+    /// read in another way.
+    pub fn or_as_written(self, written: Option<String>) -> Progress {
+        let before = written.and_then(|text| text.parse().ok());
+        before.filter(|before| self.is_of(before)).unwrap_or(self)
+    }
 }
 
 impl fmt::Display for Progress {
@@ -108,6 +115,12 @@ mod tests {
             assert_eq!(progress.to_string().parse(), Ok(progress), "{progress}");
             assert!(progress.is_of(&Progress { read_to: Some(7), ..progress }));
             assert!(!progress.is_of(&Progress { generation: 4, ..progress }));
+            let begun = Progress { read_to: Some(0), ..progress };
+            assert_eq!(begun.or_as_written(Some(progress.to_string())), progress);
+            let other = Progress { generation: 4, ..progress };
+            for written in [None, Some(String::new()), Some(other.to_string())] {
+                assert_eq!(begun.or_as_written(written), begun);
+            }
         }
         assert_eq!("90210 bytes, written None, layouts 3".parse::<Progress>(), Err(()));
         assert_eq!("".parse::<Progress>(), Err(()));

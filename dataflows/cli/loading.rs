@@ -190,8 +190,7 @@ pub fn load_events_that_can_be(
 
 fn load_file(engine: &Engine, path: &Path, mappings: &Mappings, spinner: &ProgressBar, loaded: &mut Loaded) -> Outcome {
     let (source, begun) = (path.display().to_string(), not_begun(path, &engine.layouts(), mappings)?);
-    let before = engine.read_to(&source).and_then(|read| read.parse().ok()).filter(|read| begun.is_of(read));
-    let Some(after) = before.unwrap_or(begun).read_to else {
+    let Some(after) = begun.or_as_written(engine.read_to(&source)).read_to else {
         tracing::info!(file = source, "read before");
         return Ok(());
     };

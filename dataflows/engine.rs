@@ -110,8 +110,7 @@ impl Engine {
         let loaded = setup.checkpoints.as_ref().map(load).transpose()?.flatten();
         let engine = Engine::begin(setup, loaded)?;
         engine.door().compute_again(told)?;
-        let last = engine.door().last();
-        engine.wait(last)?;
+        engine.wait(engine.last())?;
         Ok(engine)
     }
 

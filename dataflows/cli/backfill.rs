@@ -188,16 +188,6 @@ fn say_doubt(known: &Known, scope: &Scope) {
     }
 }
 
-/// What the batch is to stand in place of, if all of it is known.
-fn known_scope(arguments: &Stage, known: &Known) -> Result<Option<Scope>, Failure> {
-    let scope = scope(arguments, known)?;
-    if let Some(scope) = &scope {
-        known.check(scope)?;
-        say_doubt(known, scope);
-    }
-    Ok(scope)
-}
-
 /// What a batch stands in place of, as a sentence behind another.
 fn in_place_of(scope: &Scope) -> String {
     let Scope { whose, meter, from, to } = scope;
@@ -209,7 +199,8 @@ fn in_place_of(scope: &Scope) -> String {
     format!(" It stands in place of what meter `{meter}` counts of {whose} from {from} to {to}, in UTC.")
 }
 
-fn scope(arguments: &Stage, known: &Known) -> Result<Option<Scope>, Failure> {
+/// What the batch is to stand in place of, if all of it is known.
+fn known_scope(arguments: &Stage, known: &Known) -> Result<Option<Scope>, Failure> {
     let whose = match (&arguments.whose.subject, &arguments.whose.customer) {
         (Some(subject), _) => Whose::Subject(subject.clone()),
         (None, Some(customer)) => Whose::Customer(customer.clone()),
@@ -223,7 +214,10 @@ fn scope(arguments: &Stage, known: &Known) -> Result<Option<Scope>, Failure> {
     if from >= to {
         return Err(Failure::Input("what is replaced ends before it begins: give a --to after --from".to_owned()));
     }
-    Ok(Some(Scope { whose, meter: meter.clone(), from, to }))
+    let scope = Scope { whose, meter: meter.clone(), from, to };
+    known.check(&scope)?;
+    say_doubt(known, &scope);
+    Ok(Some(scope))
 }
 
 fn preview(config: &Config, journal: &Path, shelf: &Shelf, arguments: &Preview, json: bool) -> Outcome {

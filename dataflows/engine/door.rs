@@ -14,14 +14,12 @@ use trueup_connectors::schemas::check_schema;
 use trueup_model::books::{Books, Replayed, Turn};
 use trueup_model::calendar::CENTURY;
 use trueup_model::catalog::{Catalog, CatalogChange, CatalogError, Touched};
-use trueup_model::charge::{Group, InvoiceKey};
-use trueup_model::dictionary::{Dictionary, Mark};
+use trueup_model::dictionary::Dictionary;
 use trueup_model::fact::{Declaration, Document, Entry, Epoch, Fact, Replay};
-use trueup_model::grain::{Grain, Micros, show_micros};
+use trueup_model::grain::{Micros, show_micros};
 use trueup_model::metering::Metering;
-use trueup_model::usage::{EventBatch, Refused, UsageBatch};
+use trueup_model::usage::EventBatch;
 use trueup_operators::deduplicate::Intake;
-use trueup_operators::total::Billed;
 
 use super::changes::make_all;
 use super::checkpoints::{Job, Line, Order};
@@ -30,7 +28,7 @@ use super::graph::EpochInput;
 use super::publication::Stopped;
 use super::quarantine::Again;
 use super::retention::{Past, Retention};
-use super::set_aside::{Contradictions, Origins, Quarantined};
+use super::set_aside::{Contradictions, Origins};
 
 mod again;
 mod ahead;
@@ -39,6 +37,7 @@ mod documents;
 mod error;
 mod events;
 mod history;
+mod proposal;
 mod receipt;
 mod room;
 mod rows;
@@ -51,6 +50,7 @@ use backfills::take_backfill;
 pub use backfills::{Apply, EVENTS_MAX as BACKFILL_EVENTS_MAX};
 use documents::{keeps_currencies, take_document};
 pub use error::DoorError;
+use proposal::Proposal;
 pub use receipt::{Part, Receipt};
 
 /// What somebody wants accepted.
@@ -142,81 +142,6 @@ struct Keeping {
     outline: Vec<Entry>,
     /// The epoch of the last order, or of the checkpoint that was begun with.
     last: Epoch,
-}
-
-/// What an epoch is made of while it is being checked.
-struct Proposal {
-    epoch: Epoch,
-    /// Before its names.
-    mark: Mark,
-    catalog: Catalog,
-    touched: Touched,
-    books: Books,
-    invoices: BTreeSet<InvoiceKey>,
-    offsets: BTreeMap<String, String>,
-    facts: Vec<Fact>,
-    batches: Vec<Arc<UsageBatch>>,
-    refused: Vec<Quarantined>,
-    issued: Vec<((Group, Grain), Billed)>,
-    replays: Vec<Replay>,
-    rows: u64,
-    catalog_changed: bool,
-    /// What was read of the journal ahead.
-    ahead: Option<Ahead>,
-    /// How many events of a backfill contradict what stands.
-    contradicting: u64,
-    /// Whether its usage is what is to stand where a backfill was taken back.
-    restores: bool,
-    /// How many inputs take no room in the quarantine any more, as their backfill was taken back.
-    dropped: u64,
-    parts: Vec<Part>,
-}
-
-impl Proposal {
-    /// Ends changes of the catalog that follow one another, and so belong together.
-    fn end_changes(&mut self) {
-        if matches!(self.facts.last(), Some(Fact::Catalog(_))) {
-            self.catalog.forget();
-        }
-    }
-
-    fn take_usage(&mut self, usage: Arc<UsageBatch>) {
-        if !usage.rows.is_empty() {
-            self.rows += usage.rows.len() as u64;
-            self.facts.push(Fact::Usage(usage.clone()));
-            self.batches.push(usage);
-        }
-    }
-
-    fn take_declaration(&mut self, mut declaration: Declaration, origins: &mut Origins) {
-        declaration.arrival.origin = origins.shared(&declaration.arrival.origin);
-        self.books.declared.insert(declaration.arrival.clone(), declaration.events);
-        self.facts.push(Fact::Declared(declaration));
-    }
-
-    fn take_refused(&mut self, refused: Vec<Refused>, origins: &mut Origins) {
-        if !refused.is_empty() {
-            origins.gather(&mut self.refused, &refused, self.epoch, self.books.clock);
-            self.facts.push(Fact::Refused(refused));
-        }
-    }
-
-    /// How many inputs it sets aside.
-    fn set_aside_count(&self) -> u64 {
-        self.refused.last().map_or(0, |last| last.last + 1)
-    }
-
-    /// What it set aside after the first `facts` of its facts, as a sender is told.
-    fn refused_after(&self, facts: usize) -> Vec<Arc<Refused>> {
-        let of_fact =
-            |fact: &Fact| if let Fact::Refused(refused) = fact { without_payloads(refused) } else { Vec::new() };
-        self.facts[facts..].iter().flat_map(of_fact).collect()
-    }
-}
-
-/// What a sender is told of what was set aside.
-fn without_payloads(refused: &[Refused]) -> Vec<Arc<Refused>> {
-    refused.iter().map(|refused| Arc::new(refused.without_payload())).collect()
 }
 
 /// Marks how far a journal reaches. What it says stays right without: an end that is lost is then lost

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trueup_model::arrival::{Arrival, Origin};
-use trueup_model::fact::{Fact, Replay};
+use trueup_model::fact::Replay;
 use trueup_model::usage::Refused;
 
 use super::{Door, DoorError, Proposal};
@@ -49,13 +49,5 @@ impl Door {
         proposal.take_replays(replays);
         proposal.take_usage(Arc::new(usage));
         Ok(())
-    }
-}
-
-impl Proposal {
-    /// Remembers what became of inputs.
-    pub(super) fn take_replays(&mut self, replays: Vec<Replay>) {
-        self.replays.extend(replays.iter().cloned());
-        self.facts.push(Fact::Replayed(replays));
     }
 }
